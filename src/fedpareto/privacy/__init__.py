@@ -1,0 +1,1 @@
+"""Mechanisms, samplers and accounting. `PrivacyPlan` is the one source of privacy truth (see `plan.py`)."""

@@ -1,0 +1,200 @@
+"""Epsilon by round from a `PrivacyPlan`: RDP as the headline, PLD and the classic conversion beside it.
+
+RDP follows Mironov (2017) with the Poisson-subsampled Gaussian of Mironov, Talwar and Zhang (2019) and the conversion
+of Canonne, Kamath and Steinke (2020, Proposition 12). `classic` is the conversion in use before 2020,
+`min_a rdp(a) + log(1/delta) / (a - 1)`, on the orders of the time, for comparison with old papers.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import dp_accounting
+import numpy as np
+from dp_accounting import pld, rdp
+
+from fedpareto.privacy.plan import PrivacyPlan
+
+# dp-accounting drops fractional orders whose series does not converge, so integers carry the grid.
+ORDERS: tuple[float, ...] = (
+    *(1 + x / 10 for x in range(1, 100)),
+    *map(float, range(11, 65)),
+    *(float(x) for x in (72, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024)),
+)
+CLASSIC_ORDERS: tuple[float, ...] = (*(1 + x / 10 for x in range(1, 100)), *map(float, range(12, 64)))
+
+# Bounds on the privacy loss distribution, so that no request runs without end. The discretisation is relative to
+# epsilon (any interval gives a valid upper bound, a finer one a tighter bound), and one step's grid has a largest size.
+PLD_RELATIVE_INTERVAL = 1.0 / 5000
+PLD_LARGEST_INTERVAL = 1e-2
+PLD_SMALLEST_INTERVAL = 1e-7
+PLD_LARGEST_GRID = 200_000
+PLD_LARGEST_EPSILON = 500.0
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """A proven (epsilon, delta) after some rounds.
+
+    Attributes:
+      rounds: Rounds accounted for.
+      epsilon_rdp: By Rényi DP; inf for a run without noise.
+      epsilon_pld: By privacy loss distributions; NaN where the bounds on time and memory forbid it.
+      epsilon_rdp_classic: By the pre-2020 conversion.
+      rdp_order: The optimal Rényi order.
+      warnings: One clear line for each thing the reader must know.
+    """
+
+    rounds: int
+    epsilon_rdp: float
+    epsilon_pld: float
+    epsilon_rdp_classic: float
+    rdp_order: float
+    warnings: tuple[str, ...] = ()
+
+
+def guarantee(plan: PrivacyPlan, *, with_pld: bool = True) -> Guarantee:
+    """The guarantee of a whole run."""
+    return guarantees(plan, [plan.rounds], with_pld=with_pld)[0]
+
+
+def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = True) -> list[Guarantee]:
+    """The guarantee after each of `rounds` rounds.
+
+    Args:
+      plan: The plan that trains the run. Its pad, hence the part of delta that overflow takes, is that of the whole
+        run at every round: a valid, slightly pessimistic delta for the earlier ones.
+      rounds: Numbers of rounds, each between 0 and any number.
+      with_pld: False leaves `epsilon_pld` NaN and saves its time.
+
+    Returns:
+      One `Guarantee` for each entry of `rounds`, in order. 0 rounds give epsilon 0; no noise gives infinity.
+    """
+    if not plan.private:
+        return [Guarantee(t, math.inf if t else 0.0, math.inf if t else 0.0, math.inf if t else 0.0, math.nan) for t in rounds]
+    delta = plan.accounted_delta
+    orders, step_rdp, dropped = rdp_curve(plan)
+    last = max(rounds, default=0)
+    by_pld: dict[int, float] = {}
+    pld_warning: str | None = None
+    if with_pld and last:
+        final, _ = rdp.compute_epsilon(orders, step_rdp * last, delta)
+        by_pld, pld_warning = _pld_epsilons(plan, sorted(set(rounds)), delta, final)
+    results = []
+    for t in rounds:
+        if t == 0:
+            results.append(Guarantee(0, 0.0, 0.0, 0.0, math.nan))
+            continue
+        epsilon, order = rdp.compute_epsilon(orders, step_rdp * t, delta)
+        warnings = [] if pld_warning is None else [pld_warning]
+        if epsilon > 0 and order in (orders[0], orders[-1]):
+            warnings.append(_edge_warning(float(order), float(orders[0]), dropped))
+        results.append(
+            Guarantee(
+                rounds=t,
+                epsilon_rdp=float(epsilon),
+                epsilon_pld=by_pld.get(t, math.nan),
+                epsilon_rdp_classic=classic_epsilon(plan, t),
+                rdp_order=float(order),
+                warnings=tuple(warnings),
+            )
+        )
+    return results
+
+
+def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.ndarray, np.ndarray, int]:
+    """One round's Rényi divergence at each order.
+
+    Returns:
+      The orders that the accountant could bound, float64 [k]; one round's RDP at them, float64 [k]; and how many
+      orders were dropped because their series does not converge.
+    """
+    accountant = rdp.RdpAccountant(orders, _relation(plan))
+    with _quiet_accountant():
+        accountant.compose(plan.step_event())
+    bounded = np.isfinite(accountant.rdp)
+    if not bounded.any():  # The noise is so small that every order overflows: nothing is proven.
+        return np.asarray(orders, float), np.full(len(orders), np.inf), 0
+    return np.asarray(orders, float)[bounded], accountant.rdp[bounded], int((~bounded).sum())
+
+
+def classic_epsilon(plan: PrivacyPlan, rounds: int) -> float:
+    """Epsilon by the conversion used before 2020 (Mironov 2017, Proposition 3), for comparison with old papers."""
+    orders, step_rdp, _ = rdp_curve(plan, CLASSIC_ORDERS)
+    return float(np.min(step_rdp * rounds - np.log(plan.accounted_delta) / (orders - 1)))
+
+
+def _pld_epsilons(plan: PrivacyPlan, rounds: Sequence[int], delta: float, scale: float) -> tuple[dict[int, float], str | None]:
+    """Epsilon by PLD after each of `rounds`, or nothing and the reason.
+
+    Args:
+      plan: The plan.
+      rounds: Numbers of rounds.
+      delta: The accounted delta.
+      scale: Epsilon by RDP after the last of `rounds`, which sets the discretisation.
+    """
+    if not scale <= PLD_LARGEST_EPSILON:
+        return {}, (
+            f"PLD not computed: epsilon by RDP is {scale:.4g}, above {PLD_LARGEST_EPSILON:g}, where PLD takes "
+            "unbounded memory and the guarantee means nothing"
+        )
+    interval, warning = _pld_interval(plan, scale)
+    accountant = pld.PLDAccountant(_relation(plan), value_discretization_interval=interval)
+    if not accountant.supports(plan.step_event()):
+        return {}, f"PLD not computed: dp-accounting's PLD does not cover {plan.sampling} sampling"
+    step = _step_pld(plan, interval)
+    return {t: max(0.0, float(step.self_compose(t).get_epsilon_for_delta(delta))) for t in rounds if t}, warning
+
+
+def _pld_interval(plan: PrivacyPlan, scale: float) -> tuple[float, str | None]:
+    """The discretisation interval for a plan whose epsilon is about `scale`, and a warning where it is coarse."""
+    wanted = min(PLD_LARGEST_INTERVAL, max(PLD_SMALLEST_INTERVAL, scale * PLD_RELATIVE_INTERVAL))
+    z = plan.noise_stddev / plan.sensitivity
+    widest_loss = 0.5 / z**2 + 12.0 / z
+    affordable = widest_loss / PLD_LARGEST_GRID
+    if affordable <= wanted:
+        return wanted, None
+    return affordable, (
+        f"PLD was computed on a coarser grid ({affordable:.2g} instead of {wanted:.2g}) to bound its memory: "
+        "its epsilon is valid but not the tightest"
+    )
+
+
+def _step_pld(plan: PrivacyPlan, interval: float) -> pld.privacy_loss_distribution.PrivacyLossDistribution:
+    """The privacy loss distribution of one round of Poisson-sampled Gaussian noise."""
+    return pld.privacy_loss_distribution.from_gaussian_mechanism(
+        standard_deviation=plan.noise_stddev / plan.sensitivity,
+        value_discretization_interval=interval,
+        sampling_prob=plan.sampling_rate,
+        neighboring_relation=_relation(plan),
+    )
+
+
+def _relation(plan: PrivacyPlan) -> dp_accounting.NeighboringRelation:
+    return (
+        dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
+        if plan.adjacency == "add_or_remove_one"
+        else dp_accounting.NeighboringRelation.REPLACE_ONE
+    )
+
+
+def _edge_warning(order: float, lowest: float, dropped: int) -> str:
+    where = "smallest" if order == lowest else "largest"
+    why = f" ({dropped} smaller orders did not converge)" if dropped and where == "smallest" else ""
+    return f"the optimal RDP order is {order:g}, the {where} of the grid{why}: epsilon is valid but may not be tight"
+
+
+@contextmanager
+def _quiet_accountant() -> Iterator[None]:
+    """Silences dp-accounting's line for every dropped order; what it means is reported once, as a warning."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
