@@ -1,0 +1,1 @@
+"""Federated training as compiled JAX programs: client update, server update, one round, one whole bundle."""

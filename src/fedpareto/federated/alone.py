@@ -1,0 +1,78 @@
+"""The baseline in which every client trains by itself, on its own examples only, and shares nothing.
+
+A block is one client. Each starts from the run's initial parameters and makes as many passes as it would be asked for
+in expectation by the federated run: rounds x sampling rate x local epochs, at least one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedpareto.federated.client import LocalWork, client_update
+from fedpareto.federated.evaluation import example_scores
+from fedpareto.federated.program import Program, compile_over_runs
+from fedpareto.federated.round import Data, Hyper, Static
+
+
+class AloneState(NamedTuple):
+    """Scores of the clients' own models on the whole test set, with a leading runs axis outside `jax.lax.map`.
+
+    Attributes:
+      block: int32, clients done.
+      accuracy: float32 [clients], NaN where not yet known.
+      loss: float32 [clients], nats.
+    """
+
+    block: jax.Array
+    accuracy: jax.Array
+    loss: jax.Array
+
+
+def expected_work(work: LocalWork, rounds: int, sampling_rate: float) -> LocalWork:
+    """What the federated run asks of one client in expectation over all its rounds."""
+    times = rounds * sampling_rate
+    if work.steps is None:
+        return LocalWork(max(1, round(times * (work.epochs or 1))), None, work.batch_size)
+    return LocalWork(None, max(1, round(times * work.steps)), work.batch_size)
+
+
+def make_alone_program(static: Static, devices: list[jax.Device], runs_at_once: int = 1) -> Program:
+    """The program of a bundle of `alone` runs."""
+    work = expected_work(static.work, static.rounds, static.sampling_rate)
+
+    def init_run(data: Data, hyper: Hyper) -> AloneState:
+        del data, hyper
+        unknown = jnp.full((static.clients,), jnp.nan, jnp.float32)
+        return AloneState(jnp.int32(0), unknown, unknown)
+
+    def advance_run(data: Data, hyper: Hyper, state: AloneState, stop: jax.Array) -> AloneState:
+        public = jax.random.wrap_key_data(hyper.public_key)
+        params = static.model.init(jax.random.fold_in(public, static.rounds + 1))
+
+        def train_client(client: jax.Array, state: AloneState) -> AloneState:
+            update = client_update(
+                static.model.apply,
+                work,
+                params,
+                data.train,
+                data.train_index[hyper.partition, client],
+                data.train_count[hyper.partition, client],
+                hyper.client_learning_rate,
+                jax.random.fold_in(public, client),
+            )
+            own = jax.tree.map(jnp.add, params, update.delta)
+            losses, correct = example_scores(static.model.apply, own, data.test.x, data.test.y)
+            return AloneState(
+                client + 1,
+                state.accuracy.at[client].set(jnp.mean(correct)),
+                state.loss.at[client].set(jnp.mean(losses)),
+            )
+
+        return jax.lax.fori_loop(state.block, stop, train_client, state)
+
+    return compile_over_runs(
+        init_run, advance_run, devices, runs_at_once, static.clients, tuple(range(1, static.clients + 1))
+    )

@@ -1,0 +1,177 @@
+"""A whole bundle as one compiled program that can be stopped and taken up again at any evaluation.
+
+`make_program` returns two compiled functions over a runs axis: `init` and `advance(hypers, state, stop)`. The number
+of blocks to run is an argument of the program, so that segments of any length share one compilation, and the numbers
+do not depend on how a run was cut into segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from fedpareto.federated.evaluation import evaluate
+from fedpareto.federated.round import Data, Hyper, Static, one_round
+
+PyTree = Any
+METRICS = (
+    "accuracy",
+    "loss",
+    "worst_client_accuracy",
+    "median_client_accuracy",
+    "cohort_size",
+    "clipped_fraction",
+    "update_norm",
+)
+RUNS = "runs"
+
+
+class State(NamedTuple):
+    """The state of one run; every leaf has a leading runs axis outside `jax.lax.map`.
+
+    Attributes:
+      block: int32, evaluations done; block b ends at `evaluation_rounds[b]`.
+      params: Model parameters.
+      optimizer_state: State of the server optimizer.
+      metrics: `METRICS` by name, float32 [evaluations], NaN where not yet known.
+      diverged_round: int32, the first round after which loss or parameters were not finite, or -1.
+      overflow_rounds: int32, rounds whose cohort did not fit in the buffer.
+    """
+
+    block: jax.Array
+    params: PyTree
+    optimizer_state: PyTree
+    metrics: dict[str, jax.Array]
+    diverged_round: jax.Array
+    overflow_rounds: jax.Array
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled bundle.
+
+    Attributes:
+      init: hypers -> state, both with a leading runs axis.
+      advance: (data, hypers, state, stop) -> state after blocks up to `stop`; `state` is donated.
+      blocks: Number of blocks to run in all.
+      shards: Number of devices; the runs axis must be a multiple of it.
+      rounds_after: Rounds done after each number of blocks (for progress).
+    """
+
+    init: Callable[[Data, Hyper], PyTree]
+    advance: Callable[[Data, Hyper, PyTree, int], PyTree]
+    blocks: int
+    shards: int
+    rounds_after: tuple[int, ...]
+
+
+def make_program(static: Static, devices: list[jax.Device], runs_at_once: int = 1) -> Program:
+    """The program of a bundle on `devices`, `runs_at_once` runs at a time on each."""
+
+    def init_run(data: Data, hyper: Hyper) -> State:
+        del data
+        key = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), static.rounds + 1)
+        params = static.model.init(key)
+        empty = jnp.full((len(static.evaluation_rounds),), jnp.nan, jnp.float32)
+        return State(
+            block=jnp.int32(0),
+            params=params,
+            optimizer_state=static.server(hyper.server).init(params),
+            metrics=dict.fromkeys(METRICS, empty),
+            diverged_round=jnp.int32(-1),
+            overflow_rounds=jnp.int32(0),
+        )
+
+    def advance_run(data: Data, hyper: Hyper, state: State, stop: jax.Array) -> State:
+        return jax.lax.fori_loop(state.block, stop, lambda b, s: _block(static, data, hyper, s), state)
+
+    blocks = len(static.evaluation_rounds)
+    return compile_over_runs(init_run, advance_run, devices, runs_at_once, blocks, static.evaluation_rounds)
+
+
+def compile_over_runs(
+    init_run: Callable[[Data, Hyper], PyTree],
+    advance_run: Callable[[Data, Hyper, PyTree, jax.Array], PyTree],
+    devices: list[jax.Device],
+    runs_at_once: int,
+    blocks: int,
+    rounds_after: tuple[int, ...],
+) -> Program:
+    """Maps functions of one run over a runs axis that is sharded over devices.
+
+    On each device runs go through `jax.lax.map`. One at a time (a CPU), a run's numbers do not depend, to the bit, on
+    the other runs of its bundle.
+    """
+    mesh = Mesh(np.asarray(devices), (RUNS,))
+    split, whole = PartitionSpec(RUNS), PartitionSpec()
+    batch_size = None if runs_at_once == 1 else runs_at_once
+
+    def init(data: Data, hypers: Hyper) -> PyTree:
+        return jax.lax.map(lambda hyper: init_run(data, hyper), hypers, batch_size=batch_size)
+
+    def advance(data: Data, hypers: Hyper, state: PyTree, stop: jax.Array) -> PyTree:
+        return jax.lax.map(lambda pair: advance_run(data, *pair, stop), (hypers, state), batch_size=batch_size)
+
+    def sharded(function: Callable[..., PyTree], specs: tuple[PartitionSpec, ...]) -> Callable[..., PyTree]:
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
+
+    compiled_init = jax.jit(sharded(init, (whole, split)))
+    compiled_advance = jax.jit(sharded(advance, (whole, split, split, whole)), donate_argnums=2)
+    place_runs, place_data = NamedSharding(mesh, split), NamedSharding(mesh, whole)
+
+    def run_advance(data: Data, hypers: Hyper, state: PyTree, stop: int) -> PyTree:
+        state = jax.device_put(state, place_runs)
+        return compiled_advance(data, jax.device_put(hypers, place_runs), state, jnp.int32(stop))
+
+    return Program(
+        init=lambda data, hypers: compiled_init(data, jax.device_put(hypers, place_runs)),
+        advance=run_advance,
+        blocks=blocks,
+        shards=len(devices),
+        rounds_after=rounds_after,
+    )
+
+
+def _block(static: Static, data: Data, hyper: Hyper, state: State) -> State:
+    """Trains up to the next evaluation round, unless the run has diverged, and scores the model."""
+    ends = jnp.asarray(static.evaluation_rounds, jnp.int32)
+    stop = ends[state.block]
+    start = jnp.where(state.block > 0, ends[state.block - 1], 0)
+
+    def body(r: jax.Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        params, optimizer_state, diverged_round, overflow_rounds, report = carry
+        params, optimizer_state, now = one_round(static, data, hyper, params, optimizer_state, r)
+        finite = jnp.isfinite(now.local_loss)
+        for leaf in jax.tree.leaves(params):
+            finite &= jnp.all(jnp.isfinite(leaf))
+        diverged_round = jnp.where((diverged_round < 0) & ~finite, r + 1, diverged_round)
+        kept = jnp.stack([now.cohort_size, now.clipped_fraction, now.update_norm])
+        return params, optimizer_state, diverged_round, overflow_rounds + (now.overflow > 0), kept
+
+    carry = (
+        state.params,
+        state.optimizer_state,
+        state.diverged_round,
+        state.overflow_rounds,
+        jnp.full((3,), jnp.nan, jnp.float32),
+    )
+    # A diverged run has nothing left to learn: its remaining rounds are skipped and cost no other run anything.
+    start = jnp.where(state.diverged_round < 0, start, stop)
+    params, optimizer_state, diverged_round, overflow_rounds, report = jax.lax.fori_loop(start, stop, body, carry)
+    scores = evaluate(
+        static.model.apply, params, data.test.x, data.test.y, data.test_client[hyper.partition], static.clients
+    )
+    diverged_round = jnp.where((diverged_round < 0) & ~jnp.isfinite(scores.loss), stop, diverged_round)
+    alive = diverged_round < 0
+    values = jnp.stack([*scores, *report])
+    metrics = {
+        name: state.metrics[name].at[state.block].set(jnp.where(alive, value, jnp.nan))
+        for name, value in zip(METRICS, values, strict=True)
+    }
+    return State(state.block + 1, params, optimizer_state, metrics, diverged_round, overflow_rounds)

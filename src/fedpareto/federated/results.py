@@ -1,0 +1,132 @@
+"""The files of a trained bundle: `runs.parquet`, `metrics.parquet` and `partition.parquet`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fedpareto.data.partition import label_counts
+from fedpareto.data.prepare import PreparedData
+from fedpareto.federated.setup import partitions_of
+from fedpareto.federated.store import RunResult
+from fedpareto.plan import Bundle, Run, describe
+from fedpareto.privacy.account import AccountedRun
+
+BYTES_PER_PARAMETER = 4  # updates and models travel as float32
+SCORES = ("accuracy", "loss", "worst_client_accuracy", "median_client_accuracy")
+
+
+def write_bundle(
+    folder: Path,
+    bundle: Bundle,
+    accounted: Mapping[str, AccountedRun],
+    results: Sequence[RunResult],
+    data: PreparedData,
+) -> None:
+    """Writes the bundle's three tables, each in one step."""
+    by_id = {result.run_id: result for result in results}
+    runs = [(run, accounted[run.run_id], by_id[run.run_id]) for run in bundle.runs]
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(pd.DataFrame([run_row(bundle.bundle_id, *entry, data) for entry in runs]), folder / "runs.parquet")
+    _write(pd.concat([metric_rows(*entry) for entry in runs]), folder / "metrics.parquet")
+    _write(partition_rows(bundle, data), folder / "partition.parquet")
+
+
+def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult, data: PreparedData) -> dict[str, Any]:
+    """One row of the `runs` table."""
+    plan, final = accounted.plan, accounted.final
+    traffic = 0.0 if run.algorithm == "alone" else plan.expected_cohort * run.rounds * BYTES_PER_PARAMETER
+    ok = result.status == "ok"
+    return {
+        "run_id": run.run_id,
+        "bundle_id": bundle_id,
+        "dataset": run.dataset,
+        "model": describe(run.model),
+        "parameters": result.parameters,
+        "partition": describe({k: v for k, v in run.partition.items() if k != "minimum"}),
+        "clients": run.clients,
+        "examples": len(data.y_train),
+        "sampling_rate": run.sampling_rate,
+        "sampling": run.sampling,
+        "rounds": run.rounds,
+        "local_epochs": run.local_epochs,
+        "local_steps": run.local_steps,
+        "batch_size": run.batch_size,
+        "algorithm": run.algorithm,
+        "baseline": run.baseline,
+        "client_learning_rate": run.client_learning_rate,
+        "server_optimizer": describe(run.server_optimizer),
+        "unit": run.unit,
+        "trust": run.trust,
+        "adjacency": plan.adjacency,
+        "clip_norm": _float(run.clip_norm),
+        "noise_multiplier": plan.noise_multiplier,
+        "target_epsilon": _float(run.target_epsilon),
+        "delta": _float(run.delta),
+        "accountant": run.accountant,
+        "seed": run.seed,
+        "epsilon_rdp": final.epsilon_rdp,
+        "epsilon_pld": final.epsilon_pld,
+        "rdp_order": final.rdp_order,
+        "accounting_warnings": "; ".join(final.warnings),
+        **{name: _float(result.metrics[name][-1]) if ok else math.nan for name in SCORES},
+        "bytes_up": traffic * result.parameters,
+        "bytes_down": traffic * result.parameters,
+        "wall_s": result.wall_s,
+        "device": result.device,
+        "execution": json.dumps(result.execution),
+        "status": result.status,
+        "diverged_round": _float(result.diverged_round),
+        "overflow_rounds": result.overflow_rounds,
+        "overflow_probability": plan.overflow_probability,
+        "versions": json.dumps(result.versions),
+        "fingerprint": result.fingerprint,
+    }
+
+
+def metric_rows(run: Run, accounted: AccountedRun, result: RunResult) -> pd.DataFrame:
+    """The rows of one run in the metrics table, one an evaluation."""
+    epsilon = {g.rounds: g for g in accounted.guarantees}
+    frame = pd.DataFrame({name: pd.array(values, "float64") for name, values in result.metrics.items()})
+    frame.insert(0, "run_id", run.run_id)
+    frame.insert(1, "round", result.rounds)
+    frame["epsilon_rdp"] = [epsilon[r].epsilon_rdp for r in result.rounds]
+    frame["epsilon_pld"] = [epsilon[r].epsilon_pld for r in result.rounds]
+    return frame
+
+
+def partition_rows(bundle: Bundle, data: PreparedData) -> pd.DataFrame:
+    """Training examples by client and label, for the first seed of the bundle."""
+    run = min(bundle.runs, key=lambda r: r.seed)
+    (partition,) = partitions_of([run], data).values()
+    counts = label_counts(partition, data.y_train, len(data.class_names))
+    return pd.DataFrame(
+        [
+            {
+                "dataset": run.dataset,
+                "partition": describe({k: v for k, v in run.partition.items() if k != "minimum"}),
+                "clients": run.clients,
+                "client": client,
+                "label": str(name),
+                "count": int(counts[client, label]),
+            }
+            for client in range(run.clients)
+            for label, name in enumerate(data.class_names)
+        ]
+    )
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    frame.to_parquet(partial, index=False)
+    os.replace(partial, path)

@@ -1,0 +1,70 @@
+"""Finished runs, kept by what they mean: `results/runs/<run_id>/{result.json, model.npz}`.
+
+A run is found again only if the code and the data that made it are the same, so that adding one noise level to a
+study trains the new runs only, and an edit of the training code trains all of them again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One finished run.
+
+    Attributes:
+      run_id: The run.
+      fingerprint: Of the code and the data that made it.
+      status: `ok` or `diverged`.
+      diverged_round: First round after which loss or parameters were not finite, or None.
+      overflow_rounds: Rounds whose cohort did not fit in the padded buffer.
+      rounds: Rounds at which the metrics were taken.
+      metrics: Metric name -> one value a round of `rounds`; None where a diverged run has none.
+      wall_s: Its share of the bundle's training time, in seconds, compilation not counted.
+      device: Kind of device.
+      execution: How the engine ran it: clients and runs at a time, devices.
+      versions: Versions of the numerical libraries.
+      parameters: Number of model parameters.
+    """
+
+    run_id: str
+    fingerprint: str
+    status: str
+    diverged_round: int | None
+    overflow_rounds: int
+    rounds: list[int]
+    metrics: dict[str, list[float | None]]
+    wall_s: float
+    device: str
+    execution: dict[str, Any]
+    versions: dict[str, str]
+    parameters: int
+
+
+def load(folder: Path, run_id: str, fingerprint: str) -> RunResult | None:
+    """The run from the store `folder`, or None if it is not there or was made by other code or data."""
+    try:
+        result = RunResult(**json.loads((folder / run_id / "result.json").read_text(encoding="utf-8")))
+    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        return None
+    return result if result.fingerprint == fingerprint else None
+
+
+def save(folder: Path, result: RunResult, model: dict[str, np.ndarray] | None) -> None:
+    """Writes the run, its result last and in one step, so that a killed job leaves no half-written run behind."""
+    home = folder / result.run_id
+    home.mkdir(parents=True, exist_ok=True)
+    if model is not None:
+        partial = home / "model.partial.npz"
+        np.savez(partial, **model)  # type: ignore[arg-type]
+        os.replace(partial, home / "model.npz")
+    partial = home / "result.partial.json"
+    partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
+    os.replace(partial, home / "result.json")

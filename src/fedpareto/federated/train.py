@@ -1,0 +1,181 @@
+"""Trains a bundle: in segments, with progress, checkpoints and a store of finished runs."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedpareto import provenance
+from fedpareto.data.prepare import PreparedData
+from fedpareto.federated import devices, store
+from fedpareto.federated.alone import AloneState, make_alone_program
+from fedpareto.federated.checkpoint import Checkpoints
+from fedpareto.federated.program import METRICS, Program, State, make_program
+from fedpareto.federated.setup import data_of, hypers_of, model_arrays, partitions_of, static_of
+from fedpareto.federated.store import RunResult
+from fedpareto.models import build
+from fedpareto.plan import Bundle, Run
+from fedpareto.privacy.account import AccountedRun
+
+SEGMENT_SECONDS = 10.0
+PyTree = Any
+
+
+def train_bundle(
+    bundle: Bundle,
+    accounted: Mapping[str, AccountedRun],
+    data: PreparedData,
+    *,
+    runs_folder: Path,
+    checkpoints_folder: Path,
+) -> list[RunResult]:
+    """Trains the runs of a bundle that the store lacks, and returns all of them in the bundle's order.
+
+    Killed at any moment and started again, it loses at most its last segment and ends with the same numbers.
+
+    Args:
+      bundle: The runs.
+      accounted: Plan and guarantees by run id; the plans train the runs.
+      data: The prepared data set.
+      runs_folder: The store of finished runs.
+      checkpoints_folder: Where half-trained bundles are kept.
+    """
+    fingerprint = hashlib.sha256(
+        f"{provenance.fingerprint(__name__)} {data.content_sha256}".encode()
+    ).hexdigest()[:16]
+    kept = {run.run_id: store.load(runs_folder, run.run_id, fingerprint) for run in bundle.runs}
+    missing = [run for run in bundle.runs if kept[run.run_id] is None]
+    log(f"bundle {bundle.bundle_id}: {len(bundle.runs)} runs, {len(missing)} to train")
+    if missing:
+        names = " ".join([fingerprint, *(run.run_id for run in missing)])
+        checkpoints = Checkpoints(checkpoints_folder / hashlib.sha256(names.encode()).hexdigest()[:16])
+        for result in _train(missing, accounted, data, fingerprint, checkpoints, runs_folder):
+            kept[result.run_id] = result
+        checkpoints.clear()
+    return [result for result in kept.values() if result is not None]
+
+
+def log(line: str) -> None:
+    """One line of progress."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def _train(
+    runs: Sequence[Run],
+    accounted: Mapping[str, AccountedRun],
+    prepared: PreparedData,
+    fingerprint: str,
+    checkpoints: Checkpoints,
+    runs_folder: Path,
+) -> list[RunResult]:
+    plans = {run.run_id: accounted[run.run_id].plan for run in runs}
+    model = build(runs[0].model, prepared.x_train.shape[1:], len(prepared.class_names))
+    layout, where = devices.choose(len(runs), model.parameters, round(plans[runs[0].run_id].expected_cohort))
+    partitions = partitions_of(runs, prepared)
+    static = static_of(runs, plans, model, layout)
+    make = make_alone_program if runs[0].algorithm == "alone" else make_program
+    program = make(static, where, layout.runs_at_once)
+    data = data_of(prepared, partitions)
+    hypers = hypers_of(runs, plans, list(partitions), program.shards)
+
+    state = program.init(data, hypers)
+    block = 0
+    restored = checkpoints.restore(state)
+    if restored is not None:
+        block, state = restored
+        log(f"resumed after block {block} of {program.blocks}")
+    best = max((accounted[run.run_id].final.epsilon_rdp for run in runs if plans[run.run_id].private), default=math.inf)
+    state, seconds = _run_segments(program, data, hypers, state, block, checkpoints, epsilon=best)
+
+    state = jax.device_get(state)
+    results = []
+    for i, run in enumerate(runs):
+        own = jax.tree.map(lambda leaf, i=i: leaf[i], state)
+        result = RunResult(
+            run_id=run.run_id,
+            fingerprint=fingerprint,
+            wall_s=seconds / len(runs),
+            device=layout.kind,
+            execution=layout.to_dict(),
+            versions=provenance.versions(),
+            parameters=model.parameters,
+            **_outcome(run, own),
+        )
+        store.save(runs_folder, result, model_arrays(own.params) if isinstance(own, State) else None)
+        results.append(result)
+    return results
+
+
+def _run_segments(
+    program: Program, data: Any, hypers: Any, state: PyTree, block: int, checkpoints: Checkpoints, epsilon: float
+) -> tuple[PyTree, float]:
+    """Runs the rest of the blocks in segments of about `SEGMENT_SECONDS`; returns the state and the seconds trained.
+
+    The first segment is one block and includes compilation, the second is one block and is timed.
+    """
+    seconds, per_block, first = 0.0, None, True
+    while block < program.blocks:
+        stop = block + 1 if per_block is None else block + max(1, int(SEGMENT_SECONDS / max(per_block, 1e-6)))
+        stop = min(stop, program.blocks)
+        started = time.perf_counter()
+        state = jax.block_until_ready(program.advance(data, hypers, state, stop))
+        took = time.perf_counter() - started
+        if first:
+            log(f"compiled, first block in {took:.1f} s")
+        else:
+            per_block = took / (stop - block)
+        seconds += took
+        first, block = False, stop
+        _report(program, state, block, per_block, epsilon)
+        if block < program.blocks and (per_block is None or took > SEGMENT_SECONDS / 4):
+            checkpoints.save(block, state)
+    return state, seconds
+
+
+def _report(program: Program, state: PyTree, block: int, per_block: float | None, epsilon: float) -> None:
+    left = "" if per_block is None else f", {per_block * (program.blocks - block):.0f} s left"
+    if isinstance(state, State):
+        accuracy = float(np.nanmean(np.asarray(state.metrics["accuracy"])[:, block - 1]))
+        what = f"round {program.rounds_after[block - 1]}/{program.rounds_after[-1]}, mean accuracy {accuracy:.3f}"
+    else:
+        what = f"client {block}/{program.blocks} trained alone"
+    log(f"{what}, largest epsilon of the bundle at its end {epsilon:.3g}{left}")
+
+
+def _outcome(run: Run, state: State | AloneState) -> dict[str, Any]:
+    """The fields of `RunResult` that come from the final state of one run."""
+    if isinstance(state, AloneState):
+        finite = bool(np.isfinite(state.loss).all())
+        values = {
+            "accuracy": float(state.accuracy.mean()),
+            "loss": float(state.loss.mean()),
+            "worst_client_accuracy": float(state.accuracy.min()),
+            "median_client_accuracy": float(np.median(state.accuracy)),
+        }
+        metrics = {name: [_number(values.get(name, math.nan))] for name in METRICS}
+        return {
+            "status": "ok" if finite else "diverged",
+            "diverged_round": None if finite else run.rounds,
+            "overflow_rounds": 0,
+            "rounds": [run.rounds],
+            "metrics": metrics,
+        }
+    diverged = int(state.diverged_round)
+    return {
+        "status": "ok" if diverged < 0 else "diverged",
+        "diverged_round": None if diverged < 0 else diverged,
+        "overflow_rounds": int(state.overflow_rounds),
+        "rounds": list(run.evaluation_rounds),
+        "metrics": {name: [_number(v) for v in state.metrics[name].tolist()] for name in METRICS},
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
