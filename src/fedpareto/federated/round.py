@@ -29,7 +29,6 @@ class Static:
       sampling_rate: Poisson sampling rate.
       cohort_pad: Size of the cohort buffer.
       expected_cohort: The public divisor.
-      clip: Whether updates are clipped; without, no noise can be added either.
       optimizer: optax name of the server optimizer.
       optimizer_flags: Its arguments that are not floats.
       rounds: Rounds in all.
@@ -44,7 +43,6 @@ class Static:
     sampling_rate: float
     cohort_pad: int
     expected_cohort: float
-    clip: bool
     optimizer: str
     optimizer_flags: tuple[tuple[str, Any], ...]
     rounds: int
@@ -66,7 +64,7 @@ class Hyper(NamedTuple):
       secret_key: uint32 [2], key data of cohorts and noise, from the whole run: never shared between runs.
       client_learning_rate: float32.
       server: float32 arguments of the server optimizer by name.
-      clip_norm: float32; unused where `Static.clip` is False.
+      clip_norm: float32; infinite for a run without clipping, which then has no noise either.
       noise_stddev: float32, standard deviation of the noise on the sum.
     """
 
@@ -145,15 +143,12 @@ def one_round(
             jax.random.fold_in(key_local, client),
         )
         norm = global_norm(update.delta)
-        if not static.clip:
-            return _Sums(update.delta, jnp.float32(0), norm, update.loss)
         clipped = scale(update.delta, clip_factor(norm, hyper.clip_norm))
         # `not <=` counts an update that is not finite as clipped: its contribution is zero.
         return _Sums(clipped, jnp.float32(~(norm <= hyper.clip_norm)), norm, update.loss)
 
     sums = _sum_over_cohort(static, contribution, cohort.clients, cohort.size, params)
-    key = key_noise if static.clip else None
-    mean_update = noisy_mean(sums.update, key, hyper.noise_stddev, static.expected_cohort)
+    mean_update = noisy_mean(sums.update, key_noise, hyper.noise_stddev, static.expected_cohort)
     params, optimizer_state = server_update(static.server(hyper.server), params, optimizer_state, mean_update)
     size = jnp.maximum(cohort.size, 1)
     report = RoundReport(

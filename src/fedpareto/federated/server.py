@@ -19,21 +19,18 @@ def server_optimizer(name: str, arguments: Mapping[str, Any]) -> optax.GradientT
     return getattr(optax, name)(**arguments)
 
 
-def noisy_mean(
-    total: PyTree, key: jax.Array | None, noise_stddev: jax.Array, expected_cohort: float
-) -> PyTree:
+def noisy_mean(total: PyTree, key: jax.Array, noise_stddev: jax.Array, expected_cohort: float) -> PyTree:
     """The released mean update: (sum of clipped updates + noise) / expected cohort.
 
     Args:
       total: Sum over the cohort of clipped client updates.
-      key: PRNG key of this round's noise, or None for a program without noise.
+      key: PRNG key of this round's noise.
       noise_stddev: Standard deviation of the noise on the sum (`PrivacyPlan.noise_stddev`).
       expected_cohort: The public divisor (`PrivacyPlan.expected_cohort`). Never the realised cohort size, which
         depends on the data: dividing by it would break the sensitivity bound.
     """
-    if key is not None:
-        total = jax.tree.map(jnp.add, total, gaussian_noise(key, total, noise_stddev))
-    return jax.tree.map(lambda leaf: leaf / expected_cohort, total)
+    noise = gaussian_noise(key, total, noise_stddev)
+    return jax.tree.map(lambda leaf, draw: (leaf + draw) / expected_cohort, total, noise)
 
 
 def server_update(

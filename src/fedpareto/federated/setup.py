@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedpareto.data.partition import Partition, partition
-from fedpareto.data.prepare import PreparedData
+from fedpareto.data.arrays import PreparedData
 from fedpareto.federated.client import Examples, LocalWork
 from fedpareto.federated.devices import Layout
 from fedpareto.federated.round import Data, Hyper, Static
@@ -29,7 +30,6 @@ def static_of(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], model: Mode
         sampling_rate=run.sampling_rate,
         cohort_pad=max(plans[r.run_id].cohort_pad for r in runs),
         expected_cohort=plans[run.run_id].expected_cohort,
-        clip=run.clip_norm is not None,
         optimizer=run.server_optimizer["name"],
         optimizer_flags=tuple(
             (key, value) for key, value in sorted(run.server_optimizer.items()) if key != "name" and not _traced(value)
@@ -84,7 +84,7 @@ def hypers_of(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], seeds: Sequ
         secret_key=jnp.asarray(secret),
         client_learning_rate=floats(run.client_learning_rate for run in padded),
         server={name: floats(run.server_optimizer[name] for run in padded) for name in names},
-        clip_norm=floats(run.clip_norm or 0.0 for run in padded),
+        clip_norm=floats(math.inf if run.clip_norm is None else run.clip_norm for run in padded),
         noise_stddev=floats(plans[run.run_id].noise_stddev for run in padded),
     )
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from fedpareto import provenance
-from fedpareto.data.prepare import PreparedData
+from fedpareto.data.arrays import PreparedData
 from fedpareto.federated import devices, store
 from fedpareto.federated.alone import AloneState, make_alone_program
 from fedpareto.federated.checkpoint import Checkpoints

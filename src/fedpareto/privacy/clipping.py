@@ -18,18 +18,18 @@ def global_norm(tree: PyTree) -> jax.Array:
 def clip_factor(norm: jax.Array, clip_norm: jax.Array | float) -> jax.Array:
     """The factor that brings a vector of L2 norm `norm` to at most `clip_norm`.
 
-    Guarantee: `factor * norm <= clip_norm` for every norm, and 0 for a norm that is not finite. A client whose
-    update overflowed must not reach the sum: NaN would break the bound on everybody's sensitivity.
+    Guarantee: `factor * norm <= clip_norm` for every finite `clip_norm`, and 0 for a norm that is not finite. A client
+    whose update overflowed must not reach the sum: NaN would break the bound on everybody's sensitivity.
 
-    | norm          | factor                |
-    |---------------|-----------------------|
-    | 0             | 1                     |
-    | <= clip_norm  | 1                     |
-    | >  clip_norm  | clip_norm / norm      |
-    | inf or nan    | 0                     |
+    | norm          | factor, clip_norm finite | factor, clip_norm inf |
+    |---------------|--------------------------|-----------------------|
+    | 0             | 1                        | 1                     |
+    | <= clip_norm  | 1                        | 1                     |
+    | >  clip_norm  | clip_norm / norm         |                       |
+    | inf or nan    | 0                        | 1: nothing is hidden  |
     """
     factor = jnp.minimum(1.0, clip_norm / jnp.maximum(norm, jnp.finfo(jnp.float32).tiny))
-    return jnp.where(jnp.isfinite(norm), factor, 0.0)
+    return jnp.where(jnp.isfinite(norm), factor, jnp.where(jnp.isinf(clip_norm), 1.0, 0.0))
 
 
 def scale(tree: PyTree, factor: jax.Array) -> PyTree:

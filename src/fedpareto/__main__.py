@@ -1,0 +1,8 @@
+"""`python -m fedpareto` is the command line."""
+
+import sys
+
+from fedpareto.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

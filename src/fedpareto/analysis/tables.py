@@ -1,0 +1,184 @@
+"""The tables that other programs read: `runs`, `rounds`, `tradeoff` and `partitions`, in Parquet and CSV."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fedpareto.analysis.tradeoff import TableError, kind_of, point_ids, tradeoff_table
+
+TABLES = ("runs", "rounds", "tradeoff", "partitions")
+_TEXT = (
+    *("run_id", "bundle_id", "dataset", "model", "partition", "sampling", "algorithm", "baseline", "server_optimizer"),
+    *("unit", "trust", "adjacency", "accountant", "device", "status", "versions", "fingerprint"),
+)
+# Counts that may be missing stay whole numbers in both formats: 5, never 5.0.
+_COUNTS = (
+    *("parameters", "clients", "examples", "rounds", "local_epochs", "local_steps", "batch_size", "seed", "diverged_round"),
+    "overflow_rounds",
+)
+_NUMBERS = (
+    *("sampling_rate", "client_learning_rate", "clip_norm", "noise_multiplier", "target_epsilon", "delta", "epsilon_rdp"),
+    *("epsilon_pld", "rdp_order", "accuracy", "loss", "worst_client_accuracy", "median_client_accuracy", "bytes_up"),
+    *("bytes_down", "wall_s"),
+)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one or more studies.
+
+    Attributes:
+        runs: one row a run and study.
+        rounds: one row a run, study and evaluation.
+        tradeoff: one row a point of the grid and study.
+        partitions: one row a client and label, for every way the data of a study were dealt out.
+    """
+
+    runs: pd.DataFrame
+    rounds: pd.DataFrame
+    tradeoff: pd.DataFrame
+    partitions: pd.DataFrame
+
+    def of_study(self, study: str) -> "Tables":
+        """The rows of one study.
+
+        Raises:
+            TableError: if there is no such study.
+        """
+        known = sorted(set(self.runs["study"]))
+        if study not in known:
+            raise TableError(f"study = {study!r} is not in the tables (write one of: {', '.join(known)})")
+        return Tables(*(getattr(self, name).query("study == @study").reset_index(drop=True) for name in TABLES))
+
+
+def _read(path: Path, columns: Iterable[str]) -> pd.DataFrame:
+    """One Parquet file that training wrote, checked for the columns that are needed here."""
+    if not path.is_file():
+        raise TableError(f"{path}: is not there (train its bundle first)")
+    frame = pd.read_parquet(path)
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise TableError(f"{path}: lacks {', '.join(missing)} (train its bundle again with this version)")
+    return frame
+
+
+def _typed(runs: pd.DataFrame) -> pd.DataFrame:
+    """One type a column, whichever bundle it came from: a column that is empty in one bundle is text or a number in another."""
+    runs = runs.copy()
+    for column in _TEXT:
+        runs[column] = runs[column].astype(object).where(runs[column].notna(), None)
+    for column in _COUNTS:
+        runs[column] = pd.to_numeric(runs[column]).astype("Int64")
+    for column in _NUMBERS:
+        runs[column] = pd.to_numeric(runs[column]).astype("float64")
+    return runs
+
+
+def _stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Frames one below another."""
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _partitions(frames: Mapping[str, pd.DataFrame], runs: pd.DataFrame) -> pd.DataFrame:
+    """How the data of each study were dealt out, once for each (dataset, partition, clients).
+
+    Bundles repeat the picture of their first seed; the first bundle by its name is kept. Centralised training deals nothing out.
+    """
+    used = runs[runs["kind"] != "centralised"][["study", "bundle_id"]].drop_duplicates()
+    parts: list[pd.DataFrame] = []
+    seen: set[tuple[Any, ...]] = set()
+    for study, bundle in used.sort_values(["study", "bundle_id"]).itertuples(index=False, name=None):
+        for key, part in frames[bundle].groupby(["dataset", "partition", "clients"], sort=True):
+            if (study, *key) not in seen:
+                seen.add((study, *key))
+                parts.append(part.assign(study=study))
+    columns = ["study", "dataset", "partition", "clients", "client", "label", "count"]
+    return _stack(parts)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
+    """Reads what training wrote and arranges it by study.
+
+    Args:
+        plan: the content of plan.json; `studies` (name -> `runs`) and `bundles` (id -> run ids) are used.
+        bundles_dir: the folder with one folder a bundle.
+
+    Returns:
+        The four tables. A run of two studies appears once in each.
+
+    Raises:
+        TableError: if a file, a column or a run is missing, or the seeds of a point disagree on epsilon.
+    """
+    studies: dict[str, list[str]] = {name: list(study["runs"]) for name, study in plan["studies"].items()}
+    wanted = {run for members in studies.values() for run in members}
+    bundles = [bundle for bundle, members in sorted(plan["bundles"].items()) if wanted & set(members)]
+
+    run_frames, metric_frames, partition_frames = [], [], {}
+    for bundle in bundles:
+        folder = bundles_dir / bundle
+        run_frames.append(_typed(_read(folder / "runs.parquet", (*_TEXT, *_COUNTS, *_NUMBERS))))
+        metric_frames.append(_read(folder / "metrics.parquet", ("run_id", "round", "accuracy", "epsilon_rdp")))
+        partition_frames[bundle] = _read(folder / "partition.parquet", ("dataset", "partition", "clients", "client", "label", "count"))
+        absent = (wanted & set(plan["bundles"][bundle])) - set(run_frames[-1]["run_id"])
+        if absent:
+            raise TableError(f"{folder / 'runs.parquet'}: has no run {min(absent)} (train this bundle again)")
+    if not run_frames:
+        raise TableError("plan.json: studies = {} must name at least one run (write a study)")
+
+    all_runs, all_metrics = _stack(run_frames), _stack(metric_frames)
+    order = [(study, run) for study, members in studies.items() for run in members]
+    membership = pd.DataFrame(order, columns=["study", "run_id"])
+    runs = membership.merge(all_runs, on="run_id", how="left", validate="many_to_one")
+    runs.insert(2, "kind", kind_of(runs))
+    runs.insert(2, "point_id", point_ids(runs))
+    # `bundle_id` is left as training wrote it; `rounds` holds keys and measures only and is joined on study and run_id.
+    rounds = membership.merge(all_metrics, on="run_id", how="inner").sort_values(["study", "run_id", "round"], kind="stable")
+    return Tables(runs, rounds.reset_index(drop=True), tradeoff_table(runs), _partitions(partition_frames, runs))
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Writes beside the target and moves into place: a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _to_parquet(frame: pd.DataFrame, path: Path) -> None:
+    """Parquet in which a text column without any value (no baseline, say) is still text."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    fields = [field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in table.schema]
+    pq.write_table(table.cast(pa.schema(fields, metadata=table.schema.metadata)), path)
+
+
+def write_tables(plan_path: Path, bundles_dir: Path, out_dir: Path) -> Tables:
+    """Builds the tables and writes `<name>.parquet` and `<name>.csv` for each into `out_dir`, each file atomically.
+
+    Raises:
+        TableError: see `build_tables`; nothing is written then.
+    """
+    tables = build_tables(json.loads(Path(plan_path).read_text(encoding="utf-8")), Path(bundles_dir))
+    for name in TABLES:
+        frame: pd.DataFrame = getattr(tables, name)
+        _replace(Path(out_dir) / f"{name}.parquet", lambda path, frame=frame: _to_parquet(frame, path))
+        _replace(Path(out_dir) / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False))
+    return tables
+
+
+def read_tables(tables_dir: Path) -> Tables:
+    """The tables that `write_tables` wrote.
+
+    Raises:
+        TableError: if one is missing.
+    """
+    return Tables(*(_read(Path(tables_dir) / f"{name}.parquet", ("study",)) for name in TABLES))

@@ -1,0 +1,288 @@
+"""The command line: one verb a stage, plus `epsilon` and `calibrate` for a question without training.
+
+Imports are lazy, so that `fedpareto --help` and the workflow's small jobs start at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedpareto import __version__, paths
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns its exit status. Errors of the user are one line each on standard error."""
+    arguments = _parser().parse_args(argv)
+    from fedpareto.config import ConfigError
+
+    try:
+        return int(arguments.verb(arguments) or 0)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+    except _user_errors() as error:
+        print(f"fedpareto {arguments.command}: {error}", file=sys.stderr)
+    except BrokenPipeError:  # `fedpareto ... | head`
+        return 0
+    return 1
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    from fedpareto.data import DataError
+    from fedpareto.privacy.plan import PrivacyPlanError
+
+    return (DataError, PrivacyPlanError, FileNotFoundError, PermissionError)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fedpareto",
+        description="What each epsilon costs in accuracy, for federated learning. `snakemake sweep` runs the whole study.",
+    )
+    parser.add_argument("--version", action="version", version=f"fedpareto {__version__}")
+    verbs = parser.add_subparsers(dest="command", required=True, metavar="VERB")
+
+    epsilon = _verb(verbs, "epsilon", _epsilon, "epsilon of a run, without training it")
+    epsilon.add_argument("--noise-multiplier", type=_number(0), required=True, help="noise std / clip norm; 0 = no noise")
+    _mechanism(epsilon)
+
+    calibrate = _verb(verbs, "calibrate", _calibrate, "smallest noise multiplier that proves an epsilon")
+    calibrate.add_argument("--epsilon", type=_number(0, exclusive=True), required=True, help="epsilon to prove")
+    calibrate.add_argument("--accountant", choices=("rdp", "pld"), default="rdp", help="default: %(default)s")
+    _mechanism(calibrate)
+
+    plan = _verb(verbs, "plan", _plan, "check a configuration and list its studies, runs and bundles")
+    plan.add_argument("--configfile", type=Path, nargs="+", default=[Path("config/config.yaml")], help="later ones overlay")
+    plan.add_argument("--json", action="store_true", help="the whole plan as JSON")
+
+    doctor = _verb(verbs, "doctor", _doctor, "versions, devices, data folder, and what is wrong with them")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+
+    spec = _verb(verbs, "spec", _spec, "stage: write one bundle of the plan")
+    spec.add_argument("--plan", type=Path, default=Path(paths.PLAN_FILE))
+    spec.add_argument("--bundle", required=True)
+    spec.add_argument("--output", type=Path, required=True)
+
+    account = _verb(verbs, "account", _account, "stage: prove epsilon by round for a bundle")
+    account.add_argument("--spec", type=Path, required=True)
+    account.add_argument("--output", type=Path, required=True)
+
+    data = _verb(verbs, "data", _data, "stage: fetch and prepare a data set")
+    data.add_argument("--dataset", required=True)
+    data.add_argument("--options", type=json.loads, default=None, help="a user's data set, as JSON")
+    data.add_argument("--output", type=Path, required=True)
+    data.add_argument("--report", type=Path, required=True)
+
+    train = _verb(verbs, "train", _train, "stage: train a bundle")
+    train.add_argument("--spec", type=Path, required=True)
+    train.add_argument("--privacy", type=Path, required=True)
+    train.add_argument("--data", type=Path, required=True)
+    train.add_argument("--output", type=Path, required=True, help="folder of the bundle")
+
+    tables = _verb(verbs, "tables", _tables, "stage: collect bundles into tables")
+    tables.add_argument("--plan", type=Path, default=Path(paths.PLAN_FILE))
+    tables.add_argument("--output", type=Path, required=True, help="folder of the tables")
+
+    figures = _verb(verbs, "figures", _figures, "stage: draw one figure of one study")
+    figures.add_argument("--tables", type=Path, required=True)
+    figures.add_argument("--study", required=True)
+    figures.add_argument("--figure", required=True)
+    figures.add_argument("--output", type=Path, required=True, help="file name without ending")
+    return parser
+
+
+def _verb(verbs: Any, name: str, function: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(verb=function)
+    return parser
+
+
+def _mechanism(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--steps", type=_integer, required=True, help="rounds")
+    parser.add_argument("--delta", type=_number(0, 1, exclusive=True), required=True, help="in (0, 1), below 1/clients")
+    parser.add_argument("--sampling", choices=("poisson", "fixed_size"), default="poisson", help="default: %(default)s")
+    parser.add_argument("--sampling-rate", type=_number(0, 1.0000001, exclusive=True), help="of a client a round (poisson)")
+    parser.add_argument("--population", type=_integer, help="number of clients (fixed_size)")
+    parser.add_argument("--sample-size", type=_integer, help="clients a round (fixed_size)")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _number(low: float, high: float = math.inf, exclusive: bool = False) -> Any:
+    def number(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value) or value < low or value >= high or (exclusive and value == low):
+            bounds = f"above {low:g}" if exclusive else f"at least {low:g}"
+            raise argparse.ArgumentTypeError(f"{text} must be {bounds}" + ("" if high == math.inf else f" and at most {high:g}"))
+        return value
+
+    return number
+
+
+def _integer(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
+    return value
+
+
+def _question(arguments: argparse.Namespace, noise_multiplier: float) -> Any:
+    """The privacy plan that the flags of `epsilon` and `calibrate` describe."""
+    from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
+
+    if arguments.sampling == "poisson":
+        if arguments.sampling_rate is None:
+            raise PrivacyPlanError("poisson sampling needs --sampling-rate")
+        population, rate = arguments.population or UNSTATED_POPULATION, arguments.sampling_rate
+    else:
+        if arguments.population is None or arguments.sample_size is None or arguments.sample_size > arguments.population:
+            raise PrivacyPlanError("fixed_size sampling needs --population and a --sample-size that is not larger")
+        population, rate = arguments.population, arguments.sample_size / arguments.population
+    return PrivacyPlan(
+        population=population,
+        sampling_rate=rate,
+        rounds=arguments.steps,
+        clip_norm=1.0,
+        noise_multiplier=noise_multiplier,
+        delta=arguments.delta,
+        sampling=arguments.sampling,
+    )
+
+
+# Where no population is named there is no cohort buffer either, and no overflow to charge to delta.
+UNSTATED_POPULATION = 1
+
+
+def _epsilon(arguments: argparse.Namespace) -> None:
+    from fedpareto.privacy.accounting import guarantee
+
+    plan = _question(arguments, arguments.noise_multiplier)
+    _answer(plan, guarantee(plan), arguments.json)
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from fedpareto.privacy.accounting import guarantee
+    from fedpareto.privacy.calibration import calibrate
+
+    plan = calibrate(_question(arguments, 1.0), arguments.epsilon, arguments.accountant)
+    _answer(plan, guarantee(plan), arguments.json, accountant=arguments.accountant, target_epsilon=arguments.epsilon)
+
+
+def _answer(plan: Any, proven: Any, as_json: bool, **more: Any) -> None:
+    answer = {
+        "epsilon_rdp": proven.epsilon_rdp,
+        "epsilon_pld": proven.epsilon_pld,
+        "epsilon_rdp_classic": proven.epsilon_rdp_classic,
+        "rdp_order": proven.rdp_order,
+        "delta": plan.delta,
+        "unit": plan.unit,
+        "adjacency": plan.adjacency,
+        "sampling": plan.sampling,
+        "noise_multiplier": plan.noise_multiplier,
+        **more,
+    }
+    for warning in proven.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if as_json:
+        # Strict JSON has no infinity: a run without noise proves nothing, and says null.
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in answer.items()}
+        print(json.dumps(finite | {"private": plan.private, "warnings": list(proven.warnings)}))
+        return
+    for key, value in answer.items():
+        print(f"{key:<20} {value:.6g}" if isinstance(value, float) else f"{key:<20} {value}")
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from fedpareto.config import load
+    from fedpareto.plan import make_plan
+
+    plan = make_plan(load(arguments.configfile))
+    if arguments.json:
+        print(plan.to_json())
+        return
+    for study, runs in plan.studies.items():
+        print(f"{study}: {len(runs)} runs")
+    print(f"{len(plan.runs)} runs in {len(plan.bundles)} bundles (one compiled program each)")
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from fedpareto import doctor
+
+    return doctor.run(arguments.json)
+
+
+def _spec(arguments: argparse.Namespace) -> None:
+    from fedpareto.plan import Plan
+
+    bundle = Plan.from_json(arguments.plan.read_text(encoding="utf-8")).bundles[arguments.bundle]
+    _write(arguments.output, bundle.to_json())
+
+
+def _account(arguments: argparse.Namespace) -> None:
+    from fedpareto.plan import Bundle
+    from fedpareto.privacy.account import account, to_json
+
+    bundle = Bundle.from_json(arguments.spec.read_text(encoding="utf-8"))
+    accounted = account(bundle)
+    for line in sorted({warning for run in accounted.values() for warning in run.final.warnings}):
+        print(f"warning: {line}")
+    _write(arguments.output, to_json(accounted))
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    from fedpareto.data.prepare import prepare
+
+    prepare(arguments.dataset, arguments.output, arguments.report, arguments.options)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    import jax
+
+    from fedpareto.federated.devices import use_all_cores
+
+    use_all_cores()
+    # Compilation is paid once a bundle, also over processes.
+    jax.config.update("jax_compilation_cache_dir", str(Path(paths.COMPILATION_CACHE).absolute()))
+    from fedpareto.data import arrays
+    from fedpareto.federated.results import write_bundle
+    from fedpareto.federated.train import train_bundle
+    from fedpareto.plan import Bundle
+    from fedpareto.privacy.account import from_json
+
+    bundle = Bundle.from_json(arguments.spec.read_text(encoding="utf-8"))
+    accounted = from_json(arguments.privacy.read_text(encoding="utf-8"))
+    data = arrays.read(arguments.data)
+    results = train_bundle(
+        bundle,
+        accounted,
+        data,
+        runs_folder=Path(paths.RUNS_FOLDER),
+        checkpoints_folder=Path(paths.CHECKPOINTS_FOLDER),
+    )
+    write_bundle(arguments.output, bundle, accounted, results, data)
+
+
+def _tables(arguments: argparse.Namespace) -> None:
+    from fedpareto.analysis.tables import write_tables
+
+    write_tables(arguments.plan, Path(paths.RESULTS, "bundles"), arguments.output)
+
+
+def _figures(arguments: argparse.Namespace) -> None:
+    from fedpareto.analysis.figures import draw
+
+    draw(arguments.figure, arguments.tables, arguments.study, arguments.output)
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file in one step, so that no reader ever sees half of it."""
+    import os
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

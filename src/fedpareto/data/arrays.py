@@ -1,0 +1,77 @@
+"""Prepared data: what every loader ends with, and how it is written and read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A data set ready to train on.
+
+    Attributes:
+      x_train: float32 [n, ...]: [n, features] for tables, [n, height, width, channels] for images.
+      y_train: int32 [n], class numbers.
+      x_test: float32 [m, ...].
+      y_test: int32 [m].
+      class_names: unicode [classes].
+      client_train: int32 [n], the natural client of each training example, or None.
+      client_test: int32 [m], likewise.
+      client_names: unicode [natural clients], or None.
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: np.ndarray
+    client_train: np.ndarray | None = None
+    client_test: np.ndarray | None = None
+    client_names: np.ndarray | None = None
+
+    @property
+    def content_sha256(self) -> str:
+        """Stands for every number of the data set."""
+        digest = hashlib.sha256()
+        for name, array in self.arrays().items():
+            digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that are there, by name."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: array for name, array in found.items() if array is not None}
+
+
+def write(data: PreparedData, report: Mapping[str, Any], arrays_file: Path, report_file: Path) -> None:
+    """Writes arrays and report, each in one step."""
+    arrays_file.parent.mkdir(parents=True, exist_ok=True)
+    partial = arrays_file.with_name(arrays_file.stem + ".partial.npz")
+    np.savez(partial, **data.arrays())  # type: ignore[arg-type]
+    os.replace(partial, arrays_file)
+    full = dict(report) | {
+        "train": len(data.y_train),
+        "test": len(data.y_test),
+        "example_shape": list(data.x_train.shape[1:]),
+        "classes": [str(name) for name in data.class_names],
+        "clients": None if data.client_names is None else [str(name) for name in data.client_names],
+        "content_sha256": data.content_sha256,
+    }
+    partial = report_file.with_suffix(".partial")
+    partial.write_text(json.dumps(full, indent=1), encoding="utf-8")
+    os.replace(partial, report_file)
+
+
+def read(path: Path) -> PreparedData:
+    """Reads what `write` wrote."""
+    with np.load(path, allow_pickle=False) as stored:
+        return PreparedData(**{name: stored[name] for name in stored.files})

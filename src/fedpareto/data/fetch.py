@@ -1,0 +1,143 @@
+"""Files of registered data sets: from the user's folder, else from the cache, else fetched from one of several mirrors."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+
+from fedpareto.data import DataError
+
+FOLDER_VARIABLE = "FEDPARETO_DATA"
+CACHE_VARIABLE = "FEDPARETO_CACHE"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file.
+
+    Attributes:
+      name: File name, below the data set's folder.
+      hashes: Accepted checksums; sha256 where no algorithm is named (`md5:...`).
+      urls: Mirrors, tried in order.
+      member: Where mirrors serve a zip archive, the path of this file in it; checked by `member_hash`.
+      member_hash: sha256 of that member.
+    """
+
+    name: str
+    hashes: tuple[str, ...]
+    urls: tuple[str, ...]
+    member: str | None = None
+    member_hash: str | None = None
+
+
+def data_folder() -> Path | None:
+    """The folder that the user named for data files, or None."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named) if named else None
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept."""
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else Path(pooch.os_cache("fedpareto"))
+
+
+def fetch(dataset: str, file: RemoteFile) -> Path:
+    """The path of a file whose checksum is right.
+
+    A finished file is never fetched twice, and a broken download is never kept: pooch checks it before it is moved to
+    its place.
+
+    Raises:
+      DataError: The local copy has another checksum, or no mirror could serve the file.
+    """
+    folder = data_folder()
+    if folder is not None:
+        if not folder.is_dir():
+            raise DataError(f"{FOLDER_VARIABLE} = {folder} is not a folder (unset it to fetch data, or correct it)")
+        local = folder / dataset / file.name
+        if local.is_file():
+            _check(local, file)
+            return local
+    cached = cache_folder() / dataset / file.name
+    if cached.is_file() and _matches(cached, file):
+        return cached
+    if file.member is not None:
+        return _fetch_member(dataset, file, cached.parent)
+    failures = []
+    for url in file.urls:
+        for known in file.hashes:
+            try:
+                return Path(
+                    pooch.retrieve(url, known, fname=file.name, path=cached.parent, progressbar=_at_a_terminal())
+                )
+            except ValueError as error:  # the checksum of what came is not this one
+                failures.append(f"{url}: {str(error).splitlines()[0]}")
+            except Exception as error:  # requests and urllib3 raise many kinds; the next mirror may do
+                failures.append(f"{url}: {type(error).__name__}")
+                break
+    raise _unavailable(dataset, file, failures)
+
+
+def _fetch_member(dataset: str, file: RemoteFile, folder: Path) -> Path:
+    """One file of a zip archive whose own checksum is not published: the member's is checked instead."""
+    assert file.member is not None
+    name = Path(file.member).name
+    if (folder / name).is_file() and pooch.file_hash(str(folder / name)) == file.member_hash:
+        return folder / name
+    failures = []
+    for url in file.urls:
+        try:
+            archive = pooch.retrieve(url, None, fname=f"{name}.zip", path=folder, progressbar=_at_a_terminal())
+            with zipfile.ZipFile(archive) as opened:
+                content = opened.read(file.member)
+        except Exception as error:  # requests, urllib3 and zipfile raise many kinds; the next mirror may do
+            failures.append(f"{url}: {type(error).__name__}")
+            (folder / f"{name}.zip").unlink(missing_ok=True)
+            continue
+        if hashlib.sha256(content).hexdigest() == file.member_hash:
+            partial = folder / f"{name}.partial"
+            partial.write_bytes(content)
+            os.replace(partial, folder / name)
+            return folder / name
+        failures.append(f"{url}: {file.member} has another sha256 than {file.member_hash}")
+        (folder / f"{name}.zip").unlink(missing_ok=True)
+    raise _unavailable(dataset, file, failures)
+
+
+def _unavailable(dataset: str, file: RemoteFile, failures: Sequence[str]) -> DataError:
+    tried = "; ".join(failures) or "no mirror serves it in this form"
+    return DataError(
+        f"{dataset}/{file.name} is not at hand and could not be fetched ({tried}); put the file into a folder {dataset}/ "
+        f"below a folder of yours, and name that in {FOLDER_VARIABLE}"
+    )
+
+
+def is_complete(dataset: str, files: Sequence[RemoteFile]) -> bool:
+    """Whether all files are at hand, in the user's folder or in the cache (checksums are not read)."""
+    homes = [home for home in (data_folder(), cache_folder()) if home is not None]
+    return all(any((home / dataset / file.name).is_file() for home in homes) for file in files)
+
+
+def _matches(path: Path, file: RemoteFile) -> bool:
+    return any(pooch.hashes.hash_matches(str(path), known) for known in file.hashes)
+
+
+def _check(path: Path, file: RemoteFile) -> None:
+    if not _matches(path, file):
+        found = pooch.file_hash(str(path))
+        raise DataError(
+            f"{path} has sha256 {found}, and {' or '.join(file.hashes)} was expected (the copy was altered: replace it)"
+        )
+
+
+def _at_a_terminal() -> bool:
+    import sys
+
+    return sys.stderr.isatty()

@@ -1,0 +1,166 @@
+"""How examples are dealt to clients, seeded, on the host.
+
+Training examples follow the scheme; test examples follow the clients' training labels, so that a client's own accuracy is
+measured on the mix of labels that it has.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fedpareto.data import DataError
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Who holds what.
+
+    Attributes:
+      train_index: int32 [clients, pad], rows of the training set; the first `train_count` of a row are real.
+      train_count: int32 [clients].
+      test_client: int32 [test examples], the client that each test example belongs to.
+    """
+
+    train_index: np.ndarray
+    train_count: np.ndarray
+    test_client: np.ndarray
+
+
+def partition(
+    y_train: np.ndarray,
+    y_test: np.ndarray,
+    *,
+    scheme: Mapping[str, Any],
+    clients: int,
+    seed: int,
+    client_train: np.ndarray | None = None,
+    client_test: np.ndarray | None = None,
+) -> Partition:
+    """Deals every training example to exactly one client.
+
+    Args:
+      y_train: int [n], training labels.
+      y_test: int [m], test labels.
+      scheme: `name` and its arguments: `iid`; `dirichlet` with `alpha`, a Dirichlet draw of the clients' shares for each
+        label (Hsu et al. 2019); `shards` with `shards_per_client`, slices of the examples sorted by label (McMahan et al.
+        2017); `quantity` with `alpha`, a Dirichlet draw of the clients' sizes; `natural`. `minimum` is the number of
+        examples that every client keeps at least; the natural split is left as it is.
+      clients: Number of clients.
+      seed: Partitions of different seeds differ; the same arguments give the same partition.
+      client_train: int [n], whose each training example is, for `natural`.
+      client_test: int [m], likewise for the test set.
+
+    Raises:
+      DataError: More clients than examples allow, or a natural split of data that has none.
+    """
+    rng = np.random.default_rng([seed, clients, zlib.crc32(str(scheme["name"]).encode())])
+    minimum = int(scheme.get("minimum", 1))
+    if scheme["name"] == "natural":
+        if client_train is None or client_test is None:
+            raise DataError("the natural partition needs data that say whose each example is (use iid or dirichlet)")
+        return _collect(np.asarray(client_train), np.asarray(client_test), clients)
+    if clients * minimum > len(y_train):
+        raise DataError(
+            f"{clients} clients with at least {minimum} examples each need {clients * minimum:,} training examples, and "
+            f"there are {len(y_train):,} (write fewer clients)"
+        )
+    owner = _SCHEMES[scheme["name"]](y_train, clients, scheme, rng)
+    _enforce_minimum(owner, clients, minimum, rng)
+    return _collect(owner, _deal_test(y_train, owner, y_test, clients, rng), clients)
+
+
+def label_counts(partition: Partition, y_train: np.ndarray, classes: int) -> np.ndarray:
+    """Training examples by client and label, int64 [clients, classes]."""
+    counts = np.zeros((len(partition.train_count), classes), np.int64)
+    for client, count in enumerate(partition.train_count):
+        counts[client] = np.bincount(y_train[partition.train_index[client, :count]], minlength=classes)
+    return counts
+
+
+def _iid(y: np.ndarray, clients: int, scheme: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    del scheme
+    return rng.permutation(np.arange(len(y)) % clients)
+
+
+def _dirichlet(y: np.ndarray, clients: int, scheme: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    owner = np.empty(len(y), np.int64)
+    for label in np.unique(y):
+        rows = rng.permutation(np.flatnonzero(y == label))
+        shares = rng.dirichlet(np.full(clients, scheme["alpha"]))
+        owner[rows] = np.repeat(np.arange(clients), _apportion(shares, len(rows), rng))
+    return owner
+
+
+def _shards(y: np.ndarray, clients: int, scheme: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    shards = clients * int(scheme.get("shards_per_client", 2))
+    by_label = rng.permutation(len(y))
+    by_label = by_label[np.argsort(y[by_label], kind="stable")]
+    owner = np.empty(len(y), np.int64)
+    for shard, rows in enumerate(np.array_split(by_label, shards)):
+        owner[rows] = shard
+    return rng.permutation(np.arange(shards) % clients)[owner]
+
+
+def _quantity(y: np.ndarray, clients: int, scheme: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    sizes = _apportion(rng.dirichlet(np.full(clients, scheme["alpha"])), len(y), rng)
+    return rng.permutation(np.repeat(np.arange(clients), sizes))
+
+
+_SCHEMES = {"iid": _iid, "dirichlet": _dirichlet, "shards": _shards, "quantity": _quantity}
+
+
+def _apportion(shares: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
+    """Whole numbers that add up to `total` in proportion to `shares`, ties and remainders drawn at random."""
+    mass = shares.sum()
+    shares = shares / mass if mass > 0 else np.full(len(shares), 1 / len(shares))
+    ideal = shares * total
+    counts = np.floor(ideal).astype(np.int64)
+    remainder = ideal - counts
+    short = total - int(counts.sum())
+    if short > 0:
+        # Systematic sampling of the remainders: unbiased, so that small clients are not always the ones left out.
+        order = rng.permutation(len(shares))
+        ends = np.cumsum(remainder[order])
+        points = (np.arange(short) + rng.uniform()) * (ends[-1] / short)
+        np.add.at(counts, order[np.minimum(np.searchsorted(ends, points), len(order) - 1)], 1)
+    return counts
+
+
+def _enforce_minimum(owner: np.ndarray, clients: int, minimum: int, rng: np.random.Generator) -> None:
+    """Moves examples, one by one from the then largest client, to clients that have fewer than `minimum`."""
+    counts = np.bincount(owner, minlength=clients)
+    for client in np.flatnonzero(counts < minimum):
+        while counts[client] < minimum:
+            giver = int(np.argmax(counts))
+            owner[rng.choice(np.flatnonzero(owner == giver))] = client
+            counts[giver] -= 1
+            counts[client] += 1
+
+
+def _deal_test(
+    y_train: np.ndarray, owner: np.ndarray, y_test: np.ndarray, clients: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Deals the test examples of each label in proportion to the clients' training examples of it."""
+    test_owner = np.empty(len(y_test), np.int64)
+    for label in np.unique(y_test):
+        rows = rng.permutation(np.flatnonzero(y_test == label))
+        held = np.bincount(owner[y_train == label], minlength=clients).astype(float)
+        test_owner[rows] = np.repeat(np.arange(clients), _apportion(held, len(rows), rng))
+    return test_owner
+
+
+def _collect(owner: np.ndarray, test_owner: np.ndarray, clients: int) -> Partition:
+    counts = np.bincount(owner, minlength=clients)
+    if len(counts) > clients:
+        raise DataError(f"the data name {len(counts)} clients and the configuration {clients} (leave clients out)")
+    by_client = np.argsort(owner, kind="stable").astype(np.int32)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    index = np.zeros((clients, int(counts.max())), np.int32)
+    for client in range(clients):
+        index[client, : counts[client]] = by_client[starts[client] : starts[client] + counts[client]]
+    return Partition(index, counts.astype(np.int32), test_owner.astype(np.int32))

@@ -1,0 +1,119 @@
+"""Epsilons against closed forms and published values."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from scipy.stats import norm
+
+from fedpareto.privacy import accounting
+from fedpareto.privacy.accounting import guarantee, guarantees
+from fedpareto.privacy.calibration import calibrate
+from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
+
+GAUSSIAN = PrivacyPlan(
+    population=1, sampling_rate=1.0, rounds=1, clip_norm=1.0, noise_multiplier=1.0, delta=1e-5
+)
+
+
+def exact_gaussian_delta(epsilon, noise_multiplier):
+    """Balle and Wang (2018), Theorem 8."""
+    half, shift = 0.5 / noise_multiplier, epsilon * noise_multiplier
+    return norm.cdf(half - shift) - math.exp(epsilon) * norm.cdf(-half - shift)
+
+
+# Subsampled Gaussian, population 60,000, batches of 256: the TensorFlow Privacy tutorial's three rows, which were
+# published under the classic conversion.
+@pytest.mark.parametrize(
+    ("noise", "steps", "published", "rdp", "pld"),
+    [(1.3, 3510, 1.19, 0.954, 0.864), (1.1, 14040, 3.01, 2.594, 2.380), (0.7, 10530, 7.10, 6.315, 5.635)],
+)
+def test_published_epsilons(noise, steps, published, rdp, pld):
+    plan = replace(GAUSSIAN, sampling_rate=256 / 60_000, rounds=steps, noise_multiplier=noise)
+    proven = guarantee(plan)
+    assert proven.epsilon_rdp_classic == pytest.approx(published, abs=0.01)
+    assert proven.epsilon_rdp == pytest.approx(rdp, abs=0.01)
+    assert proven.epsilon_pld == pytest.approx(pld, abs=0.01)
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0, 3.0, 20.0])
+def test_one_gaussian_has_its_closed_form(noise):
+    proven = guarantee(replace(GAUSSIAN, noise_multiplier=noise))
+    # A valid epsilon never claims less than the truth; PLD is tight, RDP is not far off.
+    assert exact_gaussian_delta(proven.epsilon_pld, noise) <= 1e-5
+    assert exact_gaussian_delta(0.98 * proven.epsilon_pld - 0.002, noise) > 1e-5
+    assert proven.epsilon_pld <= proven.epsilon_rdp <= 1.35 * proven.epsilon_pld + 0.02
+
+
+def test_full_participation_composes_like_one_gaussian():
+    many = replace(GAUSSIAN, rounds=100, noise_multiplier=10.0)
+    assert guarantee(many).epsilon_pld == pytest.approx(guarantee(GAUSSIAN).epsilon_pld, rel=2e-3)
+    assert guarantee(many).epsilon_rdp == pytest.approx(guarantee(GAUSSIAN).epsilon_rdp, rel=1e-6)
+
+
+def test_no_noise_proves_nothing_and_no_round_costs_nothing():
+    bare = replace(GAUSSIAN, noise_multiplier=0.0, delta=None)
+    assert guarantee(bare).epsilon_rdp == math.inf
+    assert [g.epsilon_rdp for g in guarantees(GAUSSIAN, [0])] == [0.0]
+
+
+def test_noise_without_bound_costs_nothing():
+    assert guarantee(replace(GAUSSIAN, noise_multiplier=1e6)).epsilon_pld < 1e-3
+
+
+def test_fixed_size_sampling_pays_for_the_doubled_sensitivity():
+    # 10 of 1,000 for 1,000 rounds at noise 1: 3.58 is what comes out where the doubling is forgotten.
+    plan = replace(
+        GAUSSIAN, population=1000, sampling_rate=0.01, rounds=1000, sampling="fixed_size", noise_multiplier=1.0
+    )
+    assert guarantee(plan).epsilon_rdp == pytest.approx(20.99, abs=0.01)
+
+
+def test_fixed_size_of_everybody_is_a_gaussian_at_half_the_noise():
+    whole = replace(GAUSSIAN, population=10, sampling="fixed_size", noise_multiplier=2.0)
+    assert guarantee(whole).epsilon_rdp == pytest.approx(guarantee(GAUSSIAN).epsilon_rdp, rel=1e-3)
+
+
+def test_epsilon_by_round_grows_and_ends_at_the_whole_run():
+    plan = replace(GAUSSIAN, population=100, sampling_rate=0.2, rounds=60)
+    by_round = guarantees(plan, [0, 1, 10, 30, 60])
+    for name in ("epsilon_rdp", "epsilon_pld"):
+        values = [getattr(g, name) for g in by_round]
+        assert values == sorted(values)
+        assert values[-1] == pytest.approx(getattr(guarantee(plan), name))
+
+
+def test_pld_is_never_above_rdp():
+    for noise in (0.6, 1.0, 4.0):
+        proven = guarantee(replace(GAUSSIAN, population=200, sampling_rate=0.1, rounds=50, noise_multiplier=noise))
+        assert proven.epsilon_pld <= proven.epsilon_rdp
+
+
+def test_what_would_run_without_bound_is_said_and_not_done():
+    proven = guarantee(replace(GAUSSIAN, noise_multiplier=0.02))
+    assert math.isnan(proven.epsilon_pld)
+    assert any("PLD not computed" in line for line in proven.warnings)
+    tiny = guarantee(replace(GAUSSIAN, sampling_rate=1e-6, noise_multiplier=0.1, rounds=10))
+    assert any("coarser grid" in line for line in tiny.warnings) or tiny.epsilon_pld >= 0
+
+
+def test_an_optimal_order_at_the_end_of_the_grid_is_reported():
+    proven = guarantee(replace(GAUSSIAN, noise_multiplier=500.0))
+    assert proven.rdp_order == accounting.ORDERS[-1]
+    assert any("largest of the grid" in line for line in proven.warnings)
+
+
+@pytest.mark.parametrize("accountant", ["rdp", "pld"])
+@pytest.mark.parametrize("target", [0.5, 2.0, 8.0])
+def test_calibrated_noise_keeps_the_promise_and_is_the_smallest(accountant, target):
+    plan = replace(GAUSSIAN, population=500, sampling_rate=0.1, rounds=40)
+    calibrated = calibrate(plan, target, accountant)
+    reached = getattr(guarantee(calibrated), f"epsilon_{accountant}")
+    less_noise = replace(calibrated, noise_multiplier=0.995 * calibrated.noise_multiplier)
+    assert reached <= target
+    assert getattr(guarantee(less_noise), f"epsilon_{accountant}") > target
+
+
+def test_an_epsilon_out_of_reach_is_refused():
+    with pytest.raises(PrivacyPlanError, match="out of reach"):
+        calibrate(GAUSSIAN, 1e-4)

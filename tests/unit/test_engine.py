@@ -1,0 +1,238 @@
+"""The engine against a plain re-implementation, and its promises about bundles, segments and divergence."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from fedpareto.federated import program as program_module
+from fedpareto.federated.client import Examples, LocalWork, client_update
+from fedpareto.federated.program import make_program
+from fedpareto.federated.round import Data, Hyper, Static, one_round
+from fedpareto.federated.server import noisy_mean
+from fedpareto.models import build
+from fedpareto.privacy.clipping import global_norm
+
+CLIENTS, PAD, FEATURES, CLASSES = 12, 9, 5, 3
+MODEL = build({"name": "mlp", "width": 4, "depth": 1}, (FEATURES,), CLASSES)
+
+
+def make_static(**changes):
+    static = Static(
+        model=MODEL,
+        work=LocalWork(epochs=2, steps=None, batch_size=4),
+        clients=CLIENTS,
+        sampling_rate=0.5,
+        cohort_pad=CLIENTS,
+        expected_cohort=6.0,
+        optimizer="sgd",
+        optimizer_flags=(),
+        rounds=6,
+        evaluation_rounds=(0, 2, 4, 6),
+    )
+    return replace(static, **changes)
+
+
+def make_data():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, FEATURES)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.int32) + (x[:, 1] > 0)
+    counts = rng.integers(1, PAD + 1, CLIENTS)
+    index = rng.integers(0, 60, (1, CLIENTS, PAD))
+    return Data(
+        train=Examples(jnp.asarray(x[:60]), jnp.asarray(y[:60])),
+        test=Examples(jnp.asarray(x[60:]), jnp.asarray(y[60:])),
+        train_index=jnp.asarray(index, jnp.int32),
+        train_count=jnp.asarray(counts[None], jnp.int32),
+        test_client=jnp.asarray(rng.integers(0, CLIENTS, (1, 20)), jnp.int32),
+    )
+
+
+def make_hypers(runs=3, clip=0.5, noise=0.1, rate=0.1, server=None):
+    rng = np.random.default_rng(1)
+    server = {"learning_rate": 1.0} if server is None else server
+    return Hyper(
+        partition=jnp.zeros(runs, jnp.int32),
+        public_key=jnp.asarray(rng.integers(0, 2**32, (runs, 2)), jnp.uint32),
+        secret_key=jnp.asarray(rng.integers(0, 2**32, (runs, 2)), jnp.uint32),
+        client_learning_rate=jnp.linspace(rate, 1.1 * rate, runs),
+        server={name: jnp.full(runs, value) for name, value in server.items()},
+        clip_norm=jnp.full(runs, clip),
+        noise_stddev=jnp.full(runs, noise),
+    )
+
+
+def pick(tree, rows):
+    return jax.tree.map(lambda leaf: leaf[rows], tree)
+
+
+def train(static, hypers, stops=None, devices=1):
+    program = make_program(static, jax.devices()[:devices])
+    data = make_data()
+    state = program.init(data, hypers)
+    for stop in stops or [program.blocks]:
+        state = program.advance(data, hypers, state, stop)
+    return jax.device_get(state)
+
+
+def first_run(hypers):
+    return jax.tree.map(lambda leaf: leaf[0], hypers)
+
+
+def assert_same_bits(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+
+
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_without_clip_and_noise_a_round_is_plain_fedavg(at_once):
+    static = make_static(sampling_rate=1.0, expected_cohort=float(CLIENTS), clients_at_once=at_once)
+    static = replace(static, work=LocalWork(epochs=3, steps=None, batch_size=None))
+    data, hyper = make_data(), first_run(make_hypers(clip=jnp.inf, noise=0.0))
+    params = MODEL.init(jax.random.key(5))
+    released, _, report = one_round(static, data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
+
+    def full_batch_loss(p, rows):
+        logits = MODEL.apply(p, data.train.x[rows])
+        return optax.softmax_cross_entropy_with_integer_labels(logits, data.train.y[rows]).mean()
+
+    trained = []
+    for client in range(CLIENTS):
+        local = params
+        rows = data.train_index[0, client, : int(data.train_count[0, client])]
+        for _ in range(3):
+            grads = jax.grad(full_batch_loss)(local, rows)
+            local = jax.tree.map(lambda p, g: p - hyper.client_learning_rate * g, local, grads)
+        trained.append(local)
+    expected = jax.tree.map(lambda *leaves: sum(leaves) / CLIENTS, *trained)
+    for ours, theirs in zip(jax.tree.leaves(released), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
+    assert int(report.cohort_size) == CLIENTS
+
+
+def test_vectorised_clients_give_the_same_round():
+    data, hyper = make_data(), first_run(make_hypers(noise=0.0))
+    params = MODEL.init(jax.random.key(5))
+    rounds = [
+        one_round(make_static(clients_at_once=k), data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(1))
+        for k in (1, 4, 5, CLIENTS)
+    ]
+    for other in rounds[1:]:
+        for a, b in zip(jax.tree.leaves(rounds[0]), jax.tree.leaves(other), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_one_client_moves_the_sum_by_at_most_the_clip_norm():
+    """Sensitivity by brute force: whatever one client's data, the noiseless sum moves by at most the clip norm."""
+    data = make_data()
+    for clip in (0.01, 0.3):
+        hyper = first_run(make_hypers(clip=clip, noise=0.0, rate=5.0))
+        static = make_static(sampling_rate=1.0, expected_cohort=1.0)
+        params = MODEL.init(jax.random.key(5))
+
+        def total(count, static=static, hyper=hyper, params=params):
+            with_count = data._replace(train_count=data.train_count.at[0, 3].set(count))
+            moved, _, _ = one_round(static, with_count, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
+            return jax.tree.map(jnp.subtract, moved, params)
+
+        absent, present = total(0), total(PAD)
+        difference = float(global_norm(jax.tree.map(jnp.subtract, present, absent)))
+        assert 0 < difference <= clip * (1 + 1e-4)
+
+
+def test_the_divisor_is_the_expected_cohort_whatever_the_realised_one():
+    total = {"w": jnp.full((4,), 3.0)}
+    mean = noisy_mean(total, jax.random.key(0), jnp.float32(0.0), 6.0)
+    np.testing.assert_allclose(mean["w"], 0.5)
+
+
+def test_noise_of_a_round_has_the_stated_scale():
+    wide = build({"name": "mlp", "width": 2000, "depth": 1}, (FEATURES,), CLASSES)
+    static = make_static(model=wide, sampling_rate=1.0, expected_cohort=float(CLIENTS))
+    data, hyper = make_data(), first_run(make_hypers(clip=1e-6, noise=3.0))
+    params = wide.init(jax.random.key(5))
+    moved, _, _ = one_round(static, data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
+    moves = jax.tree.map(lambda a, b: np.ravel(a - b), moved, params)
+    noise = np.concatenate(jax.tree.leaves(moves)) * CLIENTS
+    assert noise.std() == pytest.approx(3.0, rel=0.04)  # 18,003 draws: seven standard errors
+
+
+def test_a_run_does_not_depend_on_its_bundle_to_the_bit():
+    hypers = make_hypers(runs=4)
+    together = train(make_static(), hypers)
+    for i in range(4):
+        alone = train(make_static(), pick(hypers, slice(i, i + 1)))
+        assert_same_bits(pick(together, slice(i, i + 1)), alone)
+
+
+def test_a_run_does_not_depend_on_the_number_of_devices_to_the_bit():
+    hypers = make_hypers(runs=4)
+    assert_same_bits(train(make_static(), hypers), train(make_static(), hypers, devices=2))
+
+
+def test_segments_do_not_change_a_bit():
+    hypers = make_hypers()
+    assert_same_bits(train(make_static(), hypers), train(make_static(), hypers, stops=[1, 2, 3, 4]))
+
+
+def test_one_trace_a_bundle(monkeypatch):
+    traces = []
+
+    def counted(*arguments):
+        traces.append(1)
+        return one_round(*arguments)
+
+    monkeypatch.setattr(program_module, "one_round", counted)
+    train(make_static(), make_hypers(runs=4), stops=[1, 2, 4], devices=2)
+    assert len(traces) == 1
+
+
+def test_a_diverged_run_is_recorded_and_costs_no_other_run_anything():
+    healthy = make_hypers(runs=3, clip=0.5, noise=0.0)
+    sick = healthy._replace(server={"learning_rate": jnp.asarray([1.0, jnp.inf, 1.0])})
+    good, bad = train(make_static(), healthy), train(make_static(), sick)
+    assert bad.diverged_round.tolist() == [-1, 1, -1]
+    assert np.isnan(bad.metrics["accuracy"][1, 1:]).all()
+    assert_same_bits(pick(good, np.array([0, 2])), pick(bad, np.array([0, 2])))
+
+
+def test_training_that_blows_up_without_clipping_names_its_round():
+    state = train(make_static(), make_hypers(rate=1e20, clip=jnp.inf, noise=0.0))
+    assert (state.diverged_round >= 1).all()
+    assert (state.diverged_round <= 2).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("sgd", {"learning_rate": 0.1, "momentum": 0.9}),
+        ("adam", {"learning_rate": 0.01, "b1": 0.9}),
+        ("yogi", {"learning_rate": 0.01}),
+        ("adagrad", {"learning_rate": 0.1, "initial_accumulator_value": 0.1}),
+    ],
+)
+def test_every_server_optimizer_trains(name, arguments):
+    static = make_static(optimizer=name, rounds=20, evaluation_rounds=(0, 20))
+    state = train(static, make_hypers(noise=0.0, clip=5.0, rate=0.3, server=arguments))
+    loss = state.metrics["loss"]
+    assert (loss[:, -1] < loss[:, 0]).all()
+
+
+def test_local_steps_run_on_into_the_next_pass():
+    data = make_data()
+    params = MODEL.init(jax.random.key(5))
+
+    def update(work, count):
+        index = data.train_index[0, 0]
+        key = jax.random.key(7)
+        return client_update(
+            MODEL.apply, work, params, data.train, index, jnp.int32(count), jnp.float32(0.1), key
+        ).delta
+
+    two_epochs = update(LocalWork(2, None, 4), 8)
+    assert_same_bits(two_epochs, update(LocalWork(None, 4, 4), 8))
+    assert float(global_norm(update(LocalWork(None, 4, 4), 0))) == 0.0
+    assert float(global_norm(update(LocalWork(2, None, 4), 0))) == 0.0

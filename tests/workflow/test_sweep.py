@@ -1,0 +1,128 @@
+"""The workflow as a user runs it: sweep, look, change something, sweep again."""
+
+import json
+import math
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from project import TINY, Project
+
+RESULT_COLUMNS = ["run_id", "accuracy", "loss", "worst_client_accuracy", "epsilon_rdp", "epsilon_pld"]
+
+
+@pytest.fixture
+def project(swept, tmp_path):
+    """A private copy of the swept project."""
+    copy = Project.__new__(Project)
+    copy.folder = tmp_path / "project"
+    shutil.copytree(swept.folder, copy.folder)
+    return copy
+
+
+def jobs(output: str) -> dict[str, int]:
+    """The job table of a Snakemake run: rule -> number of jobs."""
+    table = re.findall(r"^(\w+) +(\d+)$", output, flags=re.MULTILINE)
+    return {rule: int(count) for rule, count in table if rule != "total"}
+
+
+def test_a_sweep_leaves_tables_and_figures(swept):
+    runs = swept.table("runs")
+    # (2 clips x 2 noises + the non-private baseline) x 2 seeds x 2 client counts
+    assert len(runs) == 20
+    assert set(runs.status) == {"ok"}
+    private = runs[runs.noise_multiplier > 0]
+    assert np.isfinite(private.epsilon_rdp).all()
+    assert (private.epsilon_pld <= private.epsilon_rdp).all()
+    assert (runs[runs.baseline == "non_private"].epsilon_rdp == math.inf).all()
+    assert set(private.unit) == {"client"}
+    assert set(private.adjacency) == {"add_or_remove_one"}
+    for figure in ("pareto", "heatmap", "rounds", "cost", "partition"):
+        for ending in ("svg", "pdf", "png"):
+            assert (swept.folder / f"results/figures/tiny/{figure}.{ending}").stat().st_size > 1000
+    for name in ("runs", "tradeoff", "rounds", "partitions"):
+        written = pd.read_csv(swept.folder / f"results/tables/{name}.csv")
+        assert list(written.columns) == list(swept.table(name).columns)
+
+
+def test_the_epsilon_in_the_tables_is_what_the_command_line_answers(swept):
+    from fedpareto.cli import main
+
+    row = swept.table("runs").query("noise_multiplier == 1.0 and clients == 20").iloc[0]
+    flags = {
+        "--noise-multiplier": row.noise_multiplier,
+        "--sampling-rate": row.sampling_rate,
+        "--steps": row.rounds,
+        "--delta": row.delta,
+    }
+    arguments = [str(part) for pair in flags.items() for part in pair]
+    import contextlib
+    import io
+
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main(["epsilon", *arguments, "--json"]) == 0
+    # The table's epsilon also pays for the overflow of the cohort buffer, a thousandth of delta.
+    assert row.epsilon_rdp == pytest.approx(json.loads(out.getvalue())["epsilon_rdp"], rel=1e-3)
+
+
+def test_a_second_sweep_does_nothing(project):
+    assert "Nothing to be done" in project.sweep()
+
+
+def test_touching_the_code_does_nothing(project):
+    (project.folder / "src/fedpareto/federated/round.py").touch()
+    assert "Nothing to be done" in project.sweep()
+
+
+def test_an_edit_of_the_training_code_retrains(project):
+    path = project.folder / "src/fedpareto/federated/round.py"
+    path.write_text(path.read_text() + "\nEDITED = True\n")
+    assert jobs(project.run("sweep", "-n").stdout)["train"] == 2
+
+
+def test_an_edit_of_the_figures_draws_and_does_not_train(project):
+    path = project.folder / "src/fedpareto/analysis/figures.py"
+    path.write_text(path.read_text() + "\nEDITED = True\n")
+    planned = jobs(project.run("sweep", "-n").stdout)
+    assert planned.get("figure") == 5
+    assert not {"train", "account", "data"} & set(planned)
+
+
+def test_an_added_noise_level_trains_the_new_runs_only_and_changes_no_old_one(project):
+    before = project.table("runs")[RESULT_COLUMNS].set_index("run_id")
+    shutil.rmtree(project.folder / "results/logs/train")
+    project.write(TINY.replace("[1.0, 2.0]", "[1.0, 2.0, 4.0]"))
+    project.sweep()
+    after = project.table("runs")[RESULT_COLUMNS].set_index("run_id")
+    assert len(after) == 28
+    assert project.trained() == 8
+    pd.testing.assert_frame_equal(after.loc[before.index], before, check_exact=True)
+
+
+def test_an_overlay_and_the_command_line_override_leaves(project):
+    overlay = project.folder / "overlay.yaml"
+    overlay.write_text("studies: {tiny: {rounds: 4}}\n")
+    planned = project.run("sweep", "-n", "--configfile", "overlay.yaml", "--config", "seeds=1", "noise_multiplier=[3]")
+    assert planned.returncode == 0, planned.stderr
+    assert jobs(planned.stdout)["train"] == 4
+
+
+def test_a_bad_configuration_stops_before_any_job_with_one_line_a_problem(project):
+    project.write(TINY.replace("1.0e-3", "1e-3").replace("rounds: 6", "round: 6"))
+    done = project.run("sweep")
+    assert done.returncode != 0
+    message = done.stdout + done.stderr
+    assert "Traceback" not in message
+    assert "config/config.yaml: studies.tiny.delta = 1e-3" in message
+    assert "1.0e-3" in message
+    assert "rounds" in message
+
+
+def test_the_report_is_self_contained(project):
+    done = project.run("--report", "report.html")
+    assert done.returncode == 0, done.stderr
+    page = (project.folder / "report.html").read_text()
+    assert "pareto" in page
+    assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', page)

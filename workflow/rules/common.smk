@@ -1,0 +1,67 @@
+import os
+import sys
+from pathlib import Path
+
+SOURCE = Path(workflow.basedir) / "src"
+sys.path.insert(0, str(SOURCE))
+# Jobs find this package and this interpreter, whether or not the environment was activated.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")])
+)
+os.environ["PATH"] = os.pathsep.join(
+    [os.path.dirname(sys.executable), os.environ.get("PATH", "")]
+)
+
+from fedpareto import paths, plan, provenance
+from fedpareto.config import from_snakemake
+
+PLAN = plan.make_plan(from_snakemake(config, workflow.configfiles))
+
+TABLES = ["runs", "tradeoff", "rounds", "partitions"]
+
+# The code that makes each stage's numbers is an input of its rule: Snakemake sees no edit inside a package otherwise.
+CODE = {
+    stage: [os.path.relpath(path) for path in provenance.sources(f"fedpareto.{module}")]
+    for stage, module in {
+        "data": "data.prepare",
+        "privacy": "privacy.account",
+        "train": "federated.results",
+        "tables": "analysis.tables",
+        "figures": "analysis.figures",
+    }.items()
+}
+
+FIGURE_FILES = [
+    paths.figure_file(study, figure, "svg")
+    for study in PLAN.studies
+    for figure in PLAN.figures(study)
+]
+
+
+wildcard_constraints:
+    bundle="[0-9a-f]{16}",
+    dataset="[A-Za-z0-9_-]+",
+    study="[A-Za-z0-9_-]+",
+    figure="[a-z]+",
+
+
+onstart:
+    # Jobs look their bundle up here. Not an input of any rule: a bundle's name is a hash of its content.
+    plan.write(PLAN, paths.PLAN_FILE)
+    print(PLAN.summary(), file=sys.stderr)
+
+
+def data_of_bundle(wildcards):
+    """The prepared data set that a bundle trains on."""
+    return paths.data_file(PLAN.bundles[wildcards.bundle].dataset)
+
+
+def source_of_dataset(wildcards):
+    """The user's own file behind a data set; nothing for a registered one."""
+    options = PLAN.datasets.get(wildcards.dataset)
+    return [] if options is None else [options["path"]]
+
+
+def options_of_dataset(wildcards):
+    """Command-line options that describe a user's own data set."""
+    return PLAN.dataset_arguments(wildcards.dataset)

@@ -1,0 +1,26 @@
+# Tables: all bundles of the configuration in one place, in Parquet and CSV.
+
+
+rule tables:
+    """Collect runs, metrics by round, trade-offs and partitions."""
+    input:
+        runs=collect("results/bundles/{bundle}/runs.parquet", bundle=PLAN.bundles),
+        metrics=collect("results/bundles/{bundle}/metrics.parquet", bundle=PLAN.bundles),
+        partition=collect("results/bundles/{bundle}/partition.parquet", bundle=PLAN.bundles),
+        code=CODE["tables"],
+    output:
+        parquet=collect("results/tables/{table}.parquet", table=TABLES),
+        csv=report(
+            collect("results/tables/{table}.csv", table=["runs", "tradeoff"]),
+            caption="../report/tables.rst",
+            category="3 Tables",
+        ),
+        more=collect("results/tables/{table}.csv", table=["rounds", "partitions"]),
+    log:
+        "results/logs/tables.log",
+    conda:
+        "../../environment.yml"
+    params:
+        plan=PLAN.digest,
+    shell:
+        "python -m fedpareto tables --output results/tables &> {log}"

@@ -1,0 +1,26 @@
+# Training: one job a bundle, which uses the whole machine. Follow it with `tail -f results/logs/train/*.log`.
+
+
+rule train:
+    """Train the runs of one bundle that the store in results/runs lacks."""
+    input:
+        spec="results/specs/{bundle}.json",
+        privacy="results/privacy/{bundle}.json",
+        data=data_of_bundle,
+        code=CODE["train"],
+    output:
+        runs="results/bundles/{bundle}/runs.parquet",
+        metrics="results/bundles/{bundle}/metrics.parquet",
+        partition="results/bundles/{bundle}/partition.parquet",
+    log:
+        "results/logs/train/{bundle}.log",
+    benchmark:
+        "results/benchmarks/train/{bundle}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    shell:
+        "python -m fedpareto train --spec {input.spec} --privacy {input.privacy} --data {input.data}"
+        " --output results/bundles/{wildcards.bundle} &> {log}"
