@@ -58,7 +58,10 @@ def _check_work(study: Study, problems: Problems) -> None:
     axes = study.axes
     if any(axes.get("local_epochs", ())) and any(axes.get("local_steps", ())):
         problems.add(
-            _key(study, "local_steps"), list(axes["local_steps"]), "not stand beside local_epochs", "remove one of the two"
+            _key(study, "local_steps"),
+            list(axes["local_steps"]),
+            "not stand beside local_epochs",
+            "remove one of the two",
         )
 
 
@@ -86,9 +89,7 @@ def _check_privacy(study: Study, known: Mapping[str, facts.Facts], problems: Pro
             )
     deltas = [d for d in axes.get("delta", ()) if d is not None]
     if not deltas:
-        problems.add(
-            _key(study, "delta"), None, "be set where there is noise", "well below 1/clients, e.g. 1.0e-5"
-        )
+        problems.add(_key(study, "delta"), None, "be set where there is noise", "well below 1/clients, e.g. 1.0e-5")
     clients = [n for n in axes.get("clients", ()) if n] or [f.clients for f in known.values() if f.clients]
     for i, delta in enumerate(deltas):
         key = _key(study, "delta", i if len(axes["delta"]) > 1 else None)
@@ -117,9 +118,7 @@ def _check_data(study: Study, known: Mapping[str, facts.Facts], problems: Proble
             if partition["name"] == "natural":
                 _check_natural(study, name, fact, problems)
             elif "clients" not in axes:
-                problems.add(
-                    _key(study, "clients"), None, f"be set for the {partition['name']} partition", "e.g. 100"
-                )
+                problems.add(_key(study, "clients"), None, f"be set for the {partition['name']} partition", "e.g. 100")
             else:
                 _check_counts(study, name, fact, partition["minimum"], problems)
     for model in axes["model"]:
@@ -137,7 +136,9 @@ def _check_data(study: Study, known: Mapping[str, facts.Facts], problems: Proble
 def _check_natural(study: Study, name: str, fact: facts.Facts, problems: Problems) -> None:
     if fact.clients is None and fact.train is not None:
         hint = "give the data set a client column, or use iid or dirichlet"
-        problems.add(_key(study, "partition"), "natural", f"not be natural: {name} does not say whose an example is", hint)
+        problems.add(
+            _key(study, "partition"), "natural", f"not be natural: {name} does not say whose an example is", hint
+        )
     for i, n in enumerate(study.axes.get("clients", ())):
         if fact.clients is not None and n != fact.clients:
             key = _key(study, "clients", i if len(study.axes["clients"]) > 1 else None)
@@ -150,7 +151,9 @@ def _check_counts(study: Study, name: str, fact: facts.Facts, minimum: int, prob
         key = _key(study, "clients", i if len(counts) > 1 else None)
         if fact.train is not None and n * minimum > fact.train:
             most = fact.train // minimum
-            problems.add(key, n, f"be at most {most}: {name} has {fact.train:,} training examples", f"write at most {most}")
+            problems.add(
+                key, n, f"be at most {most}: {name} has {fact.train:,} training examples", f"write at most {most}"
+            )
         for rate in study.axes["sampling_rate"]:
             if rate * n < SMALLEST_COHORT:
                 problems.add(

@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="command", required=True, metavar="VERB")
 
     epsilon = _verb(verbs, "epsilon", _epsilon, "epsilon of a run, without training it")
-    epsilon.add_argument("--noise-multiplier", type=_number(0), required=True, help="noise std / clip norm; 0 = no noise")
+    epsilon.add_argument(
+        "--noise-multiplier", type=_number(0), required=True, help="noise std / clip norm; 0 = no noise"
+    )
     _mechanism(epsilon)
 
     calibrate = _verb(verbs, "calibrate", _calibrate, "smallest noise multiplier that proves an epsilon")
@@ -57,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     _mechanism(calibrate)
 
     plan = _verb(verbs, "plan", _plan, "check a configuration and list its studies, runs and bundles")
-    plan.add_argument("--configfile", type=Path, nargs="+", default=[Path("config/config.yaml")], help="later ones overlay")
+    plan.add_argument(
+        "--configfile", type=Path, nargs="+", default=[Path("config/config.yaml")], help="later ones overlay"
+    )
     plan.add_argument("--json", action="store_true", help="the whole plan as JSON")
 
     doctor = _verb(verbs, "doctor", _doctor, "versions, devices, data folder, and what is wrong with them")
@@ -92,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("--tables", type=Path, required=True)
     figures.add_argument("--study", required=True)
     figures.add_argument("--figure", required=True)
+    figures.add_argument("--title", help="headline; default: the study's name")
     figures.add_argument("--output", type=Path, required=True, help="file name without ending")
     return parser
 
@@ -106,7 +111,9 @@ def _mechanism(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=_integer, required=True, help="rounds")
     parser.add_argument("--delta", type=_number(0, 1, exclusive=True), required=True, help="in (0, 1), below 1/clients")
     parser.add_argument("--sampling", choices=("poisson", "fixed_size"), default="poisson", help="default: %(default)s")
-    parser.add_argument("--sampling-rate", type=_number(0, 1.0000001, exclusive=True), help="of a client a round (poisson)")
+    parser.add_argument(
+        "--sampling-rate", type=_number(0, 1.0000001, exclusive=True), help="of a client a round (poisson)"
+    )
     parser.add_argument("--population", type=_integer, help="number of clients (fixed_size)")
     parser.add_argument("--sample-size", type=_integer, help="clients a round (fixed_size)")
     parser.add_argument("--json", action="store_true", help="as JSON")
@@ -117,7 +124,9 @@ def _number(low: float, high: float = math.inf, exclusive: bool = False) -> Any:
         value = float(text)
         if not math.isfinite(value) or value < low or value >= high or (exclusive and value == low):
             bounds = f"above {low:g}" if exclusive else f"at least {low:g}"
-            raise argparse.ArgumentTypeError(f"{text} must be {bounds}" + ("" if high == math.inf else f" and at most {high:g}"))
+            raise argparse.ArgumentTypeError(
+                f"{text} must be {bounds}" + ("" if high == math.inf else f" and at most {high:g}")
+            )
         return value
 
     return number
@@ -139,7 +148,11 @@ def _question(arguments: argparse.Namespace, noise_multiplier: float) -> Any:
             raise PrivacyPlanError("poisson sampling needs --sampling-rate")
         population, rate = arguments.population or UNSTATED_POPULATION, arguments.sampling_rate
     else:
-        if arguments.population is None or arguments.sample_size is None or arguments.sample_size > arguments.population:
+        if (
+            arguments.population is None
+            or arguments.sample_size is None
+            or arguments.sample_size > arguments.population
+        ):
             raise PrivacyPlanError("fixed_size sampling needs --population and a --sample-size that is not larger")
         population, rate = arguments.population, arguments.sample_size / arguments.population
     return PrivacyPlan(
@@ -275,7 +288,7 @@ def _tables(arguments: argparse.Namespace) -> None:
 def _figures(arguments: argparse.Namespace) -> None:
     from fedpareto.analysis.figures import draw
 
-    draw(arguments.figure, arguments.tables, arguments.study, arguments.output)
+    draw(arguments.figure, arguments.tables, arguments.study, arguments.output, arguments.title)
 
 
 def _write(path: Path, text: str) -> None:

@@ -241,9 +241,7 @@ def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
     for name in chosen:
         if name not in studies:
             _unknown(["only"], name, list(studies), problems)
-    resolved = [
-        _study(str(name), studies[name], everywhere, problems) for name in studies if name in chosen
-    ]
+    resolved = [_study(str(name), studies[name], everywhere, problems) for name in studies if name in chosen]
     return Config(tuple(study for study in resolved if study), own)
 
 
@@ -290,7 +288,11 @@ def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Prob
 
 
 def _leaves(
-    key: Sequence[str | int], body: Mapping[str, Json], table: Mapping[str, Json], problems: Problems, sweep: bool = True
+    key: Sequence[str | int],
+    body: Mapping[str, Json],
+    table: Mapping[str, Json],
+    problems: Problems,
+    sweep: bool = True,
 ) -> dict[str, tuple[Json, ...]]:
     """The values of each key of `body`, checked against `table`, with defaults for absent ones."""
     found: dict[str, tuple[Json, ...]] = {}
@@ -317,11 +319,15 @@ def _leaves(
         if rule.get("required"):
             problems.add([*key, name], None, rule["must"], rule.get("hint", rule.get("description", "")))
         elif "default" in rule:
-            found[name] = tuple(_spec([*key, name], rule["default"], rule, problems)) if "spec" in rule else (rule["default"],)
+            found[name] = (
+                tuple(_spec([*key, name], rule["default"], rule, problems)) if "spec" in rule else (rule["default"],)
+            )
     return found
 
 
-def _spec(key: Sequence[str | int], value: Json, rule: Mapping[str, Json], problems: Problems) -> Iterator[dict[str, Json]]:
+def _spec(
+    key: Sequence[str | int], value: Json, rule: Mapping[str, Json], problems: Problems
+) -> Iterator[dict[str, Json]]:
     """All the specs that a name, or a mapping whose arguments may be lists, stands for."""
     choices = schema()[rule["spec"]]
     name = value.get("name") if isinstance(value, dict) else value

@@ -26,7 +26,16 @@ EVALUATIONS = 20
 FIGURES_OF_ANY_STUDY = ("rounds", "cost", "partition")
 FIGURES_OF_PRIVATE_STUDIES = ("pareto", "heatmap")
 # What may differ between runs of one compiled program.
-TRACED = ("clip_norm", "noise_multiplier", "target_epsilon", "accountant", "delta", "client_learning_rate", "seed", "baseline")
+TRACED = (
+    "clip_norm",
+    "noise_multiplier",
+    "target_epsilon",
+    "accountant",
+    "delta",
+    "client_learning_rate",
+    "seed",
+    "baseline",
+)
 
 
 @dataclass(frozen=True)
@@ -258,7 +267,9 @@ def expand(study: Study, datasets: Mapping[str, Mapping[str, Any]]) -> Iterator[
 def describe(spec: Mapping[str, Any]) -> str:
     """A spec in one word: `mlp(depth=1,width=32)`."""
     rest = ",".join(
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in sorted(spec.items()) if key != "name"
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in sorted(spec.items())
+        if key != "name"
     )
     return f"{spec['name']}({rest})" if rest else str(spec["name"])
 

@@ -11,9 +11,7 @@ from fedpareto.privacy.accounting import guarantee, guarantees
 from fedpareto.privacy.calibration import calibrate
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
-GAUSSIAN = PrivacyPlan(
-    population=1, sampling_rate=1.0, rounds=1, clip_norm=1.0, noise_multiplier=1.0, delta=1e-5
-)
+GAUSSIAN = PrivacyPlan(population=1, sampling_rate=1.0, rounds=1, clip_norm=1.0, noise_multiplier=1.0, delta=1e-5)
 
 
 def exact_gaussian_delta(epsilon, noise_multiplier):

@@ -9,9 +9,7 @@ from scipy.stats import binom
 
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
-PLAN = PrivacyPlan(
-    population=1000, sampling_rate=0.1, rounds=100, clip_norm=0.5, noise_multiplier=2.0, delta=1e-5
-)
+PLAN = PrivacyPlan(population=1000, sampling_rate=0.1, rounds=100, clip_norm=0.5, noise_multiplier=2.0, delta=1e-5)
 
 
 def test_divisor_is_the_expected_cohort():

@@ -87,7 +87,12 @@ class Project:
     def trained(self) -> int:
         """How many runs the training jobs have said to train, over all logs."""
         logs = (self.folder / "results" / "logs" / "train").glob("*.log")
-        return sum(int(line.split(",")[1].split()[0]) for log in logs for line in log.read_text().splitlines() if " to train" in line)
+        return sum(
+            int(line.split(",")[1].split()[0])
+            for log in logs
+            for line in log.read_text().splitlines()
+            if " to train" in line
+        )
 
     def table(self, name: str) -> pd.DataFrame:
         """One of the tables."""

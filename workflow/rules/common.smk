@@ -65,3 +65,8 @@ def source_of_dataset(wildcards):
 def options_of_dataset(wildcards):
     """Command-line options that describe a user's own data set."""
     return PLAN.dataset_arguments(wildcards.dataset)
+
+
+def title_of_study(wildcards):
+    """Headline of a study's figures."""
+    return PLAN.titles[wildcards.study]

@@ -20,6 +20,9 @@ rule figure:
         "results/logs/figures/{study}-{figure}.log",
     conda:
         "../../environment.yml"
+    params:
+        title=title_of_study,
     shell:
         "python -m fedpareto figures --tables results/tables --study {wildcards.study} --figure {wildcards.figure}"
+        " --title {params.title:q}"
         " --output results/figures/{wildcards.study}/{wildcards.figure} &> {log}"

@@ -20,11 +20,29 @@ _TEXT = (
 )
 # Counts that may be missing stay whole numbers in both formats: 5, never 5.0.
 _COUNTS = (
-    *("parameters", "clients", "examples", "rounds", "local_epochs", "local_steps", "batch_size", "seed", "diverged_round"),
+    *(
+        "parameters",
+        "clients",
+        "examples",
+        "rounds",
+        "local_epochs",
+        "local_steps",
+        "batch_size",
+        "seed",
+        "diverged_round",
+    ),
     "overflow_rounds",
 )
 _NUMBERS = (
-    *("sampling_rate", "client_learning_rate", "clip_norm", "noise_multiplier", "target_epsilon", "delta", "epsilon_rdp"),
+    *(
+        "sampling_rate",
+        "client_learning_rate",
+        "clip_norm",
+        "noise_multiplier",
+        "target_epsilon",
+        "delta",
+        "epsilon_rdp",
+    ),
     *("epsilon_pld", "rdp_order", "accuracy", "loss", "worst_client_accuracy", "median_client_accuracy", "bytes_up"),
     *("bytes_down", "wall_s"),
 )
@@ -55,7 +73,8 @@ class Tables:
         known = sorted(set(self.runs["study"]))
         if study not in known:
             raise TableError(f"study = {study!r} is not in the tables (write one of: {', '.join(known)})")
-        return Tables(*(getattr(self, name).query("study == @study").reset_index(drop=True) for name in TABLES))
+        frames = (getattr(self, name) for name in TABLES)
+        return Tables(*(frame[frame["study"] == study].reset_index(drop=True) for frame in frames))
 
 
 def _read(path: Path, columns: Iterable[str]) -> pd.DataFrame:
@@ -125,7 +144,9 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
         folder = bundles_dir / bundle
         run_frames.append(_typed(_read(folder / "runs.parquet", (*_TEXT, *_COUNTS, *_NUMBERS))))
         metric_frames.append(_read(folder / "metrics.parquet", ("run_id", "round", "accuracy", "epsilon_rdp")))
-        partition_frames[bundle] = _read(folder / "partition.parquet", ("dataset", "partition", "clients", "client", "label", "count"))
+        partition_frames[bundle] = _read(
+            folder / "partition.parquet", ("dataset", "partition", "clients", "client", "label", "count")
+        )
         absent = (wanted & set(plan["bundles"][bundle])) - set(run_frames[-1]["run_id"])
         if absent:
             raise TableError(f"{folder / 'runs.parquet'}: has no run {min(absent)} (train this bundle again)")
@@ -139,7 +160,9 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
     runs.insert(2, "kind", kind_of(runs))
     runs.insert(2, "point_id", point_ids(runs))
     # `bundle_id` is left as training wrote it; `rounds` holds keys and measures only and is joined on study and run_id.
-    rounds = membership.merge(all_metrics, on="run_id", how="inner").sort_values(["study", "run_id", "round"], kind="stable")
+    rounds = membership.merge(all_metrics, on="run_id", how="inner").sort_values(
+        ["study", "run_id", "round"], kind="stable"
+    )
     return Tables(runs, rounds.reset_index(drop=True), tradeoff_table(runs), _partitions(partition_frames, runs))
 
 

@@ -24,8 +24,8 @@ PER_SEED = (
     "overflow_rounds",
 )
 # Follows from the point, and may be missing where a seed failed: not needed to tell points apart.
-DERIVED = ("parameters", "examples", "rdp_order", "epsilon_rdp", "epsilon_pld", "bytes_up", "bytes_down")
-PROVENANCE = ("device", "versions", "fingerprint")
+DERIVED = ("parameters", "examples", "rdp_order", "epsilon_rdp", "epsilon_pld", "bytes_up", "bytes_down", "overflow_probability")
+PROVENANCE = ("device", "execution", "versions", "fingerprint", "accounting_warnings")
 # Points are compared within these: an epsilon of another unit, trust model, adjacency or delta is another currency.
 FRONT_GROUP = ("study", "dataset", "partition", "model", "unit", "trust", "adjacency", "delta")
 # Calibrated noise reaches its target only to a tolerance; epsilons are compared as a reader compares them.
@@ -67,7 +67,9 @@ def point_ids(runs: pd.DataFrame) -> pd.Series:
     columns = [column for column in point_columns(runs) if column != "study"]
     calibrated = runs["target_epsilon"].notna().to_numpy()
     ids = []
-    for row, is_calibrated in zip(runs[columns].astype(object).itertuples(index=False, name=None), calibrated, strict=True):
+    for row, is_calibrated in zip(
+        runs[columns].astype(object).itertuples(index=False, name=None), calibrated, strict=True
+    ):
         cells = {column: _plain(value) for column, value in zip(columns, row, strict=True)}
         if is_calibrated:  # its noise multiplier follows from the target
             cells["noise_multiplier"] = None
@@ -81,7 +83,9 @@ def _common(values: pd.Series, point: str) -> float:
     if known.size == 0:
         return float("nan")
     if np.isfinite(known).any() and not np.allclose(known, known[0], rtol=1e-9, atol=0.0):
-        raise TableError(f"point {point}: {values.name} differs between seeds ({known.min():g} to {known.max():g}); train it again")
+        raise TableError(
+            f"point {point}: {values.name} differs between seeds ({known.min():g} to {known.max():g}); train it again"
+        )
     return float(known[0])
 
 
@@ -158,11 +162,29 @@ def tradeoff_table(runs: pd.DataFrame) -> pd.DataFrame:
         TableError: if the seeds of one point disagree on epsilon.
     """
     keys = [column for column in point_columns(runs)]
-    rows = [{"point_id": key[1], **_point_row(point, keys)} for key, point in runs.groupby(["study", "point_id"], sort=False)]
+    rows = [
+        {"point_id": key[1], **_point_row(point, keys)}
+        for key, point in runs.groupby(["study", "point_id"], sort=False)
+    ]
     table = pd.DataFrame(rows)
     _add_front(table, runs)
-    last = ["n_seeds", "n_ok", "accuracy_mean", "accuracy_low", "accuracy_high", "loss_mean", "worst_client_accuracy_mean"]
-    last += ["median_client_accuracy_mean", "epsilon_rdp", "epsilon_pld", "on_front", "front_probability", "selected_from"]
+    last = [
+        "n_seeds",
+        "n_ok",
+        "accuracy_mean",
+        "accuracy_low",
+        "accuracy_high",
+        "loss_mean",
+        "worst_client_accuracy_mean",
+    ]
+    last += [
+        "median_client_accuracy_mean",
+        "epsilon_rdp",
+        "epsilon_pld",
+        "on_front",
+        "front_probability",
+        "selected_from",
+    ]
     last += ["wall_s", "bytes_up", "bytes_down"]
     first = ["study", "point_id", *(key for key in keys if key != "study")]
     middle = [column for column in table.columns if column not in {*first, *last}]

@@ -147,7 +147,9 @@ def diabetes130(files: Files) -> Loaded:
     splitter = GroupShuffleSplit(n_splits=1, test_size=TEST_FRACTION, random_state=0)
     train, test = next(splitter.split(table, labels, patients))
     data, report = _table(table, labels, train, test, np.array(["not within 30 days", "within 30 days"]))
-    return data, report | {"notes": ["patients are kept on one side of the split; the three diagnosis codes are left out"]}
+    return data, report | {
+        "notes": ["patients are kept on one side of the split; the three diagnosis codes are left out"]
+    }
 
 
 def _split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

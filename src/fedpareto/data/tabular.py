@@ -34,14 +34,18 @@ def encode(train: pd.DataFrame, test: pd.DataFrame) -> tuple[np.ndarray, np.ndar
     constant = [str(name) for name in train.columns if train[name].nunique(dropna=True) <= 1]
     train, test = train.drop(columns=constant), test.drop(columns=constant)
     if train.shape[1] == 0:
-        raise DataError(f"no feature column is left: {', '.join(constant) or 'there is none'} (constant columns say nothing)")
+        raise DataError(
+            f"no feature column is left: {', '.join(constant) or 'there is none'} (constant columns say nothing)"
+        )
     numeric = [name for name in train.columns if pd.api.types.is_numeric_dtype(train[name])]
     categorical = [name for name in train.columns if name not in numeric]
     for frame in (train, test):
         for name in categorical:
             frame[name] = frame[name].astype("object").where(frame[name].notna(), np.nan)
         for name in numeric:
-            frame[name] = pd.to_numeric(frame[name], errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
+            frame[name] = (
+                pd.to_numeric(frame[name], errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
+            )
     unseen = {
         str(name): int((~test[name].isin(train[name].unique()) & test[name].notna()).sum()) for name in categorical
     }

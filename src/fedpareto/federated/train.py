@@ -47,9 +47,7 @@ def train_bundle(
       runs_folder: The store of finished runs.
       checkpoints_folder: Where half-trained bundles are kept.
     """
-    fingerprint = hashlib.sha256(
-        f"{provenance.fingerprint(__name__)} {data.content_sha256}".encode()
-    ).hexdigest()[:16]
+    fingerprint = hashlib.sha256(f"{provenance.fingerprint(__name__)} {data.content_sha256}".encode()).hexdigest()[:16]
     kept = {run.run_id: store.load(runs_folder, run.run_id, fingerprint) for run in bundle.runs}
     missing = [run for run in bundle.runs if kept[run.run_id] is None]
     log(f"bundle {bundle.bundle_id}: {len(bundle.runs)} runs, {len(missing)} to train")
@@ -116,31 +114,36 @@ def _train(
 def _run_segments(
     program: Program, data: Any, hypers: Any, state: PyTree, block: int, checkpoints: Checkpoints, epsilon: float
 ) -> tuple[PyTree, float]:
-    """Runs the rest of the blocks in segments of about `SEGMENT_SECONDS`; returns the state and the seconds trained.
+    """Runs the rest of the blocks in segments of about `SEGMENT_SECONDS`.
 
-    The first segment is one block and includes compilation, the second is one block and is timed.
+    The first segment is one block and includes compilation; the rate is measured on the others.
+
+    Returns:
+      The final state, and the seconds that all blocks take, compilation not counted, also those before a resumption.
     """
-    seconds, per_block, first = 0.0, None, True
+    timed_seconds, timed_blocks, compiling, per_block = 0.0, 0, True, 0.0
     while block < program.blocks:
-        stop = block + 1 if per_block is None else block + max(1, int(SEGMENT_SECONDS / max(per_block, 1e-6)))
-        stop = min(stop, program.blocks)
+        ahead = 1 if timed_blocks == 0 else max(1, int(SEGMENT_SECONDS / max(per_block, 1e-6)))
+        stop = min(block + ahead, program.blocks)
         started = time.perf_counter()
         state = jax.block_until_ready(program.advance(data, hypers, state, stop))
         took = time.perf_counter() - started
-        if first:
+        if compiling:
             log(f"compiled, first block in {took:.1f} s")
         else:
-            per_block = took / (stop - block)
-        seconds += took
-        first, block = False, stop
+            timed_seconds, timed_blocks = timed_seconds + took, timed_blocks + stop - block
+            per_block = timed_seconds / timed_blocks
+        block = stop
         _report(program, state, block, per_block, epsilon)
-        if block < program.blocks and (per_block is None or took > SEGMENT_SECONDS / 4):
+        # A quick bundle is not worth a checkpoint: it is trained again sooner than it is read back.
+        if block < program.blocks and (compiling or took > SEGMENT_SECONDS / 4):
             checkpoints.save(block, state)
-    return state, seconds
+        compiling = False
+    return state, per_block * program.blocks
 
 
-def _report(program: Program, state: PyTree, block: int, per_block: float | None, epsilon: float) -> None:
-    left = "" if per_block is None else f", {per_block * (program.blocks - block):.0f} s left"
+def _report(program: Program, state: PyTree, block: int, per_block: float, epsilon: float) -> None:
+    left = "" if per_block == 0 else f", {per_block * (program.blocks - block):.0f} s left"
     if isinstance(state, State):
         accuracy = float(np.nanmean(np.asarray(state.metrics["accuracy"])[:, block - 1]))
         what = f"round {program.rounds_after[block - 1]}/{program.rounds_after[-1]}, mean accuracy {accuracy:.3f}"

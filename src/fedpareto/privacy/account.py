@@ -89,7 +89,8 @@ def from_json(text: str) -> dict[str, AccountedRun]:
     for run_id, entry in json.loads(text).items():
         plan = PrivacyPlan(**{k: v for k, v in entry["plan"].items() if k in fields})
         proven = tuple(
-            Guarantee(**{k: tuple(v) if k == "warnings" else _decode(v) for k, v in g.items()}) for g in entry["guarantees"]
+            Guarantee(**{k: tuple(v) if k == "warnings" else _decode(v) for k, v in g.items()})
+            for g in entry["guarantees"]
         )
         accounted[run_id] = AccountedRun(plan, proven)
     return accounted

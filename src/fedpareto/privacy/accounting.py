@@ -75,7 +75,10 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
       One `Guarantee` for each entry of `rounds`, in order. 0 rounds give epsilon 0; no noise gives infinity.
     """
     if not plan.private:
-        return [Guarantee(t, math.inf if t else 0.0, math.inf if t else 0.0, math.inf if t else 0.0, math.nan) for t in rounds]
+        return [
+            Guarantee(t, math.inf if t else 0.0, math.inf if t else 0.0, math.inf if t else 0.0, math.nan)
+            for t in rounds
+        ]
     delta = plan.accounted_delta
     orders, step_rdp, dropped = rdp_curve(plan)
     last = max(rounds, default=0)
@@ -128,7 +131,9 @@ def classic_epsilon(plan: PrivacyPlan, rounds: int) -> float:
     return float(np.min(step_rdp * rounds - np.log(plan.accounted_delta) / (orders - 1)))
 
 
-def _pld_epsilons(plan: PrivacyPlan, rounds: Sequence[int], delta: float, scale: float) -> tuple[dict[int, float], str | None]:
+def _pld_epsilons(
+    plan: PrivacyPlan, rounds: Sequence[int], delta: float, scale: float
+) -> tuple[dict[int, float], str | None]:
     """Epsilon by PLD after each of `rounds`, or nothing and the reason.
 
     Args:

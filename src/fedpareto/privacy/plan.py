@@ -53,7 +53,9 @@ class PrivacyPlan:
 
     def __post_init__(self) -> None:
         if self.population < 1 or self.rounds < 0:
-            raise PrivacyPlanError(f"population = {self.population} and rounds = {self.rounds} must be at least 1 and 0")
+            raise PrivacyPlanError(
+                f"population = {self.population} and rounds = {self.rounds} must be at least 1 and 0"
+            )
         if not 0 < self.sampling_rate <= 1:
             raise PrivacyPlanError(f"sampling_rate = {self.sampling_rate} must be in (0, 1]")
         if not (math.isfinite(self.noise_multiplier) and self.noise_multiplier >= 0):

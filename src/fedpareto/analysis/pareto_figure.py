@@ -1,0 +1,138 @@
+"""Accuracy against epsilon: every point with its interval, the front, and how sure it is."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fedpareto.analysis import style
+from fedpareto.analysis.tables import Tables
+
+MARKERS = "osD^vP*X<>"
+FACETS = ("dataset", "partition", "model", "delta")
+FAINT = 0.3
+DODGE = 0.025  # of a factor of e between neighbours of equal epsilon
+
+
+def build(tables: Tables, title: str) -> Figure:
+    """One panel for each combination of data set, partition, model and delta."""
+    points = tables.tradeoff
+    private = points[points["kind"] == "private"]
+    facets = style.varying(private, FACETS)
+    panels = [group for _, group in private.groupby(facets, dropna=False, sort=False)] if facets else [private]
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    size = (style.WIDTH, 0.5 + (4.3 if columns == 1 else 3.2) * rows)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    clients = style.colours(sorted(private["clients"].unique()))
+    clips = dict(zip(sorted(private["clip_norm"].unique()), MARKERS * 5, strict=False))
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        same = np.logical_and.reduce(
+            [points[column].eq(panel[column].iloc[0]) for column in FACETS if column != "delta"]
+        )
+        baselines = points[same | points["kind"].isin(["centralised"])]
+        _panel(axes, panel, baselines[baselines["kind"].isin(style.BASELINES)], clients, clips)
+        axes.set_title(style.panel_title(panel, facets), fontsize="medium")
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_visible(False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("test accuracy")
+    figure.supxlabel(style.epsilon_label(private), fontsize="medium")
+    runs, seeds = len(tables.runs), int(private["n_seeds"].max())
+    figure.suptitle(f"{title}: what each ε costs", x=0.01, ha="left", fontweight="bold")
+    grid[0, 0].text(
+        0.0,
+        1.02 if not facets else 1.09,
+        f"{runs} runs; means over {seeds} seeds with 95 % intervals; front chosen from {int(private['selected_from'].max())} runs",
+        transform=grid[0, 0].transAxes,
+        fontsize="small",
+        color="0.3",
+    ).set_in_layout(False)
+    _legend(figure, clients, clips, points)
+    return figure
+
+
+def _panel(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: dict, clips: dict) -> None:
+    style.epsilon_axis(axes, points["epsilon_rdp"])
+    style.accuracy_axis(axes)
+    _baselines(axes, baselines, clients)
+    order = {key: i for i, key in enumerate((c, k) for c in clients for k in clips)}
+    middle = (len(order) - 1) / 2
+    points = points.assign(
+        x=[
+            epsilon * np.exp(DODGE * (order[key] - middle))
+            for epsilon, *key_ in zip(points["epsilon_rdp"], points["clients"], points["clip_norm"], strict=True)
+            for key in [tuple(key_)]
+        ]
+    )
+    for point in points.itertuples():
+        strong = bool(point.on_front)
+        low, high = np.nan_to_num([point.accuracy_mean - point.accuracy_low, point.accuracy_high - point.accuracy_mean])
+        axes.errorbar(
+            point.x,
+            point.accuracy_mean,
+            yerr=[[max(0.0, low)], [max(0.0, high)]],
+            fmt=clips[point.clip_norm],
+            color=clients[point.clients],
+            alpha=1.0 if strong else FAINT,
+            markersize=6.5 if strong else 4.5,
+            markeredgecolor="black" if strong else "none",
+            markeredgewidth=0.7,
+            elinewidth=1.1,
+            zorder=4 if strong else 2,
+        )
+    front = points[points["on_front"]].sort_values("epsilon_rdp")
+    if front.empty:
+        return
+    right = axes.get_xlim()[1]
+    axes.step(
+        [*front["x"], right],
+        [*front["accuracy_mean"], front["accuracy_mean"].iloc[-1]],
+        where="post",
+        color="black",
+        linewidth=1.0,
+        alpha=0.7,
+        zorder=3,
+    )
+    for point in front.itertuples():
+        if np.isfinite(point.front_probability):
+            axes.annotate(
+                f"{point.front_probability:.0%}",
+                (point.x, np.nanmax([point.accuracy_mean, point.accuracy_high])),
+                xytext=(0, 4),
+                textcoords="offset points",
+                ha="center",
+                fontsize="small",
+                bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+                zorder=5,
+            )
+
+
+def _baselines(axes: Axes, baselines: pd.DataFrame, clients: dict) -> None:
+    """The reference lines. Where they differ by client count, the non-private one has the client count's colour."""
+    for kind, group in baselines.groupby("kind"):
+        _, line, grey = style.BASELINES[str(kind)]
+        for row in group.itertuples():
+            colour = clients.get(row.clients, grey) if kind != "centralised" else grey
+            axes.axhline(row.accuracy_mean, linestyle=line, color=colour, linewidth=1.0, zorder=1)
+            if kind == "non_private" and np.isfinite(row.accuracy_low):
+                axes.axhspan(row.accuracy_low, row.accuracy_high, color=colour, alpha=0.1, linewidth=0, zorder=0)
+
+
+def _legend(figure: Figure, clients: dict, clips: dict, points: pd.DataFrame) -> None:
+    entries: list[Line2D] = []
+    for count, colour in clients.items():
+        entries.append(Line2D([], [], color=colour, marker="o", linestyle="", label=f"{count:,} clients"))
+    for clip, marker in clips.items():
+        entries.append(Line2D([], [], color="0.3", marker=marker, linestyle="", label=f"clip norm {clip:g}"))
+    entries.append(Line2D([], [], color="black", linewidth=1.0, label="Pareto front"))
+    entries.append(Line2D([], [], linestyle="", label="97%: probability to be on it"))
+    entries.append(Line2D([], [], color="0.5", alpha=FAINT, marker="o", linestyle="", label="dominated"))
+    for kind, (label, line, grey) in style.BASELINES.items():
+        if (points["kind"] == kind).any():
+            entries.append(Line2D([], [], color=grey, linestyle=line, label=label))
+    figure.legend(handles=entries, loc="outside right upper", fontsize="small")

@@ -1,0 +1,55 @@
+"""`environment.yml` for conda users, generated from the lock file: `python -m fedpareto.environment`.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+LOCK = Path("requirements.lock")
+ENVIRONMENT = Path("environment.yml")
+HEADER = """\
+# The locked environment for conda users. Generated from requirements.lock by `make lock`: do not edit.
+#   conda env create -f environment.yml && conda activate fedpareto && pip install --no-deps -e .
+name: fedpareto
+channels:
+  - conda-forge
+dependencies:
+  - python>=3.11,<3.14
+  - pip
+  - pip:
+"""
+
+
+def pins(lock: str) -> list[str]:
+    """The requirements of a lock file's text, `name==version` with their markers, without hashes."""
+    lines = [line.rstrip(" \\") for line in lock.splitlines() if re.match(r"[A-Za-z0-9]", line)]
+    return [
+        re.sub(r"\s*;\s*", " ; ", re.sub(r"\[([^]]*)\]", lambda m: f"[{m[1].replace(' ', '')}]", line))
+        for line in lines
+    ]
+
+
+def versions(lock: str) -> dict[str, set[str]]:
+    """Pinned versions by normalised name; more than one where markers choose between them."""
+    found: dict[str, set[str]] = {}
+    for pin in pins(lock):
+        name, version = re.match(r"([A-Za-z0-9._-]+)(?:\[.*?\])?==([^ ;]+)", pin).groups()  # type: ignore[union-attr]
+        found.setdefault(normalise(name), set()).add(version)
+    return found
+
+
+def normalise(name: str) -> str:
+    """A distribution's name as the packaging standards compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def environment(lock: str) -> str:
+    """The text of environment.yml for a lock file's text."""
+    return HEADER + "".join(f'      - "{pin}"\n' for pin in pins(lock))
+
+
+if __name__ == "__main__":
+    ENVIRONMENT.write_text(environment(LOCK.read_text(encoding="utf-8")), encoding="utf-8")
