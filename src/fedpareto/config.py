@@ -100,7 +100,7 @@ def load(files: Sequence[Path | str], overrides: Mapping[str, Json] | None = Non
     from fedpareto.checks import check
 
     problems = Problems([])
-    sources = [(str(file), _read(Path(file), problems)) for file in files]
+    sources: list[tuple[str, Mapping[str, Json]]] = [(str(file), _read(Path(file), problems)) for file in files]
     if overrides:
         sources.append((COMMAND_LINE, overrides))
     problems.sources = sources
@@ -156,7 +156,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise ConfigError(f"{key} stands twice, the second time in line {key_node.start_mark.line + 1}")
             seen.add(key)
@@ -165,7 +165,7 @@ class _Loader(yaml.SafeLoader):
 
 def _read(file: Path, problems: Problems) -> dict[str, Json]:
     try:
-        tree = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a subclass of SafeLoader)
+        tree = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         problems.say(str(file), "no such file")
     except ConfigError as error:

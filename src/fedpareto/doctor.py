@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +15,18 @@ from fedpareto import __version__
 from fedpareto.environment import LOCK, normalise, versions
 
 LIBRARIES = (
-    *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "dp-accounting", "numpy", "pandas", "pyarrow", "scikit-learn"),
+    *(
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "orbax-checkpoint",
+        "dp-accounting",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "scikit-learn",
+    ),
     *("seaborn", "snakemake", "pooch"),
 )
 LEAST_FREE_GB = 2.0
@@ -67,8 +77,6 @@ def diagnose() -> Diagnosis:
 
 def _libraries(found: Diagnosis) -> None:
     found.versions = {"python": platform.python_version(), "fedpareto": __version__}
-    if sys.version_info < (3, 11):
-        found.problems.append(f"Python {platform.python_version()} is older than 3.11 (install a newer one)")
     locked = versions(LOCK.read_text(encoding="utf-8")) if LOCK.is_file() else {}
     for name in LIBRARIES:
         try:

@@ -1,11 +1,13 @@
-"""`environment.yml` for conda users, generated from the lock file: `python -m fedpareto.environment`.
+"""The environment: what jobs inherit, and `environment.yml` for conda users, made from the lock file.
 
-Standard library only.
+`python -m fedpareto.environment` writes the latter. Standard library only.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 
 LOCK = Path("requirements.lock")
@@ -49,6 +51,12 @@ def normalise(name: str) -> str:
 def environment(lock: str) -> str:
     """The text of environment.yml for a lock file's text."""
     return HEADER + "".join(f'      - "{pin}"\n' for pin in pins(lock))
+
+
+def share_with_jobs(source: Path) -> None:
+    """Puts the package's source folder and this interpreter first on the paths that child processes inherit."""
+    for variable, folder in (("PYTHONPATH", str(source)), ("PATH", os.path.dirname(sys.executable))):
+        os.environ[variable] = os.pathsep.join(filter(None, [folder, os.environ.get(variable)]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def of_user_file(options: Mapping[str, Any]) -> Facts:
     return Facts(int(rows * (1 - held_out)), clients=clients)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _csv_header(path: Path, stamp: int) -> tuple[tuple[str, ...], int]:
     del stamp
     with path.open(newline="", encoding="utf-8-sig") as file:
@@ -95,7 +95,7 @@ def _csv_header(path: Path, stamp: int) -> tuple[tuple[str, ...], int]:
         return columns, sum(1 for row in rows if row)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parquet_header(path: Path, stamp: int) -> tuple[tuple[str, ...], int]:
     del stamp
     import pyarrow.parquet as parquet
@@ -104,7 +104,7 @@ def _parquet_header(path: Path, stamp: int) -> tuple[tuple[str, ...], int]:
     return tuple(file.schema_arrow.names), file.metadata.num_rows
 
 
-@lru_cache(maxsize=None)
+@cache
 def _distinct(path: Path, column: str, stamp: int) -> int:
     del stamp
     if path.suffix == ".parquet":

@@ -4,16 +4,11 @@ from pathlib import Path
 
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
-# Jobs find this package and this interpreter, whether or not the environment was activated.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")])
-)
-os.environ["PATH"] = os.pathsep.join(
-    [os.path.dirname(sys.executable), os.environ.get("PATH", "")]
-)
-
-from fedpareto import paths, plan, provenance
+from fedpareto import environment, paths, plan, provenance
 from fedpareto.config import from_snakemake
+
+# Jobs find this package and this interpreter, whether or not the environment was activated.
+environment.share_with_jobs(SOURCE)
 
 PLAN = plan.make_plan(from_snakemake(config, workflow.configfiles))
 

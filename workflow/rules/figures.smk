@@ -9,7 +9,7 @@ rule figure:
     output:
         svg=report(
             "results/figures/{study}/{figure}.svg",
-            caption="../report/{figure}.rst",
+            caption="../report/figure.rst",
             category="1 Trade-off",
             subcategory="{study}",
             labels={"study": "{study}", "figure": "{figure}"},

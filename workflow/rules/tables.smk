@@ -6,7 +6,9 @@ rule tables:
     input:
         runs=collect("results/bundles/{bundle}/runs.parquet", bundle=PLAN.bundles),
         metrics=collect("results/bundles/{bundle}/metrics.parquet", bundle=PLAN.bundles),
-        partition=collect("results/bundles/{bundle}/partition.parquet", bundle=PLAN.bundles),
+        partition=collect(
+            "results/bundles/{bundle}/partition.parquet", bundle=PLAN.bundles
+        ),
         code=CODE["tables"],
     output:
         parquet=collect("results/tables/{table}.parquet", table=TABLES),

@@ -1,0 +1,1 @@
+"""From tables to figures. Nothing here knows of JAX or trains anything."""

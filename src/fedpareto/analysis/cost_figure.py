@@ -41,8 +41,10 @@ def build(tables: Tables, title: str) -> Figure:
     figure.legend(handles=entries, loc="outside right upper", fontsize="small")
     rounds = ", ".join(f"{r}" for r in sorted(runs["rounds"].unique()))
     figure.suptitle(f"{title}: what training costs", x=0.01, ha="left", fontweight="bold")
+    parameters = ", ".join(f"{p:,}" for p in sorted(runs["parameters"].unique()))
     figure.supxlabel(
-        f"client-rounds = clients x sampling rate x rounds; {rounds} rounds; seconds without compilation; float32 updates of {runs['parameters'].iloc[0]:,} parameters",
+        f"client-rounds = clients x sampling rate x rounds; {rounds} rounds; seconds without compilation; "
+        f"float32 updates of {parameters} parameters",
         fontsize="x-small",
         color="0.3",
     )

@@ -26,7 +26,9 @@ def build(tables: Tables, title: str) -> Figure:
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     low, high = points["accuracy_mean"].min(), points["accuracy_mean"].max()
     for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
-        cells = panel.groupby(["noise_multiplier", "clip_norm"], as_index=False)[["accuracy_mean", "epsilon_rdp"]].mean()
+        cells = panel.groupby(["noise_multiplier", "clip_norm"], as_index=False)[
+            ["accuracy_mean", "epsilon_rdp"]
+        ].mean()
         table = cells.pivot(index="noise_multiplier", columns="clip_norm", values="accuracy_mean")
         epsilon = cells.groupby("noise_multiplier")["epsilon_rdp"].first()
         table.index = pd.Index([f"{z:.3g}  (ε {epsilon[z]:.3g})" for z in table.index])

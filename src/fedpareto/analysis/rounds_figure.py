@@ -30,7 +30,9 @@ def build(tables: Tables, title: str) -> Figure:
     panels = [group for _, group in rounds.groupby(facets, dropna=False)] if facets else [rounds]
     panels = panels[:MOST_PANELS]
     size = (style.WIDTH, 5.0)
-    figure, grid = plt.subplots(2, len(panels), figsize=size, squeeze=False, sharex=True, sharey="row", layout="constrained")
+    figure, grid = plt.subplots(
+        2, len(panels), figsize=size, squeeze=False, sharex=True, sharey="row", layout="constrained"
+    )
     noises = sorted(rounds["noise_multiplier"].unique())
     private = [z for z in noises if z > 0]
     palette = dict(zip(private, sns.color_palette("viridis_r", len(private)), strict=True)) | {0.0: "0.3"}
@@ -67,4 +69,6 @@ def _band(axes: plt.Axes, group: pd.DataFrame, colour: object, label: str, line:
     axes.plot(by_round.index, by_round["mean"], color=colour, label=label, linestyle=line, linewidth=1.4)
     half = 1.96 * by_round["sem"].to_numpy(dtype=float)
     half = np.nan_to_num(half)
-    axes.fill_between(by_round.index, by_round["mean"] - half, by_round["mean"] + half, color=colour, alpha=0.18, linewidth=0)
+    axes.fill_between(
+        by_round.index, by_round["mean"] - half, by_round["mean"] + half, color=colour, alpha=0.18, linewidth=0
+    )

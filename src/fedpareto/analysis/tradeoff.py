@@ -24,7 +24,16 @@ PER_SEED = (
     "overflow_rounds",
 )
 # Follows from the point, and may be missing where a seed failed: not needed to tell points apart.
-DERIVED = ("parameters", "examples", "rdp_order", "epsilon_rdp", "epsilon_pld", "bytes_up", "bytes_down", "overflow_probability")
+DERIVED = (
+    "parameters",
+    "examples",
+    "rdp_order",
+    "epsilon_rdp",
+    "epsilon_pld",
+    "bytes_up",
+    "bytes_down",
+    "overflow_probability",
+)
 PROVENANCE = ("device", "execution", "versions", "fingerprint", "accounting_warnings")
 # Points are compared within these: an epsilon of another unit, trust model, adjacency or delta is another currency.
 FRONT_GROUP = ("study", "dataset", "partition", "model", "unit", "trust", "adjacency", "delta")

@@ -169,8 +169,17 @@ def _table(
     client_names: np.ndarray | None = None,
 ) -> Loaded:
     x_train, x_test, report = encode(features.iloc[train], features.iloc[test])
-    owners = (None, None) if clients is None else (clients[train], clients[test])
-    return _prepared(x_train, labels[train], x_test, labels[test], class_names, *owners, client_names), report
+    data = _prepared(
+        x_train,
+        labels[train],
+        x_test,
+        labels[test],
+        class_names,
+        client_train=None if clients is None else clients[train],
+        client_test=None if clients is None else clients[test],
+        client_names=client_names,
+    )
+    return data, report
 
 
 def _prepared(

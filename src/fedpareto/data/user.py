@@ -51,7 +51,7 @@ def _load_table(path: Path, table: pd.DataFrame, options: Mapping[str, Any]) -> 
     unlabelled = int(table[label].isna().sum())
     if unlabelled:
         raise DataError(f"{path}: column {label} has {unlabelled} rows without a label (remove these rows)")
-    names, labels = np.unique(table[label].astype(str).to_numpy(), return_inverse=True)
+    names, labels = np.unique(table[label].to_numpy().astype(str), return_inverse=True)
     if not 2 <= len(names) <= max(2, len(table) // 2):
         raise DataError(f"{path}: column {label} has {len(names)} different labels (it must hold two or more classes)")
     train, test, report = _rows(path, table, labels, split, options)
@@ -66,7 +66,7 @@ def _load_table(path: Path, table: pd.DataFrame, options: Mapping[str, Any]) -> 
     if client is not None:
         if table[client].isna().any():
             raise DataError(f"{path}: column {client} has rows that name no client (fill them in or remove them)")
-        client_names, owners = np.unique(table[client].astype(str).to_numpy(), return_inverse=True)
+        client_names, owners = np.unique(table[client].to_numpy().astype(str), return_inverse=True)
     data = PreparedData(
         x_train=x_train,
         y_train=labels[train].astype(np.int32),

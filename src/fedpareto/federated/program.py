@@ -116,14 +116,16 @@ def compile_over_runs(
         return jax.lax.map(lambda hyper: init_run(data, hyper), hypers, batch_size=batch_size)
 
     def advance(data: Data, hypers: Hyper, state: PyTree, stop: jax.Array) -> PyTree:
-        return jax.lax.map(lambda pair: advance_run(data, *pair, stop), (hypers, state), batch_size=batch_size)
+        return jax.lax.map(
+            lambda pair: advance_run(data, pair[0], pair[1], stop), (hypers, state), batch_size=batch_size
+        )
 
     def sharded(function: Callable[..., PyTree], specs: tuple[PartitionSpec, ...]) -> Callable[..., PyTree]:
         return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
 
     compiled_init = jax.jit(sharded(init, (whole, split)))
     compiled_advance = jax.jit(sharded(advance, (whole, split, split, whole)), donate_argnums=2)
-    place_runs, place_data = NamedSharding(mesh, split), NamedSharding(mesh, whole)
+    place_runs, _place_data = NamedSharding(mesh, split), NamedSharding(mesh, whole)
 
     def run_advance(data: Data, hypers: Hyper, state: PyTree, stop: int) -> PyTree:
         state = jax.device_put(state, place_runs)
@@ -145,7 +147,7 @@ def _block(static: Static, data: Data, hyper: Hyper, state: State) -> State:
     start = jnp.where(state.block > 0, ends[state.block - 1], 0)
 
     def body(r: jax.Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        params, optimizer_state, diverged_round, overflow_rounds, report = carry
+        params, optimizer_state, diverged_round, overflow_rounds, _ = carry
         params, optimizer_state, now = one_round(static, data, hyper, params, optimizer_state, r)
         finite = jnp.isfinite(now.local_loss)
         for leaf in jax.tree.leaves(params):

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from fedpareto.data.partition import label_counts
 from fedpareto.data.arrays import PreparedData
+from fedpareto.data.partition import label_counts
 from fedpareto.federated.setup import partitions_of
 from fedpareto.federated.store import RunResult
 from fedpareto.plan import Bundle, Run, describe

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedpareto.data.partition import Partition, partition
 from fedpareto.data.arrays import PreparedData
+from fedpareto.data.partition import Partition, partition
 from fedpareto.federated.client import Examples, LocalWork
 from fedpareto.federated.devices import Layout
 from fedpareto.federated.round import Data, Hyper, Static

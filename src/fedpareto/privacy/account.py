@@ -61,10 +61,10 @@ def account(bundle: Bundle) -> dict[str, AccountedRun]:
             if key not in calibrated:
                 calibrated[key] = calibrate(plan, run.target_epsilon, run.accountant)
             plan = replace(plan, noise_multiplier=calibrated[key].noise_multiplier)
-        key = (replace(plan, clip_norm=1.0), run.evaluation_rounds)
-        if key not in proven:
-            proven[key] = tuple(guarantees(plan, run.evaluation_rounds))
-        accounted[run.run_id] = AccountedRun(plan, proven[key])
+        schedule = (replace(plan, clip_norm=1.0), run.evaluation_rounds)
+        if schedule not in proven:
+            proven[schedule] = tuple(guarantees(plan, run.evaluation_rounds))
+        accounted[run.run_id] = AccountedRun(plan, proven[schedule])
     return accounted
 
 
@@ -88,11 +88,11 @@ def from_json(text: str) -> dict[str, AccountedRun]:
     accounted = {}
     for run_id, entry in json.loads(text).items():
         plan = PrivacyPlan(**{k: v for k, v in entry["plan"].items() if k in fields})
-        proven = tuple(
-            Guarantee(**{k: tuple(v) if k == "warnings" else _decode(v) for k, v in g.items()})
-            for g in entry["guarantees"]
-        )
-        accounted[run_id] = AccountedRun(plan, proven)
+        proven = []
+        for stored in entry["guarantees"]:
+            values: dict[str, Any] = {key: _decode(value) for key, value in stored.items() if key != "warnings"}
+            proven.append(Guarantee(**values, warnings=tuple(stored["warnings"])))
+        accounted[run_id] = AccountedRun(plan, tuple(proven))
     return accounted
 
 

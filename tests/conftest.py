@@ -1,0 +1,18 @@
+"""What every test needs before JAX starts: two CPU devices, as on a machine with two cores."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+@pytest.fixture(scope="session")
+def data_folder():
+    """The folder of real data files; tests that need one are skipped where there is none."""
+    named = os.environ.get("FEDPARETO_DATA")
+    if not named or not Path(named).is_dir():
+        pytest.skip("FEDPARETO_DATA names no folder with data sets")
+    return Path(named)

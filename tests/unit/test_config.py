@@ -1,0 +1,248 @@
+"""Configurations: what they mean, and the one line that each mistake gets."""
+
+import inspect
+import json
+
+import numpy as np
+import optax
+import pandas as pd
+import pytest
+import yaml
+
+from fedpareto.config import ConfigError, from_snakemake, load, schema
+from fedpareto.plan import Bundle, Plan, make_plan
+
+GOOD = {
+    "dataset": "digits",
+    "clients": [50, 100],
+    "sampling_rate": 0.2,
+    "rounds": 10,
+    "model": "logistic",
+    "client_learning_rate": 0.1,
+    "clip_norm": [0.5, 1.0],
+    "noise_multiplier": [1, 2],
+    "delta": 1.0e-4,
+    "seeds": 3,
+}
+
+
+def write(folder, study=None, name="config.yaml", **top):
+    path = folder / name
+    path.write_text(yaml.safe_dump({"studies": {"s": GOOD if study is None else study}} | top))
+    return path
+
+
+def plan_of(folder, changes=None, **top):
+    return make_plan(load([write(folder, GOOD | (changes or {}), **top)]))
+
+
+def message(folder, changes=None, text=None, without=(), **top):
+    path = write(folder, {k: v for k, v in (GOOD | (changes or {})).items() if k not in without}, **top)
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load([path])
+    return str(error.value).replace(f"{folder}/", "")
+
+
+def test_a_study_is_the_grid_of_its_lists_with_its_non_private_baseline(tmp_path):
+    plan = plan_of(tmp_path)
+    runs = list(plan.runs.values())
+    assert len(runs) == 2 * 3 * (2 * 2 + 1)
+    assert {(r.clip_norm, r.noise_multiplier) for r in runs if r.private} == {(0.5, 1), (0.5, 2), (1, 1), (1, 2)}
+    for run in runs:
+        assert (run.baseline == "non_private") == (not run.private) == (run.clip_norm is None) == (run.delta is None)
+
+
+def test_noise_clip_seed_and_rates_share_a_program_and_clients_do_not(tmp_path):
+    plan = plan_of(tmp_path, {"client_learning_rate": [0.1, 0.2]})
+    assert sorted(len(bundle.runs) for bundle in plan.bundles.values()) == [30, 30]
+
+
+def test_lists_inside_mappings_and_lists_of_alternatives_sweep(tmp_path):
+    partition = ["iid", {"name": "dirichlet", "alpha": [0.1, 1]}]
+    plan = plan_of(
+        tmp_path, {"partition": partition, "server_optimizer": {"name": ["sgd", "adam"], "learning_rate": 0.1}}
+    )
+    assert len({json.dumps(run.partition) for run in plan.runs.values()}) == 3
+    assert {run.server_optimizer["name"] for run in plan.runs.values()} == {"sgd", "adam"}
+
+
+def test_seeds_may_be_a_list(tmp_path):
+    assert {run.seed for run in plan_of(tmp_path, {"seeds": [7, 9]}).runs.values()} == {7, 9}
+
+
+def test_run_ids_do_not_depend_on_key_order_or_on_how_a_number_is_written(tmp_path):
+    shuffled = dict(reversed(GOOD.items())) | {"noise_multiplier": [1.0, 2.0], "clip_norm": [0.5, 1]}
+    assert set(plan_of(tmp_path).runs) == set(plan_of(tmp_path, shuffled).runs)
+
+
+def test_an_added_noise_level_keeps_every_old_run(tmp_path):
+    before, after = plan_of(tmp_path), plan_of(tmp_path, {"noise_multiplier": [1, 2, 4]})
+    assert set(before.runs) < set(after.runs)
+
+
+def test_centralised_does_the_work_of_the_cohort(tmp_path):
+    plan = plan_of(tmp_path, {"baselines": ["centralised"], "batch_size": 8, "local_epochs": 2, "clients": 100})
+    (run,) = [r for r in plan.runs.values() if r.baseline == "centralised" and r.seed == 0]
+    # 20 clients a round, each two passes over about 14.38 examples in steps of 8
+    assert (run.clients, run.sampling_rate, run.local_steps) == (1, 1.0, 20 * 2 * 2)
+
+
+def test_plans_and_bundles_survive_json(tmp_path):
+    plan = plan_of(tmp_path)
+    assert Plan.from_json(plan.to_json()) == plan
+    bundle = next(iter(plan.bundles.values()))
+    assert Bundle.from_json(bundle.to_json()).bundle_id == bundle.bundle_id
+
+
+def test_a_later_file_overlays_and_the_top_level_overrides_every_study(tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("studies: {s: {rounds: 4}}\nseeds: 1\n")
+    plan = make_plan(load([write(tmp_path), overlay]))
+    assert {(run.rounds, run.seed) for run in plan.runs.values()} == {(4, 0)}
+
+
+def test_only_restricts_to_a_study(tmp_path):
+    path = tmp_path / "two.yaml"
+    path.write_text(yaml.safe_dump({"studies": {"a": GOOD, "b": GOOD}, "only": "b"}))
+    assert list(make_plan(load([path])).studies) == ["b"]
+
+
+def test_the_command_line_is_read_as_yaml(tmp_path):
+    path = write(tmp_path)
+    merged = yaml.safe_load(path.read_text()) | {"noise_multiplier": ["3", "4"], "rounds": 5, "clip_norm": "1.0"}
+    plan = make_plan(from_snakemake(merged, [path]))
+    assert {run.noise_multiplier for run in plan.runs.values()} == {0.0, 3.0, 4.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"round": 5}, "config.yaml: studies.s.round = 5 must be a key that exists (did you mean rounds?)"),
+        ({"delta": "1e-5"}, "studies.s.delta = 1e-5 must be a number above 0 and below 1/clients (YAML reads 1e-5 as text; write 1.0e-5)"),
+        ({"delta": 0.01}, "studies.s.delta = 0.01 must be below 1/clients = 0.01 for 100 clients"),
+        ({"noise_multiplier": [1, -2]}, "studies.s.noise_multiplier[1] = -2 must be a number of at least 0"),
+        ({"clip_norm": float("inf")}, "studies.s.clip_norm = inf must be a number above 0, and finite"),
+        ({"client_learning_rate": float("nan")}, "studies.s.client_learning_rate = nan must be a number above 0, and finite"),
+        ({"noise_multiplier": []}, "studies.s.noise_multiplier = [] must hold at least one value"),
+        ({"clients": [50, 5000]}, "studies.s.clients[1] = 5000 must be at most 1438: digits has 1,438 training examples"),
+        ({"sampling_rate": 0}, "studies.s.sampling_rate = 0 must be above 0 and at most 1"),
+        ({"sampling_rate": 1.5}, "studies.s.sampling_rate = 1.5 must be above 0 and at most 1"),
+        ({"sampling_rate": 0.001}, "studies.s.sampling_rate = 0.001 must give an expected cohort of at least one of 50 clients"),
+        ({"target_epsilon": 2}, "studies.s.target_epsilon = [2] must not stand beside noise_multiplier"),
+        ({"clip_norm": None}, "studies.s.clip_norm = null must be a number above 0 where there is noise"),
+        ({"rounds": 2.5}, "studies.s.rounds = 2.5 must be a whole number of at least 1"),
+        ({"rounds": True}, "studies.s.rounds = true must be a whole number of at least 1"),
+        ({"dataset": "digit"}, "studies.s.dataset = digit must be a registered data set or one of datasets (did you mean digits?)"),
+        ({"model": "2nn"}, "studies.s.model = 2nn must fit 28 x 28 images, which digits does not have"),
+        ({"model": "logistics"}, "studies.s.model = logistics must be a name that exists (did you mean logistic?)"),
+        ({"partition": {"name": "dirichlet"}}, "studies.s.partition.alpha = null must be a number above 0"),
+        ({"partition": "natural"}, "studies.s.partition = natural must not be natural: digits does not say whose an example is"),
+        ({"server_optimizer": {"name": "adam", "momentum": 0.9}}, "studies.s.server_optimizer.momentum = 0.9 must be a key that exists"),
+        ({"local_epochs": 1, "local_steps": 5}, "studies.s.local_steps = [5] must not stand beside local_epochs"),
+        ({"trust": "local"}, "studies.s.trust = local must be central (other trust models are not available in this version)"),
+        ({"seeds": 5000}, "studies.s = a grid of 40,000 runs must have at most 10,000"),
+        ({"baselines": ["centralized"]}, "studies.s.baselines[0] = centralized must be a name that exists (did you mean centralised?)"),
+    ],
+)  # fmt: skip
+def test_each_mistake_has_its_line(tmp_path, changes, line):
+    said = message(tmp_path, changes)
+    assert line in said
+    assert len(said.splitlines()) <= 2
+
+
+def test_private_runs_need_a_delta(tmp_path):
+    assert "studies.s.delta = null must be set where there is noise" in message(tmp_path, without=["delta"])
+
+
+def test_an_epsilon_that_rdp_cannot_prove_is_refused_before_any_job(tmp_path):
+    said = message(tmp_path, {"target_epsilon": [0.001, 1]}, without=["noise_multiplier"])
+    assert "studies.s.target_epsilon[0] = 0.001 must be at least" in said
+    assert "accountant: pld" in said
+
+
+def test_all_mistakes_are_reported_at_once(tmp_path):
+    said = message(tmp_path, {"round": 5, "delta": "1e-5", "dataset": "digit", "sampling_rate": 0})
+    assert len(said.splitlines()) == 4
+
+
+def test_a_duplicate_study_is_refused(tmp_path):
+    said = message(tmp_path, text="studies:\n  a: {rounds: 1}\n  a: {rounds: 2}\n")
+    assert said == "config.yaml: a stands twice, the second time in line 3 (remove one, or give the study another name)"
+
+
+def test_broken_yaml_names_its_line(tmp_path):
+    assert message(tmp_path, text="studies:\n  a: [1\n").startswith("config.yaml: is not YAML in line")
+
+
+def test_the_file_that_holds_the_key_is_named(tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("studies: {s: {rounds: -4}}\n")
+    with pytest.raises(ConfigError) as error:
+        load([write(tmp_path), overlay])
+    assert str(error.value).startswith(f"{overlay}: studies.s.rounds = -4")
+    with pytest.raises(ConfigError) as error:
+        load([write(tmp_path)], {"rounds": -4})
+    assert str(error.value).startswith("--config: studies.s.rounds = -4")
+
+
+def table(folder):
+    path = folder / "own.csv"
+    pd.DataFrame({"age": range(40), "outcome": [0, 1] * 20, "hospital": list("abcd") * 10}).to_csv(path, index=False)
+    return path
+
+
+def test_a_users_file_brings_its_natural_clients(tmp_path):
+    own = {"path": str(table(tmp_path)), "label": "outcome", "client": "hospital"}
+    study = {k: v for k, v in GOOD.items() if k != "clients"} | {
+        "dataset": "own",
+        "partition": "natural",
+        "sampling_rate": 1,
+    }
+    plan = make_plan(load([write(tmp_path, study, datasets={"own": own})]))
+    assert {run.clients for run in plan.runs.values()} == {4}
+
+
+@pytest.mark.parametrize(
+    ("own", "line"),
+    [
+        ({"path": "missing.csv", "label": "outcome"}, "datasets.own.path = missing.csv must be a file that exists"),
+        ({"label": "outcom"}, "datasets.own.label = outcom must be a column of"),
+        ({"label": "outcome", "client": "hospitals"}, "(did you mean hospital?)"),
+        ({}, "datasets.own.label = null must name the label column (one of age, outcome, hospital)"),
+        ({"label": "outcome", "lable": "x"}, "datasets.own.lable = x must be a key that exists (did you mean label?)"),
+    ],
+)
+def test_mistakes_about_a_users_file(tmp_path, own, line):
+    own = {"path": str(table(tmp_path))} | own
+    assert line in message(tmp_path, {"dataset": "own"}, datasets={"own": own})
+
+
+def test_the_optimizers_and_their_arguments_are_those_of_optax():
+    known = schema()["server_optimizers"]
+    for name, arguments in known.items():
+        parameters = set(inspect.signature(getattr(optax, name)).parameters)
+        assert set(arguments) | {"learning_rate"} <= parameters, name
+
+
+def test_checking_and_planning_import_no_numerical_library():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from fedpareto.config import load; from fedpareto.plan import make_plan;"
+        "make_plan(load(['config/config.yaml']));"
+        "print([m for m in ('numpy', 'pandas', 'jax', 'dp_accounting') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_smallest_epsilon_is_what_the_accountant_leaves():
+    from fedpareto.checks import LARGEST_ORDER, smallest_epsilon
+    from fedpareto.privacy.accounting import ORDERS
+
+    assert max(ORDERS) == LARGEST_ORDER
+    orders = np.array(ORDERS)
+    floor = np.min(np.log1p(-1 / orders) - np.log(1e-5 * orders) / (orders - 1))
+    assert smallest_epsilon(1e-5) == pytest.approx(max(0.0, floor))

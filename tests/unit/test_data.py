@@ -1,0 +1,173 @@
+"""Data sets: what is loaded, what is refused, and that nothing of the test set reaches training."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pooch
+import pytest
+
+from fedpareto import facts
+from fedpareto.data import DataError, arrays, fetch
+from fedpareto.data.fetch import RemoteFile
+from fedpareto.data.prepare import prepare
+from fedpareto.data.registry import REGISTRY
+from fedpareto.data.user import load_user_file
+
+COUNTS = {  # training examples, test examples, classes, natural clients
+    "digits": (1438, 359, 10, None),
+    "breast_cancer": (455, 114, 2, None),
+    "mnist": (60_000, 10_000, 10, None),
+    "fashion_mnist": (60_000, 10_000, 10, None),
+    "pneumoniamnist": (4708, 624, 2, None),
+    "heart_disease": (735, 185, 2, 4),
+    "credit_default": (24_000, 6_000, 2, None),
+    "bank_marketing": (36_169, 9_042, 2, None),
+    "adult": (32_561, 16_281, 2, None),
+    "diabetes130": (81_532, 20_234, 2, None),
+}
+
+
+def prepared(name, folder, options=None):
+    prepare(name, folder / f"{name}.npz", folder / f"{name}.json", options)
+    return arrays.read(folder / f"{name}.npz"), json.loads((folder / f"{name}.json").read_text())
+
+
+def test_every_registered_set_is_counted_here():
+    assert set(COUNTS) == set(REGISTRY) == set(facts.REGISTERED)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_registered_sets(name, tmp_path, request):
+    if REGISTRY[name].files:
+        request.getfixturevalue("data_folder")
+    data, report = prepared(name, tmp_path)
+    train, test, classes, clients = COUNTS[name]
+    assert (len(data.y_train), len(data.y_test), len(data.class_names)) == (train, test, classes)
+    assert set(np.unique(data.y_train)) == set(range(classes))
+    assert data.x_train.dtype == data.x_test.dtype == np.float32
+    assert np.isfinite(data.x_train).all()
+    assert np.isfinite(data.x_test).all()
+    assert (None if data.client_names is None else len(data.client_names)) == clients
+    assert facts.REGISTERED[name] == facts.Facts(train, image=data.x_train.shape[1:] == (28, 28, 1), clients=clients)
+    assert report["content_sha256"] == data.content_sha256
+    assert set(report["sources_sha256"]) == {file.name for file in REGISTRY[name].files}
+
+
+def test_mnist_is_scaled_and_labelled_as_published(data_folder, tmp_path):
+    data, _ = prepared("mnist", tmp_path)
+    assert np.bincount(data.y_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert data.x_train.mean() == pytest.approx(0.1307, abs=1e-4)
+
+
+def test_heart_disease_keeps_its_hospitals(data_folder, tmp_path):
+    data, report = prepared("heart_disease", tmp_path)
+    assert data.client_names.tolist() == ["cleveland", "hungarian", "switzerland", "va"]
+    assert np.bincount(data.client_test).tolist() == [61, 59, 25, 40]
+    assert "cholesterol" in report["notes"][0]
+
+
+def test_an_altered_local_file_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "adult").mkdir()
+    (tmp_path / "adult" / "adult.data").write_text("altered")
+    monkeypatch.setenv("FEDPARETO_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="was expected"):
+        prepare("adult", tmp_path / "a.npz", tmp_path / "a.json")
+    assert not (tmp_path / "a.npz").exists()
+
+
+def test_mirrors_are_tried_in_turn_and_a_finished_file_is_not_fetched_again(tmp_path, monkeypatch):
+    asked = []
+
+    def retrieve(url, known_hash, fname, path, progressbar):
+        asked.append(url)
+        if "broken" in url:
+            raise ConnectionError("no route")
+        path.mkdir(parents=True, exist_ok=True)
+        (path / fname).write_text("content")
+        return str(path / fname)
+
+    monkeypatch.delenv("FEDPARETO_DATA", raising=False)
+    monkeypatch.setenv("FEDPARETO_CACHE", str(tmp_path))
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    known = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"  # sha256 of "content"
+    file = RemoteFile("file.txt", (known,), ("https://broken.example/file.txt", "https://works.example/file.txt"))
+    assert fetch.fetch("some", file).read_text() == "content"
+    assert fetch.fetch("some", file).read_text() == "content"
+    assert asked == ["https://broken.example/file.txt", "https://works.example/file.txt"]
+    broken = RemoteFile("other.txt", (known,), ("https://broken.example/other.txt",))
+    with pytest.raises(DataError, match="FEDPARETO_DATA"):
+        fetch.fetch("some", broken)
+
+
+def frame(n=60):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "age": rng.normal(50, 10, n),
+            "ward": rng.choice(["a", "b"], n),
+            "constant": 1,
+            "fold": ["train"] * (n - 20) + ["test"] * 20,
+            "hospital": rng.choice(["north", "south", "west"], n),
+            "outcome": rng.choice(["ill", "well"], n),
+        }
+    )
+    table.loc[3, "age"] = np.nan
+    table.loc[5, "ward"] = None
+    table.loc[n - 1, "ward"] = "unseen"
+    return table
+
+
+OWN = {"label": "outcome", "client": "hospital", "split": "fold"}
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_users_table(tmp_path, ending):
+    path = tmp_path / f"own.{ending}"
+    getattr(frame(), f"to_{ending}")(path, index=False)
+    data, report = prepared("own", tmp_path, OWN | {"path": str(path)})
+    assert data.x_train.shape == (40, 3)  # age, ward a, ward b
+    assert data.class_names.tolist() == ["ill", "well"]
+    assert data.client_names.tolist() == ["north", "south", "west"]
+    assert report["constant_columns_dropped"] == ["constant"]
+    assert report["missing_values"] == {"age": 1, "ward": 1}
+    assert report["test_rows_with_unseen_categories"] == {"ward": 1}
+    assert "training rows" in report["fitted_on"]
+
+
+def test_the_test_rows_do_not_touch_the_training_rows(tmp_path):
+    table = frame()
+    table.to_csv(tmp_path / "a.csv", index=False)
+    table.loc[table["fold"] == "test", "age"] = 1e6
+    table.to_csv(tmp_path / "b.csv", index=False)
+    a, _ = load_user_file("a", OWN | {"path": str(tmp_path / "a.csv")})
+    b, _ = load_user_file("b", OWN | {"path": str(tmp_path / "b.csv")})
+    np.testing.assert_array_equal(a.x_train, b.x_train)
+    assert not np.array_equal(a.x_test, b.x_test)
+
+
+def test_a_users_arrays(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "own.npz", x=rng.normal(size=(50, 3)), y=["no", "yes"] * 25, client=["a", "b"] * 25)
+    data, _ = load_user_file("own", {"path": str(tmp_path / "own.npz")})
+    assert data.x_train.shape == (40, 3)
+    assert data.client_names.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.assign(outcome="ill"), "has 1 different labels"),
+        (lambda t: t.assign(outcome=t["outcome"].where(t.index != 2)), "1 rows without a label"),
+        (lambda t: t.assign(fold="training"), "'training' (it must hold train, test or validation)"),
+        (lambda t: t.assign(hospital=t["hospital"].where(t.index != 2)), "rows that name no client"),
+        (lambda t: t.drop(columns="hospital").assign(hospitals="x"), "did you mean hospitals?"),
+        (lambda t: t[["constant", "fold", "hospital", "outcome"]], "no feature column is left"),
+    ],
+)
+def test_a_users_mistakes_are_one_line(tmp_path, change, said):
+    change(frame()).to_csv(tmp_path / "own.csv", index=False)
+    with pytest.raises(DataError) as error:
+        load_user_file("own", OWN | {"path": str(tmp_path / "own.csv")})
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
