@@ -27,7 +27,7 @@ def check(config: Config, problems: Problems) -> None:
 
 
 def smallest_epsilon(delta: float) -> float:
-    """The epsilon that RDP's conversion leaves at `delta` even for boundless noise (Canonne et al. 2020)."""
+    """What RDP's conversion adds at `delta` at its largest order, however small the divergence (Canonne et al. 2020)."""
     order = LARGEST_ORDER
     return max(0.0, math.log1p(-1 / order) - math.log(delta * order) / (order - 1))
 
@@ -106,7 +106,7 @@ def _check_privacy(study: Study, known: Mapping[str, facts.Facts], problems: Pro
                 problems.add(
                     _key(study, "target_epsilon", j if len(targets) > 1 else None),
                     target,
-                    f"be at least {smallest_epsilon(delta):.4f}, the smallest that RDP can prove at delta {delta:g}",
+                    f"be at least {smallest_epsilon(delta):.4f}, below which RDP needs boundless noise at delta {delta:g}",
                     "raise it, or use accountant: pld",
                 )
 

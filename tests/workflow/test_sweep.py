@@ -104,9 +104,11 @@ def test_an_added_noise_level_trains_the_new_runs_only_and_changes_no_old_one(pr
 def test_an_overlay_and_the_command_line_override_leaves(project):
     overlay = project.folder / "overlay.yaml"
     overlay.write_text("studies: {tiny: {rounds: 4}}\n")
-    planned = project.run("sweep", "-n", "--configfile", "overlay.yaml", "--config", "seeds=1", "noise_multiplier=[3]")
-    assert planned.returncode == 0, planned.stderr
-    assert jobs(planned.stdout)["train"] == 4
+    project.sweep("--configfile", "overlay.yaml", "--config", "seeds=1", "noise_multiplier=[3]")
+    runs = project.table("runs")
+    assert set(runs.rounds) == {4}
+    assert set(runs.seed) == {0}
+    assert set(runs.noise_multiplier) == {0.0, 3.0}
 
 
 def test_a_bad_configuration_stops_before_any_job_with_one_line_a_problem(project):

@@ -21,7 +21,7 @@ def build(tables: Tables, title: str) -> Figure:
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     noises, clips = points["noise_multiplier"].nunique(), points["clip_norm"].nunique()
-    width = max(3.4, min(style.WIDTH, 1.4 + columns * (0.7 * max(clips, 2) + 0.5)))
+    width = max(5.2, min(style.WIDTH, 1.4 + columns * (0.7 * max(clips, 2) + 0.5)))
     size = (width if columns < 3 else style.WIDTH, 1.1 + rows * (0.42 * max(noises, 2) + 0.9))
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     low, high = points["accuracy_mean"].min(), points["accuracy_mean"].max()

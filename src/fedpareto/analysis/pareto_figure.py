@@ -15,6 +15,7 @@ from fedpareto.analysis.tables import Tables
 MARKERS = "osD^vP*X<>"
 FACETS = ("dataset", "partition", "model", "delta")
 FAINT = 0.3
+CLOSE = 1.2  # front points nearer than this factor of epsilon have their labels stacked
 DODGE = 0.025  # of a factor of e between neighbours of equal epsilon
 
 
@@ -41,17 +42,13 @@ def build(tables: Tables, title: str) -> Figure:
         axes.set_visible(False)
     for axes in grid[:, 0]:
         axes.set_ylabel("test accuracy")
-    figure.supxlabel(style.epsilon_label(private), fontsize="medium")
     runs, seeds = len(tables.runs), int(private["n_seeds"].max())
+    chosen = int(private["selected_from"].max())
+    figure.supxlabel(
+        f"{style.epsilon_label(private)}\n{runs} runs; means over {seeds} seeds, 95 % intervals; front chosen from {chosen} runs",
+        fontsize="medium",
+    )
     figure.suptitle(f"{title}: what each ε costs", x=0.01, ha="left", fontweight="bold")
-    grid[0, 0].text(
-        0.0,
-        1.02 if not facets else 1.09,
-        f"{runs} runs; means over {seeds} seeds with 95 % intervals; front chosen from {int(private['selected_from'].max())} runs",
-        transform=grid[0, 0].transAxes,
-        fontsize="small",
-        color="0.3",
-    ).set_in_layout(False)
     _legend(figure, clients, clips, points)
     return figure
 
@@ -98,12 +95,16 @@ def _panel(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: d
         alpha=0.7,
         zorder=3,
     )
+    before, height = 0.0, 4
     for point in front.itertuples():
         if np.isfinite(point.front_probability):
+            # Neighbours too close to stand side by side are stacked.
+            height = height + 11 if point.x < CLOSE * before else 4
+            before = point.x
             axes.annotate(
                 f"{point.front_probability:.0%}",
                 (point.x, np.nanmax([point.accuracy_mean, point.accuracy_high])),
-                xytext=(0, 4),
+                xytext=(0, height),
                 textcoords="offset points",
                 ha="center",
                 fontsize="small",

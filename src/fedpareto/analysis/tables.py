@@ -177,10 +177,17 @@ def _replace(path: Path, write: Any) -> None:
         partial.unlink(missing_ok=True)
 
 
+def _empty_type(column: str) -> pa.DataType:
+    """The type of a column that holds no value at all."""
+    return pa.int64() if column in _COUNTS else pa.float64() if column in _NUMBERS else pa.string()
+
+
 def _to_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Parquet in which a text column without any value (no baseline, say) is still text."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    fields = [field.with_type(pa.string()) if pa.types.is_null(field.type) else field for field in table.schema]
+    fields = [
+        field.with_type(_empty_type(field.name)) if pa.types.is_null(field.type) else field for field in table.schema
+    ]
     pq.write_table(table.cast(pa.schema(fields, metadata=table.schema.metadata)), path)
 
 

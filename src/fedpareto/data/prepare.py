@@ -8,7 +8,7 @@ from typing import Any
 
 import pooch
 
-from fedpareto.data import arrays
+from fedpareto.data import DataError, arrays
 from fedpareto.data.fetch import fetch
 from fedpareto.data.registry import REGISTRY
 from fedpareto.data.user import load_user_file
@@ -27,6 +27,8 @@ def prepare(dataset: str, arrays_file: Path, report_file: Path, options: Mapping
       DataError: The data cannot be had or used.
     """
     if options is None:
+        if dataset not in REGISTRY:
+            raise DataError(f"{dataset} is not a registered data set (one of {', '.join(REGISTRY)}; or give --options)")
         entry = REGISTRY[dataset]
         files = {file.name: fetch(dataset, file) for file in entry.files}
         data, report = entry.load(files)

@@ -10,14 +10,14 @@ from fedpareto.privacy.accounting import guarantee
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
 SMALLEST_NOISE = 0.05
-LARGEST_NOISE = 1e5
+LARGEST_NOISE = 1e3
 RELATIVE_TOLERANCE = 1e-4
 
 
 def calibrate(plan: PrivacyPlan, target_epsilon: float, accountant: str = "rdp") -> PrivacyPlan:
     """The plan with the smallest noise multiplier whose epsilon is at most `target_epsilon`.
 
-    Bisection on the logarithm of the noise multiplier between 0.05 and 1e5, to a relative 1e-4, always ending on the
+    Bisection on the logarithm of the noise multiplier between 0.05 and 1000, to a relative 1e-4, always ending on the
     side that keeps the promise: at most 40 calls of the accountant, each bounded in time and memory.
 
     Args:

@@ -1,0 +1,194 @@
+"""The front, its intervals, the tables and the figures."""
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedpareto.analysis import figures, style
+from fedpareto.analysis.pareto import bootstrap_interval, front_probability, non_dominated
+from fedpareto.analysis.tables import build_tables, read_tables, write_tables
+from fedpareto.analysis.tradeoff import TableError
+
+GRID = st.integers(0, 4).map(float)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(GRID, GRID), min_size=1, max_size=12))
+def test_the_front_against_brute_force(points):
+    epsilon, accuracy = map(np.array, zip(*points, strict=True))
+    expected = [not any((e <= x and a >= y) and (e < x or a > y) for e, a in points) for x, y in points]
+    assert non_dominated(epsilon, accuracy).tolist() == expected
+
+
+def test_a_point_that_always_wins_is_surely_on_the_front_and_one_that_always_loses_surely_not():
+    probability = front_probability([1.0, 2.0], [{0: 0.9, 1: 0.92}, {0: 0.5, 1: 0.6}])
+    assert probability.tolist() == [1.0, 0.0]
+
+
+def test_equal_points_share_their_luck():
+    probability = front_probability([1.0, 1.0], [{0: 0.1, 1: 0.9}, {2: 0.1, 3: 0.9}])
+    assert 0.4 < probability[0] < 0.85
+
+
+def test_the_interval_holds_the_mean_and_narrows_with_seeds():
+    rng = np.random.default_rng(0)
+    few, many = rng.normal(0.8, 0.02, 5), rng.normal(0.8, 0.02, 50)
+    for values in (few, many):
+        low, high = bootstrap_interval(values)
+        assert low <= values.mean() <= high
+    assert np.ptp(bootstrap_interval(many)) < np.ptp(bootstrap_interval(few))
+
+
+def bundle(folder, diverged=()):
+    """A bundle as training writes one, with made-up numbers that only these tests see."""
+    rng = np.random.default_rng(0)
+    text = {"run_id": "", "bundle_id": "b" * 16, "dataset": "digits", "model": "logistic", "partition": "iid"}
+    text |= {
+        "sampling": "poisson",
+        "algorithm": "fedavg",
+        "baseline": None,
+        "server_optimizer": "sgd",
+        "unit": "client",
+    }
+    text |= {"trust": "central", "adjacency": "add_or_remove_one", "accountant": "rdp", "device": "cpu", "status": "ok"}
+    text |= {"versions": "{}", "fingerprint": "f", "execution": "{}", "accounting_warnings": ""}
+    counts = {
+        "parameters": 650,
+        "examples": 1438,
+        "rounds": 10,
+        "local_epochs": 1,
+        "local_steps": None,
+        "batch_size": 8,
+    }
+    counts |= {"diverged_round": None, "overflow_rounds": 0}
+    runs, metrics = [], []
+    cells = [*itertools.product([50, 100], [0.3, 1.0], [1.0, 2.0, 4.0]), *((n, np.nan, 0.0) for n in (50, 100))]
+    for number, ((n, clip, z), seed) in enumerate(itertools.product(cells, range(4))):
+        epsilon = np.inf if z == 0 else 8 / z
+        accuracy = 0.95 - 0.02 * z - 0.1 / n * 10 + rng.normal(0, 0.005)
+        row = text | counts | {"run_id": f"{number:016x}", "clients": n, "seed": seed, "clip_norm": clip}
+        row |= {
+            "noise_multiplier": z,
+            "target_epsilon": np.nan,
+            "delta": np.nan if z == 0 else 1e-4,
+            "epsilon_rdp": epsilon,
+        }
+        row |= {"baseline": "non_private" if z == 0 else None, "epsilon_pld": 0.9 * epsilon, "rdp_order": 5.0}
+        row |= {"accuracy": accuracy, "loss": 0.3, "worst_client_accuracy": 0.5, "median_client_accuracy": 0.8}
+        row |= {"bytes_up": 1e6, "bytes_down": 1e6, "wall_s": 0.4, "sampling_rate": 0.2, "client_learning_rate": 0.1}
+        row |= {"overflow_probability": 1e-8}
+        if (n, clip, z, seed) in diverged:
+            row |= {"status": "diverged", "accuracy": np.nan, "loss": np.nan, "diverged_round": 3}
+        runs.append(row)
+        for r in (0, 5, 10):
+            spent = epsilon * r / 10 if r else 0.0
+            one = {"run_id": row["run_id"], "round": r, "accuracy": accuracy * (0.1 + r / 12), "epsilon_rdp": spent}
+            metrics.append(one | {"epsilon_pld": 0.9 * spent, "loss": 1.0})
+    parts = [
+        {"dataset": "digits", "partition": "iid", "clients": 50, "client": c, "label": str(k), "count": 3}
+        for c in range(50)
+        for k in range(10)
+    ]
+    home = folder / "bundles" / ("b" * 16)
+    home.mkdir(parents=True)
+    pd.DataFrame(runs).to_parquet(home / "runs.parquet")
+    pd.DataFrame(metrics).to_parquet(home / "metrics.parquet")
+    pd.DataFrame(parts).to_parquet(home / "partition.parquet")
+    members = [row["run_id"] for row in runs]
+    studies = {"one": {"runs": members, "title": "One"}, "two": {"runs": members[:8], "title": "Two"}}
+    (folder / "plan.json").write_text(json.dumps({"studies": studies, "bundles": {"b" * 16: members}}))
+    return folder
+
+
+@pytest.fixture
+def tables(tmp_path):
+    bundle(tmp_path)
+    return write_tables(tmp_path / "plan.json", tmp_path / "bundles", tmp_path / "tables")
+
+
+def test_a_run_of_two_studies_stands_in_both(tables):
+    assert len(tables.of_study("one").runs) == 56
+    assert len(tables.of_study("two").runs) == 8
+
+
+def test_the_tradeoff_has_one_row_a_point_and_says_what_it_was_chosen_from(tables):
+    points = tables.of_study("one").tradeoff
+    assert len(points) == 14
+    assert (points["n_seeds"] == 4).all()
+    private = points[points["kind"] == "private"]
+    assert (private["selected_from"] == 48).all()
+    assert private["on_front"].any()
+    assert not points[points["kind"] == "non_private"]["on_front"].any()
+    assert (
+        (private["accuracy_low"] <= private["accuracy_mean"]) & (private["accuracy_mean"] <= private["accuracy_high"])
+    ).all()
+
+
+def test_a_point_with_a_diverged_seed_is_never_on_the_front(tmp_path):
+    best = [(100, clip, z, 2) for clip in (0.3, 1.0) for z in (1.0, 2.0, 4.0)]
+    folder = bundle(tmp_path, diverged=best)
+    points = build_tables(json.loads((folder / "plan.json").read_text()), folder / "bundles").of_study("one").tradeoff
+    hit = points[(points["clients"] == 100) & (points["kind"] == "private")]
+    assert (hit["n_ok"] == 3).all()
+    assert not hit["on_front"].any()
+    assert points["on_front"].any()
+
+
+def test_tables_are_read_back_as_they_were_written(tables, tmp_path):
+    columns = ["study", "clients", "clip_norm", "accuracy_mean", "epsilon_rdp", "on_front", "front_probability"]
+    read = read_tables(tmp_path / "tables").tradeoff
+    pd.testing.assert_frame_equal(read[columns], tables.tradeoff[columns], check_dtype=False)
+    # A column without any value keeps its kind: whole numbers do not turn into text.
+    assert pd.api.types.is_numeric_dtype(read["local_steps"])
+
+
+def test_a_missing_study_is_named(tables):
+    with pytest.raises(TableError, match="three"):
+        tables.of_study("three")
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_figures_are_drawn_in_three_formats_and_nothing_is_cut_off(name, tables, tmp_path):
+    figures.draw(name, tmp_path / "tables", "one", tmp_path / "figures" / name)
+    for ending in style.ENDINGS:
+        assert (tmp_path / "figures" / f"{name}.{ending}").stat().st_size > 1000
+    style.apply()
+    figure = figures.FIGURES[name](tables.of_study("one"), "One")
+    figure.canvas.draw()
+    page = figure.get_tightbbox().padded(0.02)
+    texts = [figure._suptitle, figure._supxlabel]
+    texts += [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)]
+    boxes = [
+        text.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+        for text in texts
+        if text and text.get_text()
+    ]
+    assert len(boxes) >= 3
+    for box in boxes:
+        assert page.x0 <= box.x0
+        assert box.x1 <= page.x1
+    for a, b in itertools.combinations(boxes, 2):
+        assert not a.padded(-0.01).overlaps(b.padded(-0.01)), f"texts overlap in {name}"
+
+
+def test_the_pareto_figure_always_has_the_non_private_line_and_says_what_epsilon_is(tables):
+    style.apply()
+    figure = figures.FIGURES["pareto"](tables.of_study("one"), "One")
+    points = tables.of_study("one").tradeoff
+    references = set(points[points["kind"] == "non_private"]["accuracy_mean"].round(9))
+    lines = {round(float(line.get_ydata()[0]), 9) for line in figure.axes[0].lines if len(set(line.get_ydata())) == 1}
+    assert references <= lines
+    label = figure._supxlabel.get_text()
+    for word in ("client-level", "RDP", "δ = 0.0001", "add or remove one", "poisson", "chosen from 48 runs"):
+        assert word in label
+
+
+def test_the_same_tables_draw_the_same_file(tables, tmp_path):
+    for copy in ("a", "b"):
+        figures.draw("pareto", tmp_path / "tables", "one", tmp_path / copy)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
