@@ -5,12 +5,16 @@ from pathlib import Path
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 from fedpareto import environment, paths, plan, provenance
-from fedpareto.config import from_snakemake
+from fedpareto.config import ConfigError, from_snakemake
 
 # Jobs find this package and this interpreter, whether or not the environment was activated.
 environment.share_with_jobs(SOURCE)
 
-PLAN = plan.make_plan(from_snakemake(config, workflow.configfiles))
+try:
+    PLAN = plan.make_plan(from_snakemake(config, workflow.configfiles))
+except ConfigError as error:
+    # Where the mistake is stands in the message; where it was noticed helps nobody.
+    raise error.with_traceback(None) from None
 
 TABLES = ["runs", "tradeoff", "rounds", "partitions"]
 
