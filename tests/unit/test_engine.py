@@ -173,6 +173,15 @@ def test_a_run_does_not_depend_on_the_number_of_devices_to_the_bit():
     assert_same_bits(train(make_static(), hypers), train(make_static(), hypers, devices=2))
 
 
+def test_runs_in_vectorised_batches_differ_in_the_last_digits_only():
+    hypers, data = make_hypers(runs=4), make_data()
+    program = make_program(make_static(clients_at_once=4), jax.devices()[:1], runs_at_once=2)
+    batched = program.advance(data, hypers, program.init(data, hypers), program.blocks)
+    single = train(make_static(), hypers)
+    for name in ("accuracy", "loss", "update_norm"):
+        np.testing.assert_allclose(batched.metrics[name], single.metrics[name], rtol=2e-3)
+
+
 def test_segments_do_not_change_a_bit():
     hypers = make_hypers()
     assert_same_bits(train(make_static(), hypers), train(make_static(), hypers, stops=[1, 2, 3, 4]))
