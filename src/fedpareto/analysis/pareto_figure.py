@@ -16,6 +16,7 @@ MARKERS = "osD^vP*X<>"
 FACETS = ("dataset", "partition", "model", "delta")
 FAINT = 0.3
 CLOSE = 1.2  # front points nearer than this factor of epsilon have their labels stacked
+HEADROOM = 0.06  # of the accuracy axis, for the labels of the highest points
 DODGE = 0.025  # of a factor of e between neighbours of equal epsilon
 
 
@@ -95,6 +96,8 @@ def _panel(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: d
         alpha=0.7,
         zorder=3,
     )
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + HEADROOM * (top - bottom))
     before, height = 0.0, 4
     for point in front.itertuples():
         if np.isfinite(point.front_probability):
