@@ -8,11 +8,12 @@ import numpy as np
 import optax
 import pytest
 
+from fedpareto.config import schema
 from fedpareto.federated import program as program_module
 from fedpareto.federated.client import Examples, LocalWork, client_update
 from fedpareto.federated.program import make_program
 from fedpareto.federated.round import Data, Hyper, Static, one_round
-from fedpareto.federated.server import noisy_mean
+from fedpareto.federated.server import noisy_mean, server_optimizer, server_update
 from fedpareto.models import build
 from fedpareto.privacy.clipping import global_norm
 
@@ -228,6 +229,22 @@ def test_every_server_optimizer_trains(name, arguments):
     state = train(static, make_hypers(noise=0.0, clip=5.0, rate=0.3, server=arguments))
     loss = state.metrics["loss"]
     assert (loss[:, -1] < loss[:, 0]).all()
+
+
+@pytest.mark.parametrize("name", schema()["server_optimizers"])
+def test_every_optimizer_of_the_configuration_takes_all_its_arguments_as_arguments_of_the_program(name):
+    rules = schema()["server_optimizers"][name]
+    traced = {"learning_rate": 0.1} | {key: 0.3 for key, rule in rules.items() if rule["type"] == "number"}
+    flags = {key: True for key, rule in rules.items() if rule["type"] == "boolean"}
+    params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
+
+    @jax.jit
+    def step(arguments):
+        optimizer = server_optimizer(name, flags | arguments)
+        return server_update(optimizer, params, optimizer.init(params), jax.tree.map(lambda p: -0.1 * p, params))[0]
+
+    moved = step({key: jnp.float32(value) for key, value in traced.items()})
+    assert all(np.isfinite(leaf).all() and (leaf != 1).any() for leaf in jax.tree.leaves(moved))
 
 
 def test_local_steps_run_on_into_the_next_pass():
