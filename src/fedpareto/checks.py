@@ -1,17 +1,112 @@
-"""Checks of a configuration across its keys: what cannot be trained, and what cannot be proved."""
+"""What a configuration must be: each value by itself, and across keys what cannot be trained or cannot be proved.
+
+Nothing here raises at the first fault: problems are collected, and raised as one error with a line for each.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from jsonschema import Draft202012Validator
 
 from fedpareto import facts
-from fedpareto.config import Config, Problems, Study
+
+if TYPE_CHECKING:
+    from fedpareto.config import Config, Study
+
+COMMAND_LINE = "--config"
+LARGEST_INTEGER = 2**31 - 1  # counts and seeds are int32 on the device
 
 LARGEST_ORDER = 1024  # of the RDP accountant's grid: sets the smallest epsilon that RDP can prove
 IMAGE_MODELS = ("2nn", "dp_cnn", "fedavg_cnn")
 SMALLEST_COHORT = 1.0
+
+
+class ConfigError(ValueError):
+    """One or more problems of a configuration, one line each: `<file>: <key> = <value> must <what> (<hint>)`."""
+
+
+def show(value: Any) -> str:
+    """A value as one would write it in YAML."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {show(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(show, value)) + "]"
+    return str(value)
+
+
+@dataclass
+class Problems:
+    """Collects problems and finds the file that each key stands in."""
+
+    sources: Sequence[tuple[str, Any]]
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, key: Sequence[str | int], value: Any, must: str, hint: str = "") -> None:
+        """One problem: the value at `key` must be something else."""
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).lstrip(".")
+        line = f"{self._file(key)}: {place} = {show(value)} must {must}" + (f" ({hint})" if hint else "")
+        if line not in self.lines:
+            self.lines.append(line)
+
+    def raise_if_any(self) -> None:
+        """Raises all problems as one error."""
+        if self.lines:
+            raise ConfigError("\n".join(self.lines))
+
+    def _file(self, key: Sequence[str | int]) -> str:
+        keys = [part for part in key if isinstance(part, str)]
+        for depth in range(len(keys), 0, -1):
+            for name, tree in reversed(self.sources):
+                if _holds(tree, keys[:depth]) or (len(keys) > 2 and _holds(tree, keys[2:depth])):
+                    return name
+        return self.sources[0][0] if self.sources else COMMAND_LINE
+
+
+def valid(key: Sequence[str | int], value: Any, rule: Mapping[str, Any], problems: Problems) -> bool:
+    """Whether a value is what its rule in `config.schema.yaml` says; adds a problem where it is not."""
+    kinds = rule.get("type", ())
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    finite = not isinstance(value, float) or math.isfinite(value)
+    too_large = number and finite and "integer" in kinds and abs(value) > LARGEST_INTEGER
+    if finite and not too_large and Draft202012Validator(rule).is_valid(value):
+        return True
+    must, hint = rule["must"], rule.get("hint", "")
+    if number and not finite and {"integer", "number"} & {*([kinds] if isinstance(kinds, str) else kinds)}:
+        must += ", and finite"
+    elif too_large:
+        must += f", and at most {LARGEST_INTEGER}"
+    elif isinstance(value, str) and _is_number(value) and ("number" in kinds or "integer" in kinds):
+        unquoted = isinstance(yaml.safe_load(value), int | float)
+        hint = (
+            f"write {value} without quotes" if unquoted else f"YAML reads {value} as text; write {_with_point(value)}"
+        )
+    problems.add(key, value, must, str(hint))
+    return False
+
+
+def unknown_key(key: Sequence[str | int], value: Any, known: Sequence[str], problems: Problems) -> None:
+    """One problem: the last part of `key` is none of the keys that exist."""
+    problems.add(key, value, "be a key that exists", _nearest(key[-1], known))
+
+
+def unknown_name(key: Sequence[str | int], name: Any, known: Sequence[str], problems: Problems) -> None:
+    """One problem: the value at `key` is none of the names that exist."""
+    problems.add(key, name, "be a name that exists", _nearest(name, known))
+
+
+def _nearest(word: Any, known: Sequence[str]) -> str:
+    near = get_close_matches(word, known, n=1, cutoff=0.6) if isinstance(word, str) else []
+    return f"did you mean {near[0]}?" if near else "one of " + ", ".join(known)
 
 
 def check(config: Config, problems: Problems) -> None:
@@ -37,15 +132,16 @@ def _facts(study: Study, datasets: Mapping[str, Mapping[str, Any]], problems: Pr
     found = {}
     for i, name in enumerate(study.axes.get("dataset", ())):
         if name in datasets:
+            if not datasets[name]:
+                continue  # its own faults have their lines already
             try:
                 found[name] = facts.of_user_file(datasets[name])
             except facts.UserFileError as error:
-                problems.add(["datasets", name, error.key], error.value, error.must, error.hint)
+                key = ["datasets", name, error.key, *(() if error.index is None else (error.index,))]
+                problems.add(key, error.value, error.must, error.hint)
         elif name in facts.REGISTERED:
             found[name] = facts.REGISTERED[name]
         else:
-            from difflib import get_close_matches
-
             known = [*facts.REGISTERED, *datasets]
             near = get_close_matches(str(name), known, n=1)
             hint = f"did you mean {near[0]}?" if near else "one of " + ", ".join(known)
@@ -90,6 +186,9 @@ def _check_privacy(study: Study, known: Mapping[str, facts.Facts], problems: Pro
     deltas = [d for d in axes.get("delta", ()) if d is not None]
     if not deltas:
         problems.add(_key(study, "delta"), None, "be set where there is noise", "well below 1/clients, e.g. 1.0e-5")
+    elif None in axes["delta"]:
+        hint = "remove it: runs without noise need no delta, and get none"
+        problems.add(_key(study, "delta", axes["delta"].index(None)), None, "be set where there is noise", hint)
     clients = [n for n in axes.get("clients", ()) if n] or [f.clients for f in known.values() if f.clients]
     for i, delta in enumerate(deltas):
         key = _key(study, "delta", i if len(axes["delta"]) > 1 else None)
@@ -117,6 +216,7 @@ def _check_data(study: Study, known: Mapping[str, facts.Facts], problems: Proble
         for name, fact in known.items():
             if partition["name"] == "natural":
                 _check_natural(study, name, fact, problems)
+                _check_cohort(study, [fact.clients or 0], problems)
             elif "clients" not in axes:
                 problems.add(_key(study, "clients"), None, f"be set for the {partition['name']} partition", "e.g. 100")
             else:
@@ -147,17 +247,24 @@ def _check_natural(study: Study, name: str, fact: facts.Facts, problems: Problem
 
 def _check_counts(study: Study, name: str, fact: facts.Facts, minimum: int, problems: Problems) -> None:
     counts = study.axes["clients"]
+    kept = f", of which every client keeps {minimum}" if minimum > 1 else ""
     for i, n in enumerate(counts):
         key = _key(study, "clients", i if len(counts) > 1 else None)
         if fact.train is not None and n * minimum > fact.train:
             most = fact.train // minimum
             problems.add(
-                key, n, f"be at most {most}: {name} has {fact.train:,} training examples", f"write at most {most}"
+                key, n, f"be at most {most}: {name} has {fact.train:,} training examples{kept}", f"write at most {most}"
             )
-        for rate in study.axes["sampling_rate"]:
-            if rate * n < SMALLEST_COHORT:
+    _check_cohort(study, counts, problems)
+
+
+def _check_cohort(study: Study, counts: Sequence[int], problems: Problems) -> None:
+    rates = study.axes["sampling_rate"]
+    for i, rate in enumerate(rates):
+        for n in counts:
+            if n and rate * n < SMALLEST_COHORT:
                 problems.add(
-                    _key(study, "sampling_rate"),
+                    _key(study, "sampling_rate", i if len(rates) > 1 else None),
                     rate,
                     f"give an expected cohort of at least one of {n} clients",
                     f"write at least {1 / n:.4g}",
@@ -183,3 +290,26 @@ def _round_down(value: float) -> str:
     """One digit and an exponent with a point, as YAML wants it: 0.00023 -> 2.0e-4."""
     exponent = math.floor(math.log10(value))
     return f"{math.floor(value / 10**exponent + 1e-9)}.0e{exponent}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _with_point(text: str) -> str:
+    """`1e-5` as YAML reads it for a number: `1.0e-5`."""
+    mantissa, mark, exponent = text.lower().partition("e")
+    mantissa = mantissa if "." in mantissa else mantissa + ".0"
+    sign = "" if exponent.startswith(("-", "+")) or not mark else "+"
+    return mantissa + mark + sign + exponent
+
+
+def _holds(tree: Any, keys: Sequence[str]) -> bool:
+    for key in keys:
+        if not isinstance(tree, Mapping) or key not in tree:
+            return False
+        tree = tree[key]
+    return bool(keys)

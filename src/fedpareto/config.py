@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+
+from fedpareto.checks import (
+    COMMAND_LINE,
+    LARGEST_INTEGER,
+    ConfigError,
+    Problems,
+    check,
+    show,
+    unknown_key,
+    unknown_name,
+    valid,
+)
+
+__all__ = ["Config", "ConfigError", "Study", "from_snakemake", "load", "schema"]
 
 Json = Any
 SPEC_COMMON = {"partitions": "every_partition", "server_optimizers": "every_server_optimizer", "models": None}
-COMMAND_LINE = "--config"
-
-
-class ConfigError(ValueError):
-    """One or more problems of a configuration, one line each: `<file>: <key> = <value> must <what> (<hint>)`."""
+BASELINES = ("non_private", "centralised", "alone")
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Study:
 
     name: str
     axes: Mapping[str, tuple[Json, ...]]
-    seeds: tuple[int, ...]
+    seeds: Sequence[int]
     baselines: tuple[str, ...]
     title: str
     max_runs: int
@@ -49,42 +56,10 @@ class Study:
 
 @dataclass(frozen=True)
 class Config:
-    """A checked configuration: its studies and the user's own data sets by name."""
+    """A checked configuration: its studies and the user's own data sets by name (empty where one has a fault)."""
 
     studies: tuple[Study, ...]
     datasets: Mapping[str, Mapping[str, Json]]
-
-
-@dataclass
-class Problems:
-    """Collects problems and finds the file that each key stands in."""
-
-    sources: Sequence[tuple[str, Json]]
-    lines: list[str] = field(default_factory=list)
-
-    def add(self, key: Sequence[str | int], value: Json, must: str, hint: str = "") -> None:
-        """One problem: the value at `key` must be something else."""
-        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).lstrip(".")
-        line = f"{self._file(key)}: {place} = {show(value)} must {must}" + (f" ({hint})" if hint else "")
-        if line not in self.lines:
-            self.lines.append(line)
-
-    def say(self, file: str, text: str) -> None:
-        """One problem of a file as a whole."""
-        self.lines.append(f"{file}: {text}")
-
-    def raise_if_any(self) -> None:
-        """Raises all problems as one error."""
-        if self.lines:
-            raise ConfigError("\n".join(self.lines))
-
-    def _file(self, key: Sequence[str | int]) -> str:
-        keys = [part for part in key if isinstance(part, str)]
-        for depth in range(len(keys), 0, -1):
-            for name, tree in reversed(self.sources):
-                if _holds(tree, keys[:depth]) or (len(keys) > 2 and _holds(tree, keys[2:depth])):
-                    return name
-        return self.sources[0][0] if self.sources else COMMAND_LINE
 
 
 def load(files: Sequence[Path | str], overrides: Mapping[str, Json] | None = None) -> Config:
@@ -97,21 +72,9 @@ def load(files: Sequence[Path | str], overrides: Mapping[str, Json] | None = Non
     Raises:
       ConfigError: All problems, one line each.
     """
-    from fedpareto.checks import check
-
-    problems = Problems([])
-    sources: list[tuple[str, Mapping[str, Json]]] = [(str(file), _read(Path(file), problems)) for file in files]
-    if overrides:
-        sources.append((COMMAND_LINE, overrides))
-    problems.sources = sources
-    merged: dict[str, Json] = {}
-    for _, tree in sources:
-        merged = _merge(merged, tree)
-    problems.raise_if_any()
-    config = _resolve(merged, problems)
-    check(config, problems)
-    problems.raise_if_any()
-    return config
+    trees = _read_all([str(file) for file in files])
+    overrides = overrides or {}
+    return _checked(_merge(_merged(trees), overrides), [*trees, (COMMAND_LINE, overrides)])
 
 
 def from_snakemake(config: Mapping[str, Json], files: Sequence[Path | str]) -> Config:
@@ -119,27 +82,19 @@ def from_snakemake(config: Mapping[str, Json], files: Sequence[Path | str]) -> C
 
     Snakemake reads values of `--config` as text where they are not plain numbers, and silently merges duplicate keys:
     the files are read again, and what differs from them came from the command line and is read as YAML.
+
+    Args:
+      config: Snakemake's merged configuration.
+      files: `workflow.configfiles`: those of `--configfile`, as absolute paths, and then that of `configfile:`, as it is
+        written in the Snakefile, although it is the one that the others overlay.
+
+    Raises:
+      ConfigError: All problems, one line each.
     """
-    names = [os.path.relpath(file) for file in files]
-    problems = Problems([])
-    merged: dict[str, Json] = {}
-    for name in names:
-        merged = _merge(merged, _read(Path(name), problems))
-    problems.raise_if_any()
-    return load(names, _difference(config, merged))
-
-
-def show(value: Json) -> str:
-    """A value as one would write it in YAML."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k}: {show(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(show, value)) + "]"
-    return str(value)
+    overlaid_last = sorted(files, key=lambda file: Path(file).is_absolute())
+    trees = _read_all([os.path.relpath(file) for file in overlaid_last])
+    typed = _difference(config, _merged(trees))
+    return _checked(_merge(config, typed), [*trees, (COMMAND_LINE, typed)])
 
 
 @lru_cache(maxsize=1)
@@ -150,38 +105,49 @@ def schema() -> dict[str, Json]:
     return loaded
 
 
-class _Loader(yaml.SafeLoader):
-    """Loads YAML and refuses a key that stands twice, which YAML loaders merge without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise ConfigError(f"{key} stands twice, the second time in line {key_node.start_mark.line + 1}")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+def _checked(merged: Mapping[str, Json], sources: Sequence[tuple[str, Json]]) -> Config:
+    problems = Problems(sources)
+    config = _resolve(merged, problems)
+    check(config, problems)
+    problems.raise_if_any()
+    return config
 
 
-def _read(file: Path, problems: Problems) -> dict[str, Json]:
+def _read_all(names: Sequence[str]) -> list[tuple[str, dict[str, Json]]]:
+    """The trees of the files by name.
+
+    Raises:
+      ConfigError: A line for every file that cannot be read, is not YAML, or holds a key twice.
+    """
+    problems: list[str] = []
+    trees = [(name, _read(Path(name), problems)) for name in names]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return trees
+
+
+def _read(file: Path, problems: list[str]) -> dict[str, Json]:
     try:
         tree = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
-        problems.say(str(file), "no such file")
+        problems.append(f"{file}: no such file")
     except ConfigError as error:
-        problems.say(str(file), f"{error} (remove one, or give the study another name)")
+        problems.append(f"{file}: {error}")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{file}: cannot be read as text: {error}")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
-        problems.say(str(file), f"is not YAML{where}: {getattr(error, 'problem', error)}")
+        problems.append(f"{file}: is not YAML{where}: {getattr(error, 'problem', error)}")
     else:
         if tree is None or isinstance(tree, dict):
             return tree or {}
-        problems.say(str(file), f"must be a mapping with the key studies, and is {show(tree)[:60]}")
+        problems.append(f"{file}: must be a mapping with the key studies, and is {show(tree)[:60]}")
     return {}
 
 
 def _merge(base: Mapping[str, Json], top: Mapping[str, Json]) -> dict[str, Json]:
+    """`base` overlaid with `top` as Snakemake does it: mappings are merged, lists and values replace."""
     merged = dict(base)
     for key, value in top.items():
         old = merged.get(key)
@@ -189,11 +155,20 @@ def _merge(base: Mapping[str, Json], top: Mapping[str, Json]) -> dict[str, Json]
     return merged
 
 
+def _merged(trees: Sequence[tuple[str, Mapping[str, Json]]]) -> dict[str, Json]:
+    """All trees, later ones over earlier ones."""
+    merged: dict[str, Json] = {}
+    for _, tree in trees:
+        merged = _merge(merged, tree)
+    return merged
+
+
 def _difference(config: Mapping[str, Json], files: Mapping[str, Json]) -> dict[str, Json]:
     """What `config` holds and the files do not, its text read as YAML."""
     found: dict[str, Json] = {}
     for key, value in config.items():
-        if key in files and files[key] == value:
+        # As text too: two readings of .nan are not equal.
+        if key in files and (files[key] == value or repr(files[key]) == repr(value)):
             continue
         if isinstance(value, Mapping) and isinstance(files.get(key), dict):
             found[key] = _difference(value, files[key])
@@ -204,7 +179,10 @@ def _difference(config: Mapping[str, Json], files: Mapping[str, Json]) -> dict[s
 
 def _retype(value: Json) -> Json:
     if isinstance(value, str):
-        return yaml.safe_load(value)
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError:
+            return value
     if isinstance(value, Mapping):
         return {key: _retype(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -212,12 +190,24 @@ def _retype(value: Json) -> Json:
     return value
 
 
-def _holds(tree: Json, keys: Sequence[str]) -> bool:
-    for key in keys:
-        if not isinstance(tree, Mapping) or key not in tree:
-            return False
-        tree = tree[key]
-    return bool(keys)
+class _Loader(yaml.SafeLoader):
+    """Loads YAML and refuses a key that stands twice, which YAML loaders merge without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, list | dict | set):
+                raise ConfigError(f"{show(key)} cannot be a key, in line {key_node.start_mark.line + 1} (write a name)")
+            if key in seen:
+                raise ConfigError(
+                    f"{key} stands twice, the second time in line {key_node.start_mark.line + 1} "
+                    "(remove one, or give the study another name)"
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
 
 
 def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
@@ -228,30 +218,48 @@ def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
         if key in known["study"]:
             everywhere[key] = value
         elif key not in known["top_level"]:
-            _unknown([key], value, [*known["top_level"], *known["study"]], problems)
+            unknown_key([key], value, [*known["top_level"], *known["study"]], problems)
         else:
-            _valid([key], value, known["top_level"][key], problems)
-    studies, datasets = tree.get("studies"), tree.get("datasets", {})
-    if not isinstance(studies, dict) or not studies:
-        problems.add(["studies"], studies, "hold at least one study", "see config/config.yaml")
-        return Config((), {})
-    own = {name: _dataset(name, options, problems) for name, options in (datasets or {}).items()}
-    only = tree.get("only")
-    chosen = list(studies) if only is None else [only] if isinstance(only, str) else list(only)
-    for name in chosen:
-        if name not in studies:
-            _unknown(["only"], name, list(studies), problems)
-    resolved = [_study(str(name), studies[name], everywhere, problems) for name in studies if name in chosen]
+            valid([key], value, known["top_level"][key], problems)
+    datasets: Json = tree["datasets"] if isinstance(tree.get("datasets"), dict) else {}
+    own = {str(name): _dataset(str(name), options, problems) for name, options in datasets.items()}
+    if not isinstance(tree.get("studies"), dict) or not tree["studies"]:
+        if not problems.lines or "studies" not in tree:
+            problems.add(["studies"], tree.get("studies"), "hold at least one study", "see config/config.yaml")
+        return Config((), own)
+    studies = {str(name): body for name, body in tree["studies"].items()}
+    chosen = _chosen(tree.get("only"), list(studies), problems)
+    resolved = [_study(name, body, everywhere, problems) for name, body in studies.items() if name in chosen]
     return Config(tuple(study for study in resolved if study), own)
 
 
+def _chosen(only: Json, studies: Sequence[str], problems: Problems) -> Sequence[str]:
+    """The studies that `only` names; all where the key is absent."""
+    if only is None:
+        return studies
+    if isinstance(only, bool | float | Mapping):
+        return studies  # its line is there already
+    names = [str(name) for name in only] if isinstance(only, list | tuple) else [str(only)]
+    if not names:
+        problems.add(["only"], only, "name at least one study", "remove the key for all of them")
+    for i, name in enumerate(names):
+        if name not in studies:
+            unknown_name(["only", i] if isinstance(only, list | tuple) else ["only"], name, studies, problems)
+    return names
+
+
 def _dataset(name: str, options: Json, problems: Problems) -> dict[str, Json]:
+    """The options of a user's own data set with their defaults; empty where one of them is at fault."""
     table = schema()["dataset"]
     key = ["datasets", name]
+    already = len(problems.lines)
     if not isinstance(options, dict):
         problems.add(key, options, "be a mapping with path and label")
         return {}
-    return {k: v[0] for k, v in _leaves(key, options, table, problems, sweep=False).items()}
+    if not _names_a_file(name):
+        problems.add(key, name, "have a name of letters, digits, - and _", "it names a file")
+    leaves = _leaves(key, options, table, problems, sweep=False)
+    return {k: v[0] for k, v in leaves.items()} if len(problems.lines) == already else {}
 
 
 def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Problems) -> Study | None:
@@ -259,27 +267,28 @@ def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Prob
     if not isinstance(body, dict):
         problems.add(key, body, "be a mapping")
         return None
-    if not all(c.isalnum() or c in "_-" for c in name):
+    if not _names_a_file(name):
         problems.add(key, name, "have a name of letters, digits, - and _", "it names a folder")
     table = schema()["study"]
     already = len(problems.lines)
     values = _leaves(key, dict(body) | dict(everywhere), table, problems)
-    single = {k: values.pop(k)[0] for k in list(values) if table[k].get("sweep") is False}
+    # A value at fault has its line already and leaves no value: the default stands in for it.
+    single = {k: (*values.pop(k), table[k].get("default", name))[0] for k in list(values) if not _swept(table[k])}
     seeds, baselines = single["seeds"], single["baselines"]
     baselines = [baselines] if isinstance(baselines, str) else baselines
     for i, baseline in enumerate(baselines):
-        if baseline not in ("non_private", "centralised", "alone"):
-            _unknown([*key, "baselines", i], baseline, ["non_private", "centralised", "alone"], problems)
+        if baseline not in BASELINES:
+            unknown_name([*key, "baselines", i], baseline, BASELINES, problems)
     if isinstance(seeds, list):
         for i, seed in enumerate(seeds):
-            if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-                problems.add([*key, "seeds", i], seed, "be a whole number of at least 0")
+            if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_INTEGER:
+                problems.add([*key, "seeds", i], seed, f"be a whole number from 0 to {LARGEST_INTEGER}")
         if not seeds:
             problems.add([*key, "seeds"], seeds, "hold at least one value", "remove the key for its default")
     return Study(
         name=name,
         axes=values,
-        seeds=tuple(seeds) if isinstance(seeds, list) else tuple(range(seeds if isinstance(seeds, int) else 1)),
+        seeds=tuple(seeds) if isinstance(seeds, list) else range(seeds),
         baselines=tuple(baselines),
         title=single.get("title", name),
         max_runs=single["max_runs"],
@@ -298,10 +307,10 @@ def _leaves(
     found: dict[str, tuple[Json, ...]] = {}
     for name, value in body.items():
         if name not in table:
-            _unknown([*key, name], value, list(table), problems)
+            unknown_key([*key, str(name)], value, list(table), problems)
             continue
         rule = table[name]
-        swept = sweep and rule.get("sweep", True) and isinstance(value, list)
+        swept = sweep and _swept(rule) and isinstance(value, list)
         if swept and not value:
             problems.add([*key, name], value, "hold at least one value", "remove the key for its default")
         items = value if swept else [value]
@@ -310,8 +319,9 @@ def _leaves(
             place = [*key, name, i] if swept else [*key, name]
             if "spec" in rule:
                 values += _spec(place, item, rule, problems)
-            elif _valid(place, item, rule, problems):
-                values.append(item)
+            elif valid(place, item, rule, problems):
+                # JSON Schema takes 5.0 for a whole number, and so did whoever wrote it.
+                values.append(int(item) if isinstance(item, float) and "integer" in rule.get("type", ()) else item)
         found[name] = tuple(values)
     for name, rule in table.items():
         if name in body:
@@ -331,13 +341,12 @@ def _spec(
     """All the specs that a name, or a mapping whose arguments may be lists, stands for."""
     choices = schema()[rule["spec"]]
     name = value.get("name") if isinstance(value, dict) else value
-    if isinstance(name, list):
+    if isinstance(value, dict) and isinstance(name, list):
         for one in name:
             yield from _spec(key, value | {"name": one}, rule, problems)
         return
-    name = str(name) if isinstance(name, int) else name
     if not isinstance(name, str) or name not in choices:
-        _unknown(key, name, list(choices), problems)
+        unknown_name(key, value if name is None else name, list(choices), problems)
         return
     common = SPEC_COMMON[rule["spec"]]
     table = dict(choices[name]) | (schema()[common] if common else {})
@@ -349,39 +358,9 @@ def _spec(
         yield {"name": name} | dict(sorted(zip(leaves, typed, strict=True)))
 
 
-def _valid(key: Sequence[str | int], value: Json, rule: Mapping[str, Json], problems: Problems) -> bool:
-    finite = not isinstance(value, float) or math.isfinite(value)
-    if finite and Draft202012Validator(rule).is_valid(value):
-        return True
-    hint = rule.get("hint", "")
-    if isinstance(value, str) and "number" in rule.get("type", ()) and _is_number(value):
-        hint = f"YAML reads {value} as text; write {_with_point(value)}"
-    elif value == [] and rule.get("sweep") is not False:
-        hint = "remove the key for its default"
-    problems.add(key, value, rule["must"] if finite else f"{rule['must']}, and finite", str(hint))
-    return False
+def _swept(rule: Mapping[str, Json]) -> bool:
+    return rule.get("sweep") is not False
 
 
-def _unknown(key: Sequence[str | int], value: Json, known: Sequence[str], problems: Problems) -> None:
-    word = str(key[-1]) if isinstance(key[-1], str) and str(key[-1]) not in ("only", "name") else str(value)
-    if str(key[-1]) in schema()["study"] or isinstance(key[-1], int):
-        word = str(value)
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]}?" if near else "one of " + ", ".join(known)
-    what = "be a key that exists" if word == str(key[-1]) else "be a name that exists"
-    problems.add(key, value, what, hint)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
-def _with_point(text: str) -> str:
-    """`1e-5` as YAML reads it for a number: `1.0e-5`."""
-    mantissa, mark, exponent = text.lower().partition("e")
-    mantissa = mantissa if "." in mantissa else mantissa + ".0"
-    sign = "" if exponent.startswith(("-", "+")) or not mark else "+"
-    return mantissa + mark + sign + exponent
+def _names_a_file(name: str) -> bool:
+    return bool(name) and all(c.isascii() and (c.isalnum() or c in "_-") for c in name)

@@ -71,8 +71,9 @@ def test_an_overflowing_cohort_is_noticed():
 @pytest.mark.parametrize("norm", [0.0, 0.3, 1.0, 7.0])
 def test_clipping_has_its_closed_form(norm):
     update = {"a": jnp.full((4,), norm / 5), "b": jnp.full((3, 7), norm / 5)}  # 25 coordinates: L2 norm is `norm`
-    clipped = scale(update, clip_factor(global_norm(update), 1.0))
-    assert float(global_norm(clipped)) == pytest.approx(min(norm, 1.0), rel=1e-6)
+    for clip_norm in (0.5, 1.0, 3.0):
+        clipped = scale(update, clip_factor(global_norm(update), clip_norm))
+        assert float(global_norm(clipped)) == pytest.approx(min(norm, clip_norm), rel=1e-6)
 
 
 @pytest.mark.parametrize("poison", [jnp.nan, jnp.inf, -jnp.inf, 1e30])

@@ -192,3 +192,36 @@ def test_the_same_tables_draw_the_same_file(tables, tmp_path):
     for copy in ("a", "b"):
         figures.draw("pareto", tmp_path / "tables", "one", tmp_path / copy)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("noises", [(4.0,), (1.0, 2.0, 4.0)])
+def test_runs_that_all_diverged_cost_no_figure(name, noises, tmp_path):
+    gone = [(n, clip, z, seed) for n in (50, 100) for clip in (0.3, 1.0) for z in noises for seed in range(4)]
+    folder = bundle(tmp_path, diverged=gone)
+    tables = build_tables(json.loads((folder / "plan.json").read_text()), folder / "bundles")
+    figures.FIGURES[name](tables.of_study("one"), "One").canvas.draw()
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_a_study_without_private_runs_is_drawn(name, tables):
+    kept = tables.of_study("one")
+    reference = kept.runs["kind"] == "non_private"
+    ids = set(kept.runs[reference]["run_id"])
+    rest = type(kept)(
+        kept.runs[reference],
+        kept.rounds[kept.rounds["run_id"].isin(ids)],
+        kept.tradeoff[kept.tradeoff["kind"] == "non_private"],
+        kept.partitions,
+    )
+    figures.FIGURES[name](rest, "One").canvas.draw()
+
+
+def test_the_partition_figure_takes_data_sets_with_different_labels(tables):
+    one = tables.of_study("one")
+    other = one.partitions[one.partitions["label"].isin(["0", "1"])].assign(dataset="other")
+    other = other.assign(label=other["label"].map({"0": "benign", "1": "malignant"}))
+    both = type(one)(one.runs, one.rounds, one.tradeoff, pd.concat([one.partitions, other], ignore_index=True))
+    figure = figures.FIGURES["partition"](both, "One")
+    assert len(figure.axes) == 2
+    assert figure.axes[1].get_title().startswith("other")

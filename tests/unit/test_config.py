@@ -144,12 +144,75 @@ def test_the_command_line_is_read_as_yaml(tmp_path):
         ({"trust": "local"}, "studies.s.trust = local must be central (other trust models are not available in this version)"),
         ({"seeds": 5000}, "studies.s = a grid of 40,000 runs must have at most 10,000"),
         ({"baselines": ["centralized"]}, "studies.s.baselines[0] = centralized must be a name that exists (did you mean centralised?)"),
+        ({"baselines": None}, "studies.s.baselines = null must be a list of non_private, centralised, alone"),
+        ({"seeds": 0}, "studies.s.seeds = 0 must be a count of at least 1 or a list of whole numbers (5 means 0 to 4)"),
+        ({"seeds": [0, -1]}, "studies.s.seeds[1] = -1 must be a whole number from 0 to 2147483647"),
+        ({"seeds": "5"}, "studies.s.seeds = 5 must be a count of at least 1 or a list of whole numbers (write 5 without quotes)"),
+        ({"seeds": 10**9}, "studies.s = a grid of 8,000,000,000 runs must have at most 10,000"),
+        ({"rounds": 10**12}, "studies.s.rounds = 1000000000000 must be a whole number of at least 1, and at most 2147483647"),
+        ({"max_runs": "many"}, "studies.s.max_runs = many must be a whole number of at least 1"),
+        ({"title": 3}, "studies.s.title = 3 must be text"),
+        ({3: 4}, "studies.s.3 = 4 must be a key that exists (one of title, dataset"),
+        ({"partition": [["iid"]]}, "studies.s.partition[0] = [iid] must be a name that exists (one of iid, dirichlet"),
+        ({"delta": [None, 1.0e-4]}, "studies.s.delta[0] = null must be set where there is noise (remove it: runs without noise need no delta, and get none)"),
+        ({"noise_multiplier": "1"}, "studies.s.noise_multiplier = 1 must be a number of at least 0 (write 1 without quotes)"),
+        ({"sampling_rate": [0.2, 0.001], "clients": 100}, "studies.s.sampling_rate[1] = 0.001 must give an expected cohort of at least one of 100 clients (write at least 0.01)"),
+        ({"dataset": "heart_disease", "partition": "natural", "clients": 4, "sampling_rate": 0.1}, "studies.s.sampling_rate = 0.1 must give an expected cohort of at least one of 4 clients (write at least 0.25)"),
+        ({"dataset": "heart_disease", "partition": "natural", "clients": 5}, "studies.s.clients = 5 must be 4, the natural clients of heart_disease (leave the key out)"),
+        ({"partition": {"name": "iid", "minimum": 20}}, "studies.s.clients[1] = 100 must be at most 71: digits has 1,438 training examples, of which every client keeps 20"),
     ],
 )  # fmt: skip
 def test_each_mistake_has_its_line(tmp_path, changes, line):
     said = message(tmp_path, changes)
     assert line in said
     assert len(said.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "config.yaml: studies = null must hold at least one study (see config/config.yaml)"),
+        ("studies:\n", "config.yaml: studies = null must be a mapping of study names to studies"),
+        ("studies: {a: }\n", "config.yaml: studies.a = null must be a mapping"),
+        ("- a\n", "config.yaml: must be a mapping with the key studies, and is [a]"),
+        ("studies:\n  {[1, 2]: 3}\n", "config.yaml: [1, 2] cannot be a key, in line 2 (write a name)"),
+        ("studies:\n  a: {rounds: 1, rounds: 2}\n", "config.yaml: rounds stands twice, the second time in line 2 (remove one, or give the study another name)"),
+    ],
+)  # fmt: skip
+def test_a_file_of_the_wrong_shape_has_one_line(tmp_path, text, said):
+    assert message(tmp_path, text=text) == said
+
+
+@pytest.mark.parametrize(
+    ("top", "said"),
+    [
+        ({"only": []}, "config.yaml: only = [] must name at least one study (remove the key for all of them)"),
+        ({"only": 3}, "config.yaml: only = 3 must be a name that exists (one of s)"),
+        ({"only": ["s", "t"]}, "config.yaml: only[1] = t must be a name that exists (one of s)"),
+        ({"only": True}, "config.yaml: only = true must be the name of a study or a list of names"),
+        ({"datasets": [1]}, "config.yaml: datasets = [1] must be a mapping of names to files of your own"),
+        ({"round": 3}, "config.yaml: round = 3 must be a key that exists (did you mean rounds?)"),
+    ],
+)
+def test_mistakes_at_the_top_level(tmp_path, top, said):
+    assert message(tmp_path, **top) == said
+
+
+def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path):
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError) as error:
+        load([tmp_path / "none.yaml", tmp_path / "binary.yaml"])
+    first, second = str(error.value).splitlines()
+    assert first == f"{tmp_path}/none.yaml: no such file"
+    assert second.startswith(f"{tmp_path}/binary.yaml: cannot be read as text")
+
+
+def test_yaml_merge_keys_are_no_duplicates(tmp_path):
+    path = tmp_path / "c.yaml"
+    good = yaml.safe_dump(GOOD, default_flow_style=True, width=10_000).strip()
+    path.write_text(f"studies:\n  a: &a {good}\n  b: {{<<: *a, rounds: 4}}\n")
+    plan = make_plan(load([path]))
+    assert [{plan.runs[run].rounds for run in plan.studies[study]} for study in "ab"] == [{10}, {4}]
 
 
 def test_private_runs_need_a_delta(tmp_path):
@@ -187,6 +250,33 @@ def test_the_file_that_holds_the_key_is_named(tmp_path):
     assert str(error.value).startswith("--config: studies.s.rounds = -4")
 
 
+def test_snakemake_lists_the_base_file_last_and_the_overlay_is_named_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base, overlay = write(tmp_path), tmp_path / "overlay.yaml"
+    overlay.write_text("studies: {s: {rounds: -4}}\nclip_norm: .nan\n")
+    merged = yaml.safe_load(base.read_text())
+    merged["studies"]["s"]["rounds"] = -4
+    merged |= {"clip_norm": float("nan"), "noise_multiplier": ["0", "-1"]}
+    with pytest.raises(ConfigError) as error:
+        from_snakemake(merged, [overlay, "config.yaml"])
+    assert sorted(line.split(" must ")[0] for line in str(error.value).splitlines()) == [
+        "--config: studies.s.noise_multiplier[1] = -1",
+        "overlay.yaml: studies.s.clip_norm = nan",
+        "overlay.yaml: studies.s.rounds = -4",
+    ]
+
+
+def test_text_of_the_command_line_that_is_no_yaml_stays_text(tmp_path):
+    path = write(tmp_path)
+    plan = make_plan(from_snakemake(yaml.safe_load(path.read_text()) | {"title": "Digits: a: b"}, [path]))
+    assert plan.titles == {"s": "Digits: a: b"}
+
+
+def test_whole_numbers_may_carry_a_point(tmp_path):
+    floats = {"seeds": 3.0, "rounds": 10.0, "clients": [50.0, 100.0]}
+    assert plan_of(tmp_path, floats).runs == plan_of(tmp_path).runs
+
+
 def table(folder):
     path = folder / "own.csv"
     pd.DataFrame({"age": range(40), "outcome": [0, 1] * 20, "hospital": list("abcd") * 10}).to_csv(path, index=False)
@@ -212,11 +302,52 @@ def test_a_users_file_brings_its_natural_clients(tmp_path):
         ({"label": "outcome", "client": "hospitals"}, "(did you mean hospital?)"),
         ({}, "datasets.own.label = null must name the label column (one of age, outcome, hospital)"),
         ({"label": "outcome", "lable": "x"}, "datasets.own.lable = x must be a key that exists (did you mean label?)"),
+        ({"label": "outcome", "drop": ["age", "ages"]}, "datasets.own.drop[1] = ages must be a column of"),
+        ({"label": 3}, "datasets.own.label = 3 must be the name of the label column"),
+        ({"path": None}, "datasets.own.path = null must be the path of a CSV, Parquet or NPZ file"),
+        ({"path": "config.yaml"}, "datasets.own.path = config.yaml must end in .csv, .csv.gz, .parquet or .npz"),
+        ({"path": "latin.csv", "label": "a"}, "datasets.own.path = latin.csv must be a CSV file in UTF-8"),
+        ({"path": "empty.csv", "label": "a"}, "datasets.own.path = empty.csv must hold a line of column names"),
+        ({"path": "bad.parquet", "label": "a"}, "datasets.own.path = bad.parquet must be a Parquet file"),
+        ({"path": "bad.npz"}, "datasets.own.path = bad.npz must be an NPZ file"),
+        ({"path": "other.npz"}, "datasets.own.path = other.npz must hold x and y, or x_train, y_train, x_test and y_test (it holds z)"),
     ],
-)
-def test_mistakes_about_a_users_file(tmp_path, own, line):
+)  # fmt: skip
+def test_mistakes_about_a_users_file(tmp_path, monkeypatch, own, line):
+    monkeypatch.chdir(tmp_path)
+    for name, content in {
+        "latin.csv": b"a,b\n\xff\xfe,1\n",
+        "empty.csv": b"",
+        "bad.parquet": b"x",
+        "bad.npz": b"x",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    np.savez(tmp_path / "other.npz", z=np.zeros(3))
     own = {"path": str(table(tmp_path))} | own
-    assert line in message(tmp_path, {"dataset": "own"}, datasets={"own": own})
+    said = message(tmp_path, {"dataset": "own"}, datasets={"own": own})
+    assert line in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_users_split_column_and_compressed_table_are_counted(tmp_path):
+    path = tmp_path / "own.csv.gz"
+    pd.DataFrame({"x": range(200), "y": [0, 1] * 100, "fold": ["Train", "train", "train", "test"] * 50}).to_csv(path)
+    own = {"path": str(path), "label": "y", "split": "fold"}
+    said = message(tmp_path, {"dataset": "own", "clients": 151}, datasets={"own": own})
+    assert "studies.s.clients = 151 must be at most 150: own has 150 training examples" in said
+
+
+def test_a_users_arrays_are_known_from_their_headers(tmp_path):
+    path = tmp_path / "own.npz"
+    np.savez(path, x=np.zeros((1000, 28, 28, 1), np.uint8), y=np.arange(1000) % 2, client=np.arange(1000) % 7)
+    own = {"own": {"path": str(path)}}
+    said = message(tmp_path, {"dataset": "own", "clients": 801, "model": "dp_cnn"}, datasets=own)
+    assert said.splitlines() == [
+        "config.yaml: studies.s.clients = 801 must be at most 800: own has 800 training examples (write at most 800)"
+    ]
+    natural = {k: v for k, v in GOOD.items() if k != "clients"} | {"dataset": "own", "partition": "natural"}
+    plan = make_plan(load([write(tmp_path, natural, datasets=own)]))
+    assert {run.clients for run in plan.runs.values()} == {7}
 
 
 def test_the_optimizers_and_their_arguments_are_those_of_optax():

@@ -16,6 +16,10 @@ FACETS = ("dataset", "partition", "model", "clients", "delta", "sampling_rate", 
 def build(tables: Tables, title: str) -> Figure:
     """One panel for each client count (and for whatever else the study sweeps besides noise and clip)."""
     points = tables.tradeoff[tables.tradeoff["kind"] == "private"]
+    if not points["accuracy_mean"].notna().any():
+        return style.nothing_to_draw(
+            f"{title}: accuracy by noise and clipping", "no private run of this study ended well"
+        )
     facets = style.varying(points, FACETS)
     panels = [group for _, group in points.groupby(facets, dropna=False)] if facets else [points]
     columns = min(3, len(panels))
@@ -26,9 +30,7 @@ def build(tables: Tables, title: str) -> Figure:
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     low, high = points["accuracy_mean"].min(), points["accuracy_mean"].max()
     for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
-        cells = panel.groupby(["noise_multiplier", "clip_norm"], as_index=False)[
-            ["accuracy_mean", "epsilon_rdp"]
-        ].mean()
+        cells = panel.groupby(["noise_multiplier", "clip_norm"], as_index=False)[["accuracy_mean", "epsilon_rdp"]].max()
         table = cells.pivot(index="noise_multiplier", columns="clip_norm", values="accuracy_mean")
         epsilon = cells.groupby("noise_multiplier")["epsilon_rdp"].first()
         table.index = pd.Index([f"{z:.3g}  (ε {epsilon[z]:.3g})" for z in table.index])
@@ -56,5 +58,7 @@ def build(tables: Tables, title: str) -> Figure:
     seeds = int(points["n_seeds"].max())
     figure.suptitle(f"{title}: accuracy by noise and clipping", x=0.01, ha="left", fontweight="bold")
     label = style.epsilon_label(points).replace("\n", " ")
-    figure.supxlabel(f"mean of {seeds} seeds; {label}", fontsize="x-small", color="0.3")
+    several = points.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
+    best = "; best of the study's other settings" if several else ""
+    figure.supxlabel(f"mean of {seeds} seeds{best}; {label}", fontsize="x-small", color="0.3")
     return figure

@@ -23,7 +23,11 @@ DODGE = 0.025  # of a factor of e between neighbours of equal epsilon
 def build(tables: Tables, title: str) -> Figure:
     """One panel for each combination of data set, partition, model and delta."""
     points = tables.tradeoff
-    private = points[points["kind"] == "private"]
+    private = points[(points["kind"] == "private") & np.isfinite(points["epsilon_rdp"])]
+    if private.empty:
+        return style.nothing_to_draw(
+            f"{title}: what each ε costs", "no private run in this study: nothing has an epsilon"
+        )
     facets = style.varying(private, FACETS)
     panels = [group for _, group in private.groupby(facets, dropna=False, sort=False)] if facets else [private]
     columns = min(2, len(panels))
@@ -33,10 +37,10 @@ def build(tables: Tables, title: str) -> Figure:
     clients = style.colours(sorted(private["clients"].unique()))
     clips = dict(zip(sorted(private["clip_norm"].unique()), MARKERS * 5, strict=False))
     for axes, panel in zip(grid.flat, panels, strict=False):
-        same = np.logical_and.reduce(
-            [points[column].eq(panel[column].iloc[0]) for column in FACETS if column != "delta"]
-        )
-        baselines = points[same | points["kind"].isin(["centralised"])]
+        first = panel.iloc[0]
+        same = points["dataset"].eq(first["dataset"]) & points["model"].eq(first["model"])
+        # Centralised training deals nothing out: it is the reference of every partition, but of its own data and model only.
+        baselines = points[same & (points["partition"].eq(first["partition"]) | points["kind"].eq("centralised"))]
         _panel(axes, panel, baselines[baselines["kind"].isin(style.BASELINES)], clients, clips)
         axes.set_title(style.panel_title(panel, facets), fontsize="medium")
     for axes in list(grid.flat)[len(panels) :]:
@@ -76,9 +80,11 @@ def _panel(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: d
             yerr=[[max(0.0, low)], [max(0.0, high)]],
             fmt=clips[point.clip_norm],
             color=clients[point.clients],
+            # Not dominated but out of the contest: only the seeds that did not diverge are averaged here.
+            markerfacecolor="none" if point.n_ok < point.n_seeds else None,
             alpha=1.0 if strong else FAINT,
             markersize=6.5 if strong else 4.5,
-            markeredgecolor="black" if strong else "none",
+            markeredgecolor="black" if strong else clients[point.clients] if point.n_ok < point.n_seeds else "none",
             markeredgewidth=0.7,
             elinewidth=1.1,
             zorder=4 if strong else 2,
@@ -136,6 +142,9 @@ def _legend(figure: Figure, clients: dict, clips: dict, points: pd.DataFrame) ->
     entries.append(Line2D([], [], color="black", linewidth=1.0, label="Pareto front"))
     entries.append(Line2D([], [], linestyle="", label="97%: probability to be on it"))
     entries.append(Line2D([], [], color="0.5", alpha=FAINT, marker="o", linestyle="", label="dominated"))
+    if ((points["kind"] == "private") & (points["n_ok"] < points["n_seeds"])).any():
+        hollow = Line2D([], [], color="0.5", markerfacecolor="none", marker="o", linestyle="", label="a seed diverged")
+        entries.append(hollow)
     for kind, (label, line, grey) in style.BASELINES.items():
         if (points["kind"] == kind).any():
             entries.append(Line2D([], [], color=grey, linestyle=line, label=label))

@@ -13,7 +13,6 @@ from fedpareto.analysis import style
 from fedpareto.analysis.tables import Tables
 
 MOST_CLIENTS = 60
-MOST_PANELS = 6
 
 
 def build(tables: Tables, title: str) -> Figure:
@@ -21,14 +20,14 @@ def build(tables: Tables, title: str) -> Figure:
     parts = tables.partitions
     # A centralised baseline has one client that holds everything: no partition to look at.
     parts = parts[parts["clients"] > 1] if (parts["clients"] > 1).any() else parts
-    panels = [group for _, group in parts.groupby(["dataset", "partition", "clients"])][:MOST_PANELS]
+    panels = [group for _, group in parts.groupby(["dataset", "partition", "clients"])]
     figure, grid = plt.subplots(
         len(panels), 1, figsize=(style.WIDTH, 0.8 + 1.65 * len(panels)), squeeze=False, layout="constrained"
     )
     labels = list(dict.fromkeys(parts["label"]))
     palette = style.colours(labels)
     for axes, panel in zip(grid[:, 0], panels, strict=True):
-        _bars(axes, panel, labels, palette)
+        _bars(axes, panel, labels, palette, style.panel_title(panel, style.varying(parts, ["dataset"])))
     grid[-1, 0].set_xlabel("clients, sorted by number of examples")
     handles = [plt.Rectangle((0, 0), 1, 1, color=palette[label], label=label) for label in labels]
     figure.legend(handles=handles, loc="outside right upper", fontsize="small", title="label")
@@ -36,8 +35,10 @@ def build(tables: Tables, title: str) -> Figure:
     return figure
 
 
-def _bars(axes: Axes, panel: pd.DataFrame, labels: list[str], palette: dict) -> None:
-    table = panel.pivot(index="client", columns="label", values="count")[labels]
+def _bars(axes: Axes, panel: pd.DataFrame, labels: list[str], palette: dict, dataset: str) -> None:
+    table = panel.pivot(index="client", columns="label", values="count")
+    labels = [label for label in labels if label in table.columns]  # another data set has other labels
+    table = table.fillna(0)[labels]
     table = table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]
     clients = len(table)
     what = ""
@@ -53,4 +54,5 @@ def _bars(axes: Axes, panel: pd.DataFrame, labels: list[str], palette: dict) -> 
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     axes.grid(visible=False)
     axes.set_xlim(-0.6, len(table) - 0.4)
-    axes.set_title(f"{panel['partition'].iloc[0]}, {clients:,} clients{what}", fontsize="medium")
+    name = ", ".join(word for word in (dataset, panel["partition"].iloc[0]) if word)
+    axes.set_title(f"{name}, {clients:,} clients{what}", fontsize="medium")

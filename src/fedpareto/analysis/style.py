@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
@@ -56,9 +57,7 @@ def epsilon_axis(axes: Axes, epsilons: pd.Series) -> None:
     axes.set_xscale("log")
     low, high = epsilons.min(), epsilons.max()
     axes.set_xlim(low / 1.6, high * 1.6)
-    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=20))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_log(axes.xaxis)
 
 
 def accuracy_axis(axes: Axes) -> None:
@@ -77,6 +76,21 @@ def epsilon_label(points: pd.DataFrame) -> str:
     sampling = ", ".join(private["sampling"].unique())
     trust = ", ".join(private["trust"].unique())
     return f"{unit} ε by RDP at δ = {deltas}\n({adjacency}, {sampling} sampling, {trust} trust)"
+
+
+def plain_log(axis: Axis) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade of a logarithmic axis."""
+    axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=20))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def nothing_to_draw(title: str, why: str) -> Figure:
+    """A figure that says why it is empty: a study without such runs is no error."""
+    figure = plt.figure(figsize=(WIDTH, 1.6))
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    figure.text(0.5, 0.4, why, ha="center", va="center")
+    return figure
 
 
 def panel_title(group: pd.Series | pd.DataFrame, varying: list[str]) -> str:
