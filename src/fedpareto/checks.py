@@ -143,10 +143,8 @@ def _facts(study: Study, datasets: Mapping[str, Mapping[str, Any]], problems: Pr
             found[name] = facts.REGISTERED[name]
         else:
             known = [*facts.REGISTERED, *datasets]
-            near = get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "one of " + ", ".join(known)
             key = _key(study, "dataset", i if len(study.axes["dataset"]) > 1 else None)
-            problems.add(key, name, "be a registered data set or one of datasets", hint)
+            problems.add(key, name, "be a registered data set or one of datasets", _nearest(name, known))
     return found
 
 

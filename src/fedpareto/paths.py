@@ -14,11 +14,6 @@ def data_file(dataset: str) -> str:
     return f"{RESULTS}/data/{dataset}.npz"
 
 
-def bundle_folder(bundle: str) -> str:
-    """The tables of one trained bundle."""
-    return f"{RESULTS}/bundles/{bundle}"
-
-
 def figure_file(study: str, figure: str, ending: str) -> str:
     """One figure of one study."""
     return f"{RESULTS}/figures/{study}/{figure}.{ending}"
