@@ -1,11 +1,11 @@
-"""What every test needs before JAX starts: two CPU devices, as on a machine with two cores."""
+"""What every test needs before JAX starts: four CPU devices, whatever the number of cores."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 

@@ -115,7 +115,10 @@ def check(config: Config, problems: Problems) -> None:
         known = _facts(study, config.datasets, problems)
         if not study.well_formed:
             continue
-        _check_work(study, problems)
+        if "record" in study.axes["unit"]:
+            _check_record(study, known, problems)
+        else:
+            _check_work(study, problems)
         _check_privacy(study, known, problems)
         _check_data(study, known, problems)
         _check_size(study, problems)
@@ -150,6 +153,8 @@ def _facts(study: Study, datasets: Mapping[str, Mapping[str, Any]], problems: Pr
 
 def _check_work(study: Study, problems: Problems) -> None:
     axes = study.axes
+    if None in axes["client_learning_rate"]:
+        problems.add(_key(study, "client_learning_rate"), None, "be a number above 0", "e.g. 0.1")
     if any(axes.get("local_epochs", ())) and any(axes.get("local_steps", ())):
         problems.add(
             _key(study, "local_steps"),
@@ -157,6 +162,31 @@ def _check_work(study: Study, problems: Problems) -> None:
             "not stand beside local_epochs",
             "remove one of the two",
         )
+
+
+def _check_record(study: Study, known: Mapping[str, facts.Facts], problems: Problems) -> None:
+    """What the unit `record` asks for: one clipped gradient of every sampled record, and nothing done on the client."""
+    axes = study.axes
+    if len(axes["unit"]) > 1:
+        hint = "its sampling rate, clip norm and noise mean other things: make two studies"
+        problems.add(_key(study, "unit"), list(axes["unit"]), "not sweep over record and client", hint)
+    several = "several steps on a client's records need noise at every step, on the client; the server adds it once"
+    for name in ("local_epochs", "local_steps", "batch_size", "client_learning_rate"):
+        values = [value for value in axes.get(name, ()) if value is not None]
+        if not values or (name == "local_steps" and values == [1]):
+            continue
+        hint = {"batch_size": "sampling_rate says how many records a round expects"}.get(name, several)
+        if name == "client_learning_rate":
+            hint = "the learning rate is that of server_optimizer"
+        problems.add(_key(study, name), values[0], "not stand beside unit: record", f"{hint}; remove it")
+    for i, baseline in enumerate(study.baselines):
+        if baseline != "non_private":
+            hint = "they train by local steps: put them into a study with unit: client"
+            problems.add(_key(study, "baselines", i), baseline, "be non_private with unit: record", hint)
+    for name, fact in known.items():
+        if fact.train is None:
+            hint = "the number of training records is not known before the file is read: give it a split"
+            problems.add(_key(study, "dataset"), name, "have a known number of records with unit: record", hint)
 
 
 def _check_privacy(study: Study, known: Mapping[str, facts.Facts], problems: Problems) -> None:
@@ -187,16 +217,20 @@ def _check_privacy(study: Study, known: Mapping[str, facts.Facts], problems: Pro
     elif None in axes["delta"]:
         hint = "remove it: runs without noise need no delta, and get none"
         problems.add(_key(study, "delta", axes["delta"].index(None)), None, "be set where there is noise", hint)
-    clients = [n for n in axes.get("clients", ()) if n] or [f.clients for f in known.values() if f.clients]
+    units = f"{axes['unit'][0]}s"
+    if units == "records":
+        population = [f.train for f in known.values() if f.train]
+    else:
+        population = [n for n in axes.get("clients", ()) if n] or [f.clients for f in known.values() if f.clients]
     for i, delta in enumerate(deltas):
         key = _key(study, "delta", i if len(axes["delta"]) > 1 else None)
-        for n in clients:
+        for n in population:
             if delta >= 1 / n:
                 problems.add(
                     key,
                     delta,
-                    f"be below 1/clients = {1 / n:.4g} for {n} clients",
-                    f"a delta of 1/n allows giving one client away whole; write {_round_down(0.1 / n)}",
+                    f"be below 1/{units} = {1 / n:.4g} for {n} {units}",
+                    f"a delta of 1/n allows giving one {units[:-1]} away whole; write {_round_down(0.1 / n)}",
                 )
         for j, target in enumerate(targets):
             if target is not None and "rdp" in axes["accountant"] and target < smallest_epsilon(delta):
@@ -214,7 +248,7 @@ def _check_data(study: Study, known: Mapping[str, facts.Facts], problems: Proble
         for name, fact in known.items():
             if partition["name"] == "natural":
                 _check_natural(study, name, fact, problems)
-                _check_cohort(study, [fact.clients or 0], problems)
+                _check_cohort(study, [fact.clients if axes["unit"] == ("client",) else fact.train], problems)
             elif "clients" not in axes:
                 problems.add(_key(study, "clients"), None, f"be set for the {partition['name']} partition", "e.g. 100")
             else:
@@ -253,10 +287,12 @@ def _check_counts(study: Study, name: str, fact: facts.Facts, minimum: int, prob
             problems.add(
                 key, n, f"be at most {most}: {name} has {fact.train:,} training examples{kept}", f"write at most {most}"
             )
-    _check_cohort(study, counts, problems)
+    _check_cohort(study, counts if study.axes["unit"] == ("client",) else [fact.train], problems)
 
 
-def _check_cohort(study: Study, counts: Sequence[int], problems: Problems) -> None:
+def _check_cohort(study: Study, counts: Sequence[int | None], problems: Problems) -> None:
+    """Every expected cohort, of clients or of records, has at least one member."""
+    units = f"{study.axes['unit'][0]}s"
     rates = study.axes["sampling_rate"]
     for i, rate in enumerate(rates):
         for n in counts:
@@ -264,7 +300,7 @@ def _check_cohort(study: Study, counts: Sequence[int], problems: Problems) -> No
                 problems.add(
                     _key(study, "sampling_rate", i if len(rates) > 1 else None),
                     rate,
-                    f"give an expected cohort of at least one of {n} clients",
+                    f"give an expected cohort of at least one of {n} {units}",
                     f"write at least {1 / n:.4g}",
                 )
 

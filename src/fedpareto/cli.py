@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--privacy", type=Path, required=True)
     train.add_argument("--data", type=Path, required=True)
     train.add_argument("--output", type=Path, required=True, help="folder of the bundle")
+    train.add_argument("--execution", type=json.loads, default=None, help="what the engine would choose, as JSON")
 
     tables = _verb(verbs, "tables", _tables, "stage: collect bundles into tables")
     tables.add_argument("--plan", type=Path, default=Path(paths.PLAN_FILE))
@@ -275,6 +276,7 @@ def _train(arguments: argparse.Namespace) -> None:
         data,
         runs_folder=Path(paths.RUNS_FOLDER),
         checkpoints_folder=Path(paths.CHECKPOINTS_FOLDER),
+        execution=arguments.execution,
     )
     write_bundle(arguments.output, bundle, accounted, results, data)
 

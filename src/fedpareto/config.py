@@ -56,10 +56,17 @@ class Study:
 
 @dataclass(frozen=True)
 class Config:
-    """A checked configuration: its studies and the user's own data sets by name (empty where one has a fault)."""
+    """A checked configuration.
+
+    Attributes:
+      studies: The studies that are asked for.
+      datasets: The user's own data sets by name, empty where one has a fault.
+      execution: What the user sets of how training is laid out on the machine.
+    """
 
     studies: tuple[Study, ...]
     datasets: Mapping[str, Mapping[str, Json]]
+    execution: Mapping[str, int]
 
 
 def load(files: Sequence[Path | str], overrides: Mapping[str, Json] | None = None) -> Config:
@@ -226,11 +233,13 @@ def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
     if not isinstance(tree.get("studies"), dict) or not tree["studies"]:
         if not problems.lines or "studies" not in tree:
             problems.add(["studies"], tree.get("studies"), "hold at least one study", "see config/config.yaml")
-        return Config((), own)
+        return Config((), own, {})
     studies = {str(name): body for name, body in tree["studies"].items()}
     chosen = _chosen(tree.get("only"), list(studies), problems)
     resolved = [_study(name, body, everywhere, problems) for name, body in studies.items() if name in chosen]
-    return Config(tuple(study for study in resolved if study), own)
+    execution: Json = tree["execution"] if isinstance(tree.get("execution"), dict) else {}
+    leaves = _leaves(["execution"], execution, known["execution"], problems, sweep=False)
+    return Config(tuple(study for study in resolved if study), own, {k: v[0] for k, v in leaves.items() if v})
 
 
 def _chosen(only: Json, studies: Sequence[str], problems: Problems) -> Sequence[str]:

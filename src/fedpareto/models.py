@@ -1,7 +1,7 @@
 """The models, in flax, by name.
 
-Images have shape [batch, height, width, channels], tables [batch, features]; all models return float32 logits
-[batch, classes] and flatten what they need to. Convolutions are plain `nn.Conv`.
+Images come as [batch, height, width, channels], tables as [batch, features]; all models return float32 logits
+[batch, classes] and flatten what they need to. Inside, images have the layout of `fedpareto.layers`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
+
+from fedpareto.layers import INPUTS, OUTPUTS, Conv, Dense, flat, images, max_pool
 
 PyTree = Any
 
@@ -25,7 +28,7 @@ class LogisticRegression(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nn.Dense(self.classes)(_flat(x))
+        return Dense(self.classes)(x.reshape(x.shape[0], -1))
 
 
 class MLP(nn.Module):
@@ -37,10 +40,10 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = _flat(x)
+        x = x.reshape(x.shape[0], -1)
         for _ in range(self.depth):
-            x = nn.relu(nn.Dense(self.width)(x))
-        return nn.Dense(self.classes)(x)
+            x = nn.relu(Dense(self.width)(x))
+        return Dense(self.classes)(x)
 
 
 class DPCNN(nn.Module):
@@ -53,12 +56,11 @@ class DPCNN(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.relu(nn.Conv(16, (8, 8), strides=(2, 2), padding="SAME")(x))
-        x = nn.max_pool(x, (2, 2), strides=(1, 1))
-        x = nn.relu(nn.Conv(32, (4, 4), strides=(2, 2), padding="VALID")(x))
-        x = nn.max_pool(x, (2, 2), strides=(1, 1))
-        x = nn.relu(nn.Dense(32)(_flat(x)))
-        return nn.Dense(self.classes)(x)
+        # A ReLU after the pooling gives what one before it does, and has fewer pixels to look at.
+        x = nn.relu(max_pool(Conv(16, 8, stride=2)(images(x)), stride=1))
+        x = nn.relu(max_pool(Conv(32, 4, stride=2, padding="VALID")(x), stride=1))
+        x = nn.relu(Dense(32)(flat(x)))
+        return Dense(self.classes)(x)
 
 
 class FedAvgCNN(nn.Module):
@@ -68,11 +70,11 @@ class FedAvgCNN(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        x = images(x)
         for channels in (32, 64):
-            x = nn.relu(nn.Conv(channels, (5, 5), padding="SAME")(x))
-            x = nn.max_pool(x, (2, 2), strides=(2, 2))
-        x = nn.relu(nn.Dense(512)(_flat(x)))
-        return nn.Dense(self.classes)(x)
+            x = nn.relu(max_pool(Conv(channels, 5)(x), stride=2))
+        x = nn.relu(Dense(512)(flat(x)))
+        return Dense(self.classes)(x)
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -92,11 +94,20 @@ class Model:
       init: PRNG key -> parameters.
       apply: (parameters, x float32 [batch, ...]) -> logits float32 [batch, classes].
       parameters: Number of parameters.
+      example_shape: Shape of one example.
+      layers: Paths of the `Dense` and `Conv` layers, if these hold all parameters and each is used once; else None.
+      observed: (parameters, perturbations, x) -> (logits, layer inputs), both by layer path: the gradient with respect
+        to the perturbations, which are added to the layers' outputs, is that with respect to the outputs.
+      perturbations: batch size -> zeros, by layer path, shaped like the layers' outputs.
     """
 
     init: Callable[[jax.Array], PyTree]
     apply: Callable[[PyTree, jax.Array], jax.Array]
     parameters: int
+    example_shape: tuple[int, ...]
+    layers: tuple[tuple[str, ...], ...] | None
+    observed: Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, PyTree]]
+    perturbations: Callable[[int], PyTree]
 
 
 def build(spec: Mapping[str, Any], example_shape: tuple[int, ...], classes: int) -> Model:
@@ -108,19 +119,42 @@ def build(spec: Mapping[str, Any], example_shape: tuple[int, ...], classes: int)
       classes: Number of classes.
     """
     arguments = {key: value for key, value in spec.items() if key != "name"}
-    module = MODELS[spec["name"]](classes=classes, **arguments)
-    example = jax.ShapeDtypeStruct((1, *example_shape), jnp.float32)
+    return from_module(MODELS[spec["name"]](classes=classes, **arguments), example_shape)
 
-    def init(key: jax.Array) -> PyTree:
-        return module.init(key, jnp.zeros(example.shape, example.dtype))["params"]
 
-    shapes = jax.eval_shape(init, jax.ShapeDtypeStruct((), jax.random.key(0).dtype))
+def from_module(module: nn.Module, example_shape: tuple[int, ...]) -> Model:
+    """A flax module, [batch, *example_shape] -> logits [batch, classes], as a `Model`."""
+
+    def variables(key: jax.Array, batch: int) -> PyTree:
+        return module.init(key, jnp.zeros((batch, *example_shape), jnp.float32))
+
+    def shapes(batch: int) -> PyTree:
+        return jax.eval_shape(lambda key: variables(key, batch), jax.ShapeDtypeStruct((), jax.random.key(0).dtype))
+
+    def observed(params: PyTree, perturbations: PyTree, x: jax.Array) -> tuple[jax.Array, PyTree]:
+        tree = traverse_util.unflatten_dict({(*path, "y"): value for path, value in perturbations.items()})
+        logits, sown = module.apply({"params": params, OUTPUTS: tree}, x, mutable=[INPUTS])
+        inputs = traverse_util.flatten_dict(sown[INPUTS])
+        return logits, {path[:-1]: calls[0] for path, calls in inputs.items()}
+
+    def perturbations(batch: int) -> PyTree:
+        outputs = traverse_util.flatten_dict(shapes(batch).get(OUTPUTS, {}))
+        return {path[:-1]: jnp.zeros(leaf.shape, leaf.dtype) for path, leaf in outputs.items()}
+
+    one = shapes(1)
     return Model(
-        init=init,
+        init=lambda key: variables(key, 1)["params"],
         apply=lambda params, x: module.apply({"params": params}, x),
-        parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)),
+        parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(one["params"])),
+        example_shape=example_shape,
+        layers=_layers(one),
+        observed=observed,
+        perturbations=perturbations,
     )
 
 
-def _flat(x: jax.Array) -> jax.Array:
-    return x.reshape(x.shape[0], -1)
+def _layers(shapes: Mapping[str, Any]) -> tuple[tuple[str, ...], ...] | None:
+    """The layers that hold all parameters, each used once, or None if there are parameters of any other kind."""
+    calls = {path[:-1]: leaf for path, leaf in traverse_util.flatten_dict(shapes.get(INPUTS, {})).items()}
+    holders = {path[:-1] for path in traverse_util.flatten_dict(shapes["params"])}
+    return tuple(sorted(calls)) if holders == set(calls) and all(len(c) == 1 for c in calls.values()) else None

@@ -50,14 +50,15 @@ class Run:
       algorithm: `fedavg`, or `alone`: every client trains by itself.
       baseline: `non_private`, `centralised` or `alone` for a reference run, else None.
       sampling: `poisson`.
-      sampling_rate: Probability that a client joins a round.
+      sampling_rate: Probability that a client (or record) joins a round.
       rounds: Rounds in all.
       local_epochs: Passes over a client's data a round, or None where `local_steps` is set.
       local_steps: SGD steps a round, or None.
       batch_size: Examples a local step, None for all of a client's.
-      client_learning_rate: Learning rate of local SGD.
+      client_learning_rate: Learning rate of local SGD; None where the unit is `record`.
       server_optimizer: optax `name`, `learning_rate` and further arguments.
-      unit: Unit of privacy.
+      unit: Unit of privacy: `client`, or `record`, with which every sampled record contributes one clipped gradient.
+      records: Number of training records, from which the cohort is drawn where the unit is `record`; else None.
       trust: Trust model.
       clip_norm: L2 bound on a client's update, or None.
       noise_multiplier: Noise standard deviation / clip norm; None where `target_epsilon` is set.
@@ -80,9 +81,10 @@ class Run:
     local_epochs: int | None
     local_steps: int | None
     batch_size: int | None
-    client_learning_rate: float
+    client_learning_rate: float | None
     server_optimizer: dict[str, Any]
     unit: str
+    records: int | None
     trust: str
     clip_norm: float | None
     noise_multiplier: float | None
@@ -94,8 +96,11 @@ class Run:
 
     @cached_property
     def run_id(self) -> str:
-        """16 hexadecimal digits that stand for everything above but the label of a baseline."""
-        return _digest({key: value for key, value in self.to_dict().items() if key != "baseline"})
+        """16 hexadecimal digits that stand for everything above that is set, but the label of a baseline.
+
+        What is None says nothing, so that an option of a later version does not rename the runs that do without it.
+        """
+        return _digest({k: v for k, v in self.to_dict().items() if v is not None and k != "baseline"})
 
     @property
     def private(self) -> bool:
@@ -157,6 +162,7 @@ class Plan:
       bundles: Bundle id -> bundle.
       titles: Study -> headline.
       datasets: The user's own data sets that are used: name -> options.
+      execution: How training is laid out on the machine, where the user has a say in it; changes no run.
     """
 
     studies: Mapping[str, tuple[str, ...]]
@@ -164,6 +170,7 @@ class Plan:
     bundles: Mapping[str, Bundle]
     titles: Mapping[str, str]
     datasets: Mapping[str, Mapping[str, Any]]
+    execution: Mapping[str, int]
 
     @cached_property
     def digest(self) -> str:
@@ -192,6 +199,7 @@ class Plan:
                 "runs": {name: run.to_dict() for name, run in self.runs.items()},
                 "bundles": {name: [run.run_id for run in bundle.runs] for name, bundle in self.bundles.items()},
                 "datasets": {name: dict(options) for name, options in self.datasets.items()},
+                "execution": dict(self.execution),
             }
         )
 
@@ -206,6 +214,7 @@ class Plan:
             bundles={name: Bundle(tuple(runs[run] for run in members)) for name, members in tree["bundles"].items()},
             titles={name: study["title"] for name, study in tree["studies"].items()},
             datasets=tree["datasets"],
+            execution=tree["execution"],
         )
 
 
@@ -232,6 +241,7 @@ def make_plan(config: Config) -> Plan:
         bundles={bundle.bundle_id: bundle for bundle in bundles},
         titles={study.name: study.title for study in config.studies},
         datasets={name: options for name, options in config.datasets.items() if name in used},
+        execution=config.execution,
     )
 
 
@@ -293,7 +303,10 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
     clients = axes["clients"]
     if clients is None:
         clients = facts_of(axes["dataset"], datasets).clients
-    epochs, steps = axes.get("local_epochs"), axes.get("local_steps")
+    epochs, steps, unit = axes.get("local_epochs"), axes.get("local_steps"), axes["unit"]
+    if unit == "record":
+        epochs, steps = None, 1
+    client_learning_rate = axes["client_learning_rate"]
     return Run(
         dataset=axes["dataset"],
         partition=axes["partition"],
@@ -307,9 +320,10 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
         local_epochs=1 if epochs is None and steps is None else epochs,
         local_steps=steps,
         batch_size=axes["batch_size"],
-        client_learning_rate=float(axes["client_learning_rate"]),
+        client_learning_rate=None if client_learning_rate is None else float(client_learning_rate),
         server_optimizer=axes["server_optimizer"],
-        unit=axes["unit"],
+        unit=unit,
+        records=facts_of(axes["dataset"], datasets).train if unit == "record" else None,
         trust=axes["trust"],
         clip_norm=None,
         noise_multiplier=0.0,

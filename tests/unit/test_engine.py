@@ -7,94 +7,39 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from problem import (
+    CLASSES,
+    CLIENTS,
+    FEATURES,
+    MODEL,
+    PAD,
+    assert_same_bits,
+    compiled_round,
+    first_run,
+    make_data,
+    make_hypers,
+    make_static,
+    pick,
+    train,
+)
 
 from fedpareto.config import schema
 from fedpareto.federated import program as program_module
-from fedpareto.federated.client import Examples, LocalWork, client_update
+from fedpareto.federated.client import LocalWork, client_update
 from fedpareto.federated.program import make_program
-from fedpareto.federated.round import Data, Hyper, Static, one_round
+from fedpareto.federated.round import one_round
 from fedpareto.federated.server import noisy_mean, server_optimizer, server_update
 from fedpareto.models import build
 from fedpareto.privacy.clipping import global_norm
 
-CLIENTS, PAD, FEATURES, CLASSES = 12, 9, 5, 3
-MODEL = build({"name": "mlp", "width": 4, "depth": 1}, (FEATURES,), CLASSES)
-
-
-def make_static(**changes):
-    static = Static(
-        model=MODEL,
-        work=LocalWork(epochs=2, steps=None, batch_size=4),
-        clients=CLIENTS,
-        sampling_rate=0.5,
-        cohort_pad=CLIENTS,
-        expected_cohort=6.0,
-        optimizer="sgd",
-        optimizer_flags=(),
-        rounds=6,
-        evaluation_rounds=(0, 2, 4, 6),
-    )
-    return replace(static, **changes)
-
-
-def make_data():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(80, FEATURES)).astype(np.float32)
-    y = (x[:, 0] > 0).astype(np.int32) + (x[:, 1] > 0)
-    counts = rng.integers(1, PAD + 1, CLIENTS)
-    index = rng.integers(0, 60, (1, CLIENTS, PAD))
-    return Data(
-        train=Examples(jnp.asarray(x[:60]), jnp.asarray(y[:60])),
-        test=Examples(jnp.asarray(x[60:]), jnp.asarray(y[60:])),
-        train_index=jnp.asarray(index, jnp.int32),
-        train_count=jnp.asarray(counts[None], jnp.int32),
-        test_client=jnp.asarray(rng.integers(0, CLIENTS, (1, 20)), jnp.int32),
-    )
-
-
-def make_hypers(runs=3, clip=0.5, noise=0.1, rate=0.1, server=None):
-    rng = np.random.default_rng(1)
-    server = {"learning_rate": 1.0} if server is None else server
-    return Hyper(
-        partition=jnp.zeros(runs, jnp.int32),
-        public_key=jnp.asarray(rng.integers(0, 2**32, (runs, 2)), jnp.uint32),
-        secret_key=jnp.asarray(rng.integers(0, 2**32, (runs, 2)), jnp.uint32),
-        client_learning_rate=jnp.linspace(rate, 1.1 * rate, runs),
-        server={name: jnp.full(runs, value) for name, value in server.items()},
-        clip_norm=jnp.full(runs, clip),
-        noise_stddev=jnp.full(runs, noise),
-    )
-
-
-def pick(tree, rows):
-    return jax.tree.map(lambda leaf: leaf[rows], tree)
-
-
-def train(static, hypers, stops=None, devices=1):
-    program = make_program(static, jax.devices()[:devices])
-    data = make_data()
-    state = program.init(data, hypers)
-    for stop in stops or [program.blocks]:
-        state = program.advance(data, hypers, state, stop)
-    return jax.device_get(state)
-
-
-def first_run(hypers):
-    return jax.tree.map(lambda leaf: leaf[0], hypers)
-
-
-def assert_same_bits(a, b):
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
-
 
 @pytest.mark.parametrize("at_once", [1, 5])
 def test_without_clip_and_noise_a_round_is_plain_fedavg(at_once):
-    static = make_static(sampling_rate=1.0, expected_cohort=float(CLIENTS), clients_at_once=at_once)
+    static = make_static(sampling_rate=1.0, expected_cohort=float(CLIENTS), at_once=at_once)
     static = replace(static, work=LocalWork(epochs=3, steps=None, batch_size=None))
     data, hyper = make_data(), first_run(make_hypers(clip=jnp.inf, noise=0.0))
     params = MODEL.init(jax.random.key(5))
-    released, _, report = one_round(static, data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
+    released, _, report = compiled_round(static, data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
 
     def full_batch_loss(p, rows):
         logits = MODEL.apply(p, data.train.x[rows])
@@ -118,7 +63,7 @@ def test_vectorised_clients_give_the_same_round():
     data, hyper = make_data(), first_run(make_hypers(noise=0.0))
     params = MODEL.init(jax.random.key(5))
     rounds = [
-        one_round(make_static(clients_at_once=k), data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(1))
+        compiled_round(make_static(at_once=k), data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(1))
         for k in (1, 4, 5, CLIENTS)
     ]
     for other in rounds[1:]:
@@ -136,7 +81,7 @@ def test_one_client_moves_the_sum_by_at_most_the_clip_norm():
 
         def total(count, static=static, hyper=hyper, params=params):
             with_count = data._replace(train_count=data.train_count.at[0, 3].set(count))
-            moved, _, _ = one_round(static, with_count, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
+            moved, _, _ = compiled_round(static, with_count, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
             return jax.tree.map(jnp.subtract, moved, params)
 
         absent, present = total(0), total(PAD)
@@ -155,7 +100,7 @@ def test_noise_of_a_round_has_the_stated_scale():
     static = make_static(model=wide, sampling_rate=1.0, expected_cohort=float(CLIENTS))
     data, hyper = make_data(), first_run(make_hypers(clip=1e-6, noise=3.0))
     params = wide.init(jax.random.key(5))
-    moved, _, _ = one_round(static, data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
+    moved, _, _ = compiled_round(static, data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
     moves = jax.tree.map(lambda a, b: np.ravel(a - b), moved, params)
     noise = np.concatenate(jax.tree.leaves(moves)) * CLIENTS
     assert noise.std() == pytest.approx(3.0, rel=0.04)  # 18,003 draws: seven standard errors
@@ -176,7 +121,7 @@ def test_a_run_does_not_depend_on_the_number_of_devices_to_the_bit():
 
 def test_runs_in_vectorised_batches_differ_in_the_last_digits_only():
     hypers, data = make_hypers(runs=4), make_data()
-    program = make_program(make_static(clients_at_once=4), jax.devices()[:1], runs_at_once=2)
+    program = make_program(make_static(at_once=4), jax.devices()[:1], runs_at_once=2)
     batched = program.advance(data, hypers, program.init(data, hypers), program.blocks)
     single = train(make_static(), hypers)
     for name in ("accuracy", "loss", "update_norm"):

@@ -22,7 +22,7 @@ STUDY = {
     "noise_multiplier": 1,
     "delta": 1.0e-4,
 }
-RUN_IDS = ["bb277e6f14282b7c", "c906b34beb8bc154"]
+RUN_IDS = ["2fdd5c7687233913", "d5600f10e8bd3d2f"]
 
 
 def plan_of(folder, changes=None, without=(), **top):
@@ -151,7 +151,7 @@ def test_runs_are_scored_at_the_start_at_the_end_and_between(tmp_path, rounds, e
 def test_the_plan_file_holds_what_the_jobs_need(tmp_path):
     plan = plan_of(tmp_path, {"seeds": 2})
     tree = json.loads(plan.to_json())
-    assert set(tree) == {"studies", "runs", "bundles", "datasets"}
+    assert set(tree) == {"studies", "runs", "bundles", "datasets", "execution"}
     assert tree["studies"]["s"]["runs"] == list(plan.studies["s"])
     assert all(Run(**entry).run_id == name for name, entry in tree["runs"].items())
     assert Plan.from_json(plan.to_json()).digest == plan.digest

@@ -18,9 +18,12 @@ rule train:
         "results/benchmarks/train/{bundle}.tsv"
     conda:
         "../../environment.yml"
+    params:
+        execution=shlex.quote(json.dumps(dict(PLAN.execution))),
     threads: workflow.cores
     resources:
         gpu=1,
     shell:
         "python -m fedpareto train --spec {input.spec} --privacy {input.privacy} --data {input.data}"
-        " --output results/bundles/{wildcards.bundle} &> {log}"
+        " --output results/bundles/{wildcards.bundle}"
+        " --execution {params.execution} &> {log}"

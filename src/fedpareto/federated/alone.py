@@ -74,5 +74,11 @@ def make_alone_program(static: Static, devices: list[jax.Device], runs_at_once: 
         return jax.lax.fori_loop(state.block, stop, train_client, state)
 
     return compile_over_runs(
-        init_run, advance_run, devices, runs_at_once, static.clients, tuple(range(1, static.clients + 1))
+        init_run,
+        advance_run,
+        devices,
+        static.cohort_devices,
+        runs_at_once,
+        static.clients,
+        tuple(range(1, static.clients + 1)),
     )

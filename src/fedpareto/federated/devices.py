@@ -1,17 +1,27 @@
-"""The devices that train, and how the work is laid out on them."""
+"""The devices that train, and how the work is laid out on them.
+
+The rules come from measurements (docs/performance.md). None of them changes what is computed, and on a CPU no choice
+of devices changes a bit of it; the choice is in the results, and `execution` in the configuration overrides it.
+"""
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jax
 
-GPU_CLIENTS_AT_ONCE = 32
-GPU_MEMORY_SHARE = 0.5
-GPU_DEFAULT_BYTES = 4 * 2**30
-COPIES_PER_CLIENT = 4  # weights, gradient, update and temporaries of one client in a vectorised chunk
+from fedpareto.federated.cohort_sum import LANES
+from fedpareto.models import Model
+
+GPU_CLIENTS_AT_ONCE = 64
+GPU_RECORDS_AT_ONCE = 1024
+CACHE_BYTES = 3 * 2**20  # what a chunk of records may keep at hand on a CPU core
+WORTH_SPLITTING = 10**6  # parameters x cohort, below which devices that share a cohort mostly wait for each other
+SPLIT_OVERHEAD = 1.05
 
 
 @dataclass(frozen=True)
@@ -20,14 +30,17 @@ class Layout:
 
     Attributes:
       kind: `cpu` or the accelerator's own name.
-      devices: Number of devices that the runs are split over.
-      clients_at_once: 1 for one after another.
-      runs_at_once: Runs of one device in one vectorised batch; with 1 results do not depend on the bundle, to the bit.
+      devices: Number of devices in use.
+      cohort_devices: Of these, how many share one run's cohort.
+      at_once: Members of a cohort (clients or records) in one vectorised chunk; 1 for one after another.
+      runs_at_once: Runs in one vectorised batch on each group of devices; with 1 results do not depend on the bundle,
+        to the bit. 0 on an accelerator until it has been chosen from measured memory.
     """
 
     kind: str
     devices: int
-    clients_at_once: int
+    cohort_devices: int
+    at_once: int
     runs_at_once: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,14 +59,58 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose(runs: int, parameters: int, cohort: int) -> tuple[Layout, list[jax.Device]]:
-    """The layout for `runs` runs of a model of `parameters` parameters with `cohort` clients a round."""
-    devices = jax.local_devices()[: max(1, runs)]
-    if devices[0].platform == "cpu":
-        return Layout("cpu", len(devices), 1, 1), devices
-    clients_at_once = max(1, min(GPU_CLIENTS_AT_ONCE, cohort))
-    limit = (devices[0].memory_stats() or {}).get("bytes_limit", GPU_DEFAULT_BYTES)
-    a_run = 4 * parameters * (COPIES_PER_CLIENT * clients_at_once + 4)
-    affordable = max(1, int(GPU_MEMORY_SHARE * limit // max(a_run, 1)))
-    share = -(-runs // len(devices))
-    return Layout(devices[0].device_kind, len(devices), clients_at_once, min(share, affordable)), devices
+def choose(
+    runs: int, model: Model, cohort: float, unit: str, wanted: Mapping[str, int] | None = None
+) -> tuple[Layout, list[jax.Device]]:
+    """The layout for a bundle, and its devices.
+
+    Args:
+      runs: Number of runs.
+      model: The model.
+      cohort: Expected cohort.
+      unit: `client` or `record`.
+      wanted: Fields of the layout that the user has set.
+    """
+    available = jax.local_devices()
+    platform = available[0].platform
+    layout = Layout(
+        kind="cpu" if platform == "cpu" else available[0].device_kind,
+        devices=0,
+        cohort_devices=_cohort_devices(runs, len(available), model.parameters * cohort),
+        at_once=min(_at_once(platform, model, unit), max(1, math.ceil(cohort))),
+        runs_at_once=1 if platform == "cpu" else 0,
+    )
+    layout = replace(layout, **dict(wanted or {}))
+    groups = max(1, min(runs, (layout.devices or len(available)) // layout.cohort_devices))
+    layout = replace(layout, devices=groups * layout.cohort_devices)
+    return layout, available[: layout.devices]
+
+
+def memory_of(device: jax.Device) -> int | None:
+    """The memory of a device in bytes, where it says."""
+    return (device.memory_stats() or {}).get("bytes_limit")
+
+
+def _cohort_devices(runs: int, devices: int, work: float) -> int:
+    """How many devices should share a cohort, so that the bundle is done soonest."""
+    if work < WORTH_SPLITTING:
+        return 1
+    sizes = [size for size in range(1, LANES + 1) if LANES % size == 0 and size <= devices]
+
+    def time(size: int) -> float:
+        turns = math.ceil(runs / min(runs, devices // size))
+        return turns / size * (1 if size == 1 else SPLIT_OVERHEAD)
+
+    return min(sizes, key=time)
+
+
+def _at_once(platform: str, model: Model, unit: str) -> int:
+    if platform != "cpu":
+        return GPU_CLIENTS_AT_ONCE if unit == "client" else GPU_RECORDS_AT_ONCE
+    if unit == "client":
+        return 1  # Its weights stay in cache; chunks gain a fifth on the smallest models, and lose on the others.
+    outputs = sum(math.prod(leaf.shape) for leaf in model.perturbations(1).values())
+    inputs = math.prod(model.example_shape)
+    # Patches, activations and their gradients come to a few times the layers' inputs and outputs.
+    fitting = CACHE_BYTES // (4 * 4 * max(1, inputs + outputs))
+    return 2 ** max(4, min(8, int(math.log2(max(1, fitting)))))

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from fedpareto.federated.client import Apply, example_losses
+from fedpareto.federated.cohort_sum import COHORT_AXIS, LANES
 
 PyTree = Any
-CHUNK = 2048  # Test examples at a time: bounds the memory of a convolution's activations.
+CHUNK = 128  # Test examples at a time: what they need of memory fits in a CPU cache.
 
 
 class Scores(NamedTuple):
@@ -29,7 +30,9 @@ class Scores(NamedTuple):
     median_client_accuracy: jax.Array
 
 
-def evaluate(apply: Apply, params: PyTree, x: jax.Array, y: jax.Array, client: jax.Array, clients: int) -> Scores:
+def evaluate(
+    apply: Apply, params: PyTree, x: jax.Array, y: jax.Array, client: jax.Array, clients: int, devices: int = 1
+) -> Scores:
     """Scores of `params` on the test set.
 
     Args:
@@ -39,26 +42,30 @@ def evaluate(apply: Apply, params: PyTree, x: jax.Array, y: jax.Array, client: j
       y: int32 [n].
       client: int32 [n], the client that each test example belongs to.
       clients: Number of clients, static.
+      devices: Size of the mesh axis `COHORT_AXIS`, over which the chunks are dealt; 1 where there is no such axis.
     """
-    losses, correct = example_scores(apply, params, x, y)
+    losses, correct = example_scores(apply, params, x, y, devices)
     counts = jax.ops.segment_sum(jnp.ones_like(correct), client, clients)
     by_client = jax.ops.segment_sum(correct, client, clients) / counts  # NaN for a client without test examples
     return Scores(jnp.mean(correct), jnp.mean(losses), jnp.nanmin(by_client), jnp.nanmedian(by_client))
 
 
-def example_scores(apply: Apply, params: PyTree, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Loss and correctness (1.0 or 0.0) of each test example, both float32 [n]."""
+def example_scores(
+    apply: Apply, params: PyTree, x: jax.Array, y: jax.Array, devices: int = 1
+) -> tuple[jax.Array, jax.Array]:
+    """Loss and correctness (1.0 or 0.0) of each test example, both float32 [n], whatever the number of devices."""
 
-    def score(batch: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        logits = apply(params, batch[0])
-        return example_losses(logits, batch[1]), (jnp.argmax(logits, axis=1) == batch[1]).astype(jnp.float32)
+    def score(chunk: jax.Array) -> tuple[jax.Array, jax.Array]:
+        rows = jnp.minimum(chunk * CHUNK + jnp.arange(CHUNK), n - 1)
+        logits = apply(params, x[rows])
+        return example_losses(logits, y[rows]), (jnp.argmax(logits, axis=1) == y[rows]).astype(jnp.float32)
 
     n = x.shape[0]
-    if n <= CHUNK:
-        return score((x, y))
-    chunks = -(-n // CHUNK)
-    pad = chunks * CHUNK - n
-    xs = jnp.pad(x, ((0, pad), *((0, 0),) * (x.ndim - 1))).reshape(chunks, CHUNK, *x.shape[1:])
-    ys = jnp.pad(y, (0, pad)).reshape(chunks, CHUNK)
-    losses, correct = jax.lax.map(score, (xs, ys))
-    return losses.reshape(-1)[:n], correct.reshape(-1)[:n]
+    # As many chunks for one device as for several: sums over arrays of other sizes would differ in the last digit.
+    share = -(-n // (CHUNK * LANES)) * LANES // devices
+    own = 0 if devices == 1 else jax.lax.axis_index(COHORT_AXIS)
+    scores = jax.lax.map(score, own * share + jnp.arange(share))
+    if devices > 1:
+        scores = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, COHORT_AXIS), scores)
+    losses, correct = (leaf.reshape(-1)[:n] for leaf in scores)
+    return losses, correct

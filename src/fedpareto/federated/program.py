@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from fedpareto.federated.cohort_sum import COHORT_AXIS
 from fedpareto.federated.evaluation import evaluate
 from fedpareto.federated.round import Data, Hyper, Static, one_round
 
@@ -60,19 +61,21 @@ class Program:
       init: hypers -> state, both with a leading runs axis.
       advance: (data, hypers, state, stop) -> state after blocks up to `stop`; `state` is donated.
       blocks: Number of blocks to run in all.
-      shards: Number of devices; the runs axis must be a multiple of it.
+      temporary_bytes: (data, hypers) -> what `advance` needs beside its arguments and its result, as compiled.
+      shards: Groups of devices; the runs axis must be a multiple of it.
       rounds_after: Rounds done after each number of blocks (for progress).
     """
 
     init: Callable[[Data, Hyper], PyTree]
     advance: Callable[[Data, Hyper, PyTree, int], PyTree]
+    temporary_bytes: Callable[[Data, Hyper], int]
     blocks: int
     shards: int
     rounds_after: tuple[int, ...]
 
 
 def make_program(static: Static, devices: list[jax.Device], runs_at_once: int = 1) -> Program:
-    """The program of a bundle on `devices`, `runs_at_once` runs at a time on each."""
+    """The program of a bundle on `devices`, `runs_at_once` runs at a time on each group that shares a cohort."""
 
     def init_run(data: Data, hyper: Hyper) -> State:
         del data
@@ -92,23 +95,26 @@ def make_program(static: Static, devices: list[jax.Device], runs_at_once: int = 
         return jax.lax.fori_loop(state.block, stop, lambda b, s: _block(static, data, hyper, s), state)
 
     blocks = len(static.evaluation_rounds)
-    return compile_over_runs(init_run, advance_run, devices, runs_at_once, blocks, static.evaluation_rounds)
+    return compile_over_runs(
+        init_run, advance_run, devices, static.cohort_devices, runs_at_once, blocks, static.evaluation_rounds
+    )
 
 
 def compile_over_runs(
     init_run: Callable[[Data, Hyper], PyTree],
     advance_run: Callable[[Data, Hyper, PyTree, jax.Array], PyTree],
     devices: list[jax.Device],
+    cohort_devices: int,
     runs_at_once: int,
     blocks: int,
     rounds_after: tuple[int, ...],
 ) -> Program:
-    """Maps functions of one run over a runs axis that is sharded over devices.
+    """Maps functions of one run over a runs axis that is sharded over groups of `cohort_devices` devices.
 
-    On each device runs go through `jax.lax.map`. One at a time (a CPU), a run's numbers do not depend, to the bit, on
+    In each group runs go through `jax.lax.map`. One at a time (a CPU), a run's numbers do not depend, to the bit, on
     the other runs of its bundle.
     """
-    mesh = Mesh(np.asarray(devices), (RUNS,))
+    mesh = Mesh(np.asarray(devices).reshape(-1, cohort_devices), (RUNS, COHORT_AXIS))
     split, whole = PartitionSpec(RUNS), PartitionSpec()
     batch_size = None if runs_at_once == 1 else runs_at_once
 
@@ -123,19 +129,27 @@ def compile_over_runs(
     def sharded(function: Callable[..., PyTree], specs: tuple[PartitionSpec, ...]) -> Callable[..., PyTree]:
         return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
 
-    compiled_init = jax.jit(sharded(init, (whole, split)))
+    # It runs once: what the compiler saves on it is worth more than what it would gain.
+    options = {"xla_backend_optimization_level": 1} if devices[0].platform == "cpu" else {}
+    compiled_init = jax.jit(sharded(init, (whole, split)), compiler_options=options)
     compiled_advance = jax.jit(sharded(advance, (whole, split, split, whole)), donate_argnums=2)
-    place_runs, _place_data = NamedSharding(mesh, split), NamedSharding(mesh, whole)
+    place_runs = NamedSharding(mesh, split)
 
     def run_advance(data: Data, hypers: Hyper, state: PyTree, stop: int) -> PyTree:
         state = jax.device_put(state, place_runs)
         return compiled_advance(data, jax.device_put(hypers, place_runs), state, jnp.int32(stop))
 
+    def temporary_bytes(data: Data, hypers: Hyper) -> int:
+        state = jax.eval_shape(compiled_init, data, hypers)
+        memory = compiled_advance.lower(data, hypers, state, jnp.int32(0)).compile().memory_analysis()
+        return int(memory.temp_size_in_bytes)
+
     return Program(
+        temporary_bytes=temporary_bytes,
         init=lambda data, hypers: compiled_init(data, jax.device_put(hypers, place_runs)),
         advance=run_advance,
         blocks=blocks,
-        shards=len(devices),
+        shards=len(devices) // cohort_devices,
         rounds_after=rounds_after,
     )
 
@@ -167,7 +181,13 @@ def _block(static: Static, data: Data, hyper: Hyper, state: State) -> State:
     start = jnp.where(state.diverged_round < 0, start, stop)
     params, optimizer_state, diverged_round, overflow_rounds, report = jax.lax.fori_loop(start, stop, body, carry)
     scores = evaluate(
-        static.model.apply, params, data.test.x, data.test.y, data.test_client[hyper.partition], static.clients
+        static.model.apply,
+        params,
+        data.test.x,
+        data.test.y,
+        data.test_client[hyper.partition],
+        static.clients,
+        static.cohort_devices,
     )
     diverged_round = jnp.where((diverged_round < 0) & ~jnp.isfinite(scores.loss), stop, diverged_round)
     alive = diverged_round < 0

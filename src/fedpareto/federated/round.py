@@ -1,7 +1,12 @@
-"""One federated round of one run: cohort, client updates, clipping, sum, noise, server step."""
+"""One federated round of one run: cohort, clipped contributions, sum, noise, server step.
+
+What a member of the cohort contributes depends on the unit of privacy: a client its whole update after local
+training, a record the gradient of its loss. Everything else is the same.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,12 +15,15 @@ import jax.numpy as jnp
 import optax
 
 from fedpareto.federated.client import Examples, LocalWork, client_update
+from fedpareto.federated.cohort_sum import sum_over_cohort
+from fedpareto.federated.per_example import clipped_gradient_sum
 from fedpareto.federated.server import noisy_mean, server_optimizer, server_update
 from fedpareto.models import Model
 from fedpareto.privacy.clipping import clip_factor, global_norm, scale
 from fedpareto.privacy.sampling import poisson_cohort
 
 PyTree = Any
+_Contribution = Callable[[jax.Array, jax.Array], "_Sums"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +32,8 @@ class Static:
 
     Attributes:
       model: The model.
-      work: Local training.
-      clients: Population n.
+      work: Local training of a client; not used where the unit is `record`.
+      clients: Number of clients.
       sampling_rate: Poisson sampling rate.
       cohort_pad: Size of the cohort buffer.
       expected_cohort: The public divisor.
@@ -33,8 +41,10 @@ class Static:
       optimizer_flags: Its arguments that are not floats.
       rounds: Rounds in all.
       evaluation_rounds: Rounds after which the model is scored, 0 first and `rounds` last.
-      clients_at_once: 1 trains clients one after another (a CPU: one client's weights stay in cache); more trains
-        them in vectorised chunks (a GPU).
+      unit: What is sampled, clipped and protected: `client` or `record`.
+      at_once: Members of the cohort in one vectorised chunk. 1 trains clients one after another, so that one client's
+        weights stay in a CPU's cache.
+      cohort_devices: Devices that share one run's cohort.
     """
 
     model: Model
@@ -47,7 +57,9 @@ class Static:
     optimizer_flags: tuple[tuple[str, Any], ...]
     rounds: int
     evaluation_rounds: tuple[int, ...]
-    clients_at_once: int = 1
+    unit: str = "client"
+    at_once: int = 1
+    cohort_devices: int = 1
 
     def server(self, arguments: dict[str, jax.Array]) -> optax.GradientTransformation:
         """The server optimizer with its traced float arguments."""
@@ -99,11 +111,11 @@ class RoundReport(NamedTuple):
     """What one round looked like, float32 scalars: simulation diagnostics that no epsilon covers.
 
     Attributes:
-      cohort_size: Realised number of clients.
+      cohort_size: Realised number of members.
       clipped_fraction: Share of them whose update was longer than the clip norm.
       update_norm: Mean L2 norm of their updates before clipping.
-      local_loss: Mean training loss over clients.
-      overflow: Sampled clients that the buffer had no place for.
+      local_loss: Mean training loss over members.
+      overflow: Sampled members that the buffer had no place for.
     """
 
     cohort_size: jax.Array
@@ -114,7 +126,7 @@ class RoundReport(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Running sums over a cohort."""
+    """Sums over members of a cohort."""
 
     update: PyTree
     clipped: jax.Array
@@ -128,26 +140,10 @@ def one_round(
     """Runs round `round_index` (int32, from 0) and returns parameters, optimizer state and a report."""
     secret = jax.random.fold_in(jax.random.wrap_key_data(hyper.secret_key), round_index)
     key_cohort, key_noise = jax.random.split(secret)
-    key_local = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), round_index)
-    cohort = poisson_cohort(key_cohort, static.clients, static.sampling_rate, static.cohort_pad)
-
-    def contribution(client: jax.Array) -> _Sums:
-        update = client_update(
-            static.model.apply,
-            static.work,
-            params,
-            data.train,
-            data.train_index[hyper.partition, client],
-            data.train_count[hyper.partition, client],
-            hyper.client_learning_rate,
-            jax.random.fold_in(key_local, client),
-        )
-        norm = global_norm(update.delta)
-        clipped = scale(update.delta, clip_factor(norm, hyper.clip_norm))
-        # `not <=` counts an update that is not finite as clipped: its contribution is zero.
-        return _Sums(clipped, jnp.float32(~(norm <= hyper.clip_norm)), norm, update.loss)
-
-    sums = _sum_over_cohort(static, contribution, cohort.clients, cohort.size, params)
+    population = static.clients if static.unit == "client" else data.train.x.shape[0]
+    cohort = poisson_cohort(key_cohort, population, static.sampling_rate, static.cohort_pad)
+    contribution = (_clients if static.unit == "client" else _records)(static, data, hyper, params, round_index)
+    sums = sum_over_cohort(contribution, cohort, min(static.at_once, static.cohort_pad), static.cohort_devices)
     mean_update = noisy_mean(sums.update, key_noise, hyper.noise_stddev, static.expected_cohort)
     params, optimizer_state = server_update(static.server(hyper.server), params, optimizer_state, mean_update)
     size = jnp.maximum(cohort.size, 1)
@@ -161,26 +157,50 @@ def one_round(
     return params, optimizer_state, report
 
 
-def _sum_over_cohort(static: Static, contribution: Any, clients: jax.Array, size: jax.Array, params: PyTree) -> _Sums:
-    """Sums `contribution(client)` over the first `size` of `clients`, none of the padding.
+def _clients(static: Static, data: Data, hyper: Hyper, params: PyTree, round_index: jax.Array) -> _Contribution:
+    """Clipped updates of clients."""
+    key_local = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), round_index)
 
-    The loop runs over the realised cohort, so that the pad costs nothing where clients come one at a time.
-    """
-    zero = _Sums(jax.tree.map(jnp.zeros_like, params), jnp.float32(0), jnp.float32(0), jnp.float32(0))
-    chunk = min(static.clients_at_once, static.cohort_pad)
-    if chunk == 1:
-        return jax.lax.fori_loop(0, size, lambda i, sums: jax.tree.map(jnp.add, sums, contribution(clients[i])), zero)
-    padded = jnp.pad(clients, (0, -static.cohort_pad % chunk))
+    def one(client: jax.Array) -> _Sums:
+        update = client_update(
+            static.model.apply,
+            static.work,
+            params,
+            data.train,
+            data.train_index[hyper.partition, client],
+            data.train_count[hyper.partition, client],
+            hyper.client_learning_rate,
+            jax.random.fold_in(key_local, client),
+        )
+        norm = global_norm(update.delta)
+        clipped = scale(update.delta, clip_factor(norm, hyper.clip_norm))
+        return _Sums(clipped, _is_clipped(norm, hyper.clip_norm), norm, update.loss)
 
-    def add_chunk(i: jax.Array, sums: _Sums) -> _Sums:
-        members = jax.lax.dynamic_slice(padded, (i * chunk,), (chunk,))
-        real = i * chunk + jnp.arange(chunk) < size
-        several = jax.vmap(contribution)(members)
+    def several(members: jax.Array, real: jax.Array) -> _Sums:
+        if members.shape[0] == 1:  # A chunk has at least one real member.
+            return one(members[0])
+        return jax.tree.map(lambda leaf: jnp.sum(_where(real, leaf), axis=0), jax.vmap(one)(members))
 
-        def total(leaf: jax.Array) -> jax.Array:
-            mask = real.reshape(-1, *(1,) * (leaf.ndim - 1))
-            return jnp.sum(jnp.where(mask, leaf, 0.0), axis=0)
+    return several
 
-        return jax.tree.map(lambda sum_, leaf: sum_ + total(leaf), sums, several)
 
-    return jax.lax.fori_loop(0, (size + chunk - 1) // chunk, add_chunk, zero)
+def _records(static: Static, data: Data, hyper: Hyper, params: PyTree, round_index: jax.Array) -> _Contribution:
+    """Clipped gradients of records, negated: an update points downhill."""
+    del round_index
+
+    def several(members: jax.Array, real: jax.Array) -> _Sums:
+        x, y = data.train.x[members], data.train.y[members]
+        total = clipped_gradient_sum(static.model, params, x, y, real, hyper.clip_norm)
+        clipped = jnp.sum(_where(real, _is_clipped(total.norms, hyper.clip_norm)))
+        return _Sums(jax.tree.map(jnp.negative, total.gradient), clipped, jnp.sum(total.norms), jnp.sum(total.losses))
+
+    return several
+
+
+def _is_clipped(norm: jax.Array, clip_norm: jax.Array) -> jax.Array:
+    """1.0 where clipping shortens; a norm that is not finite counts, for such a contribution is zero."""
+    return (~(norm <= clip_norm)).astype(jnp.float32)
+
+
+def _where(real: jax.Array, leaf: jax.Array) -> jax.Array:
+    return jnp.where(real.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, 0.0)

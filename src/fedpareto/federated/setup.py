@@ -36,7 +36,9 @@ def static_of(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], model: Mode
         ),
         rounds=run.rounds,
         evaluation_rounds=run.evaluation_rounds,
-        clients_at_once=layout.clients_at_once,
+        unit=run.unit,
+        at_once=layout.at_once,
+        cohort_devices=layout.cohort_devices,
     )
 
 
@@ -70,9 +72,9 @@ def data_of(data: PreparedData, partitions: Mapping[int, Partition]) -> Data:
     )
 
 
-def hypers_of(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], seeds: Sequence[int], shards: int) -> Hyper:
-    """The runs' hyper-parameters stacked along a runs axis, which is padded to a multiple of `shards` by repetition."""
-    padded = [*runs, *[runs[-1]] * (-len(runs) % shards)]
+def hypers_of(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], seeds: Sequence[int], multiple: int) -> Hyper:
+    """The runs' hyper-parameters stacked along a runs axis, which is padded to a multiple of `multiple` by repetition."""
+    padded = [*runs, *[runs[-1]] * (-len(runs) % multiple)]
     position = {seed: i for i, seed in enumerate(seeds)}
     public = np.stack([_key_data(f"public/{run.seed}") for run in padded])
     secret = np.stack([_key_data(f"secret/{run.run_id}") for run in padded])
@@ -82,7 +84,7 @@ def hypers_of(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], seeds: Sequ
         partition=jnp.asarray([position[run.seed] for run in padded], jnp.int32),
         public_key=jnp.asarray(public),
         secret_key=jnp.asarray(secret),
-        client_learning_rate=floats(run.client_learning_rate for run in padded),
+        client_learning_rate=floats(run.client_learning_rate or 0.0 for run in padded),
         server={name: floats(run.server_optimizer[name] for run in padded) for name in names},
         clip_norm=floats(math.inf if run.clip_norm is None else run.clip_norm for run in padded),
         noise_stddev=floats(plans[run.run_id].noise_stddev for run in padded),

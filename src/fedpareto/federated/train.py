@@ -6,6 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fedpareto import provenance
 from fedpareto.data.arrays import PreparedData
 from fedpareto.federated import devices, store
 from fedpareto.federated.alone import AloneState, make_alone_program
+from fedpareto.federated.batching import fill_memory
 from fedpareto.federated.checkpoint import Checkpoints
 from fedpareto.federated.program import METRICS, Program, State, make_program
 from fedpareto.federated.setup import data_of, hypers_of, model_arrays, partitions_of, static_of
@@ -35,6 +37,7 @@ def train_bundle(
     *,
     runs_folder: Path,
     checkpoints_folder: Path,
+    execution: Mapping[str, int] | None = None,
 ) -> list[RunResult]:
     """Trains the runs of a bundle that the store lacks, and returns all of them in the bundle's order.
 
@@ -46,6 +49,7 @@ def train_bundle(
       data: The prepared data set.
       runs_folder: The store of finished runs.
       checkpoints_folder: Where half-trained bundles are kept.
+      execution: Fields of `devices.Layout` that the user has set.
     """
     fingerprint = hashlib.sha256(f"{provenance.fingerprint(__name__)} {data.content_sha256}".encode()).hexdigest()[:16]
     kept = {run.run_id: store.load(runs_folder, run.run_id, fingerprint) for run in bundle.runs}
@@ -54,7 +58,7 @@ def train_bundle(
     if missing:
         names = " ".join([fingerprint, *(run.run_id for run in missing)])
         checkpoints = Checkpoints(checkpoints_folder / hashlib.sha256(names.encode()).hexdigest()[:16])
-        for result in _train(missing, accounted, data, fingerprint, checkpoints, runs_folder):
+        for result in _train(missing, accounted, data, fingerprint, checkpoints, runs_folder, execution):
             kept[result.run_id] = result
         checkpoints.clear()
     return [result for result in kept.values() if result is not None]
@@ -72,16 +76,22 @@ def _train(
     fingerprint: str,
     checkpoints: Checkpoints,
     runs_folder: Path,
+    execution: Mapping[str, int] | None,
 ) -> list[RunResult]:
     plans = {run.run_id: accounted[run.run_id].plan for run in runs}
     model = build(runs[0].model, prepared.x_train.shape[1:], len(prepared.class_names))
-    layout, where = devices.choose(len(runs), model.parameters, round(plans[runs[0].run_id].expected_cohort))
+    if runs[0].records not in (None, len(prepared.y_train)):
+        raise ValueError(f"{len(prepared.y_train)} training records, and the plan was made for {runs[0].records}")
+    cohort = plans[runs[0].run_id].expected_cohort if runs[0].algorithm == "fedavg" else 0.0
+    layout, where = devices.choose(len(runs), model, cohort, runs[0].unit, execution)
     partitions = partitions_of(runs, prepared)
     static = static_of(runs, plans, model, layout)
-    make = make_alone_program if runs[0].algorithm == "alone" else make_program
-    program = make(static, where, layout.runs_at_once)
     data = data_of(prepared, partitions)
-    hypers = hypers_of(runs, plans, list(partitions), program.shards)
+    make = partial(make_alone_program if runs[0].algorithm == "alone" else make_program, static, where)
+    some = partial(hypers_of, plans=plans, seeds=list(partitions))
+    layout = fill_memory(layout, make, lambda k: some(runs[:1], multiple=k * len(where)), data, len(runs), where[0])
+    program = make(layout.runs_at_once)
+    hypers = some(runs, multiple=program.shards * layout.runs_at_once)
 
     state = program.init(data, hypers)
     block = 0

@@ -34,7 +34,7 @@ class AccountedRun:
 def privacy_plan(run: Run) -> PrivacyPlan:
     """The plan of a run; its noise is still to be calibrated if the run names a target epsilon."""
     return PrivacyPlan(
-        population=run.clients,
+        population=run.clients if run.records is None else run.records,
         sampling_rate=run.sampling_rate,
         rounds=run.rounds,
         clip_norm=run.clip_norm,

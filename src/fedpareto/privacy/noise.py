@@ -1,4 +1,4 @@
-"""Gaussian noise on a pytree, one key a leaf.
+"""Gaussian noise on a pytree.
 
 The generator is JAX's counter-based threefry in float32: right for simulation, not for a deployment, where the seed
 must be secret and floating-point noise is open to the attack of Mironov (2012).
@@ -6,6 +6,7 @@ must be secret and floating-point noise is open to the attack of Mironov (2012).
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import jax
@@ -23,10 +24,14 @@ def gaussian_noise(key: jax.Array, like: PyTree, stddev: jax.Array | float) -> P
       stddev: Standard deviation, scalar, at least 0.
 
     Returns:
-      A pytree like `like`. No two leaves share a key: with a shared key, leaves of equal shape would get the very
-      same noise, which an adversary can subtract.
+      A pytree like `like`. All coordinates come from one draw: with one key for several draws, leaves of equal shape
+      would get the very same noise, which an adversary can subtract.
     """
     leaves, structure = jax.tree.flatten(like)
-    keys = jax.random.split(key, len(leaves))
-    noise = [stddev * jax.random.normal(k, jnp.shape(leaf), leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    ends = list(accumulate(leaf.size for leaf in leaves))
+    draw = jax.random.normal(key, (ends[-1],), jnp.float32)
+    noise = [
+        (stddev * draw[end - leaf.size : end]).reshape(leaf.shape).astype(leaf.dtype)
+        for leaf, end in zip(leaves, ends, strict=True)
+    ]
     return jax.tree.unflatten(structure, noise)

@@ -30,11 +30,12 @@ class PrivacyPlan:
     """Everything about one run that its privacy guarantee depends on.
 
     Attributes:
-      population: Number of clients n that could be sampled.
-      sampling: `poisson` (each client joins each round by itself) or `fixed_size` (exactly `sample_size` clients).
-      sampling_rate: Probability q that a given client joins a given round, in (0, 1].
+      population: Number of units (clients or records) that could be sampled.
+      sampling: `poisson` (each unit joins each round by itself) or `fixed_size` (exactly `expected_cohort` of them).
+      sampling_rate: Probability q that a given unit joins a given round, in (0, 1].
       rounds: Number of compositions T.
-      clip_norm: L2 bound C on one client's whole update (all parameters jointly), or None for no bound.
+      clip_norm: L2 bound C on what one unit contributes to a round, all parameters jointly: a client's whole update, a
+        record's gradient. None for no bound.
       noise_multiplier: Noise standard deviation over `clip_norm`; 0 means no noise.
       delta: Total delta of the guarantee, in (0, 1), or None where nothing is guaranteed.
       unit: What one neighbouring data set has more or less of.
@@ -68,7 +69,7 @@ class PrivacyPlan:
             raise PrivacyPlanError(f"delta = {self.delta} must be in (0, 1)")
         if self.sampling not in ("poisson", "fixed_size"):
             raise PrivacyPlanError(f"sampling = {self.sampling} must be poisson or fixed_size")
-        if (self.unit, self.trust) != ("client", "central"):
+        if self.unit not in ("client", "record") or self.trust != "central":
             raise PrivacyPlanError(f"unit {self.unit} with trust {self.trust} is not available in this version")
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -9,30 +10,43 @@ import jax.numpy as jnp
 
 
 class Cohort(NamedTuple):
-    """The clients of one round.
+    """The units (clients or records) of one round.
 
     Attributes:
-      clients: int32 [pad], the sampled clients in front, 0 behind.
-      size: int32 scalar, how many of `clients` are real.
-      overflow: int32 scalar, how many sampled clients found no place. Its probability is charged to delta.
+      members: int32 [pad], the sampled units in front, 0 behind.
+      size: int32 scalar, how many of `members` are real.
+      overflow: int32 scalar, how many sampled units found no place. Its probability is charged to delta.
     """
 
-    clients: jax.Array
+    members: jax.Array
     size: jax.Array
     overflow: jax.Array
 
 
 def poisson_cohort(key: jax.Array, population: int, rate: float, pad: int) -> Cohort:
-    """Each of `population` clients joins with probability `rate`, independently of all others.
+    """Each of `population` units joins with probability `rate`, independently of all others.
+
+    The comparison is made on 32 random bits: the realised rate is below `rate` by less than 2^-32, and never above it.
+    (A float32 uniform has 23 bits: the rate of 1 in 10,000 would be off by a thousandth of itself, upwards.)
 
     Args:
       key: A typed PRNG key.
-      population: Number of clients.
+      population: Number of units.
       rate: Inclusion probability in (0, 1].
       pad: Size of the buffer, static.
     """
-    joins = jax.random.uniform(key, (population,)) < rate
-    sampled = jnp.sum(joins, dtype=jnp.int32)
-    (clients,) = jnp.nonzero(joins, size=pad, fill_value=0)
-    size = jnp.minimum(sampled, pad)
-    return Cohort(clients.astype(jnp.int32), size, sampled - size)
+    if rate >= 1:
+        everyone = jnp.arange(population, dtype=jnp.int32)
+        size = min(population, pad)
+        return Cohort(_fit(everyone, pad), jnp.int32(size), jnp.int32(population - size))
+    joins = jax.random.bits(key, (population,), jnp.uint32) < jnp.uint32(math.floor(rate * 2**32))
+    # The i-th member is where the count of joins reaches i: faster than jnp.nonzero, which scatters.
+    reached = jnp.cumsum(joins, dtype=jnp.int32)
+    members = jnp.searchsorted(reached, jnp.arange(1, pad + 1, dtype=jnp.int32))
+    size = jnp.minimum(reached[-1], pad)
+    members = jnp.where(jnp.arange(pad) < size, members, 0).astype(jnp.int32)
+    return Cohort(members, size, reached[-1] - size)
+
+
+def _fit(members: jax.Array, pad: int) -> jax.Array:
+    return jnp.pad(members[:pad], (0, max(0, pad - members.shape[0])))

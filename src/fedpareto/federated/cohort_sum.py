@@ -1,0 +1,62 @@
+"""Sums over a cohort, in an order that does not depend on how many devices share the work.
+
+Chunk i of the cohort belongs to lane i mod `LANES`; a lane adds up its chunks one after another, and the lanes are
+added in their order at the end. One device works through all lanes, two take every other lane each, and so on: the
+same additions in the same order, hence the same numbers to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fedpareto.privacy.sampling import Cohort
+
+PyTree = Any
+LANES = 4
+COHORT_AXIS = "cohort"
+
+
+def sum_over_cohort(
+    contribution: Callable[[jax.Array, jax.Array], PyTree], cohort: Cohort, at_once: int, devices: int
+) -> PyTree:
+    """Sums `contribution` over the realised cohort; the pad costs nothing but the rest of the last chunk.
+
+    Args:
+      contribution: (members int32 [at_once], real bool [at_once]) -> the sum over the real ones, a pytree of arrays.
+      cohort: The sampled members.
+      at_once: Size of a chunk, static.
+      devices: Size of the mesh axis `COHORT_AXIS`, which divides `LANES`; 1 where there is no such axis.
+    """
+    size = cohort.members.shape[0]
+    members = jnp.pad(cohort.members, (0, -size % at_once))
+    chunks = (cohort.size + at_once - 1) // at_once
+    some = jax.eval_shape(contribution, members[:at_once], jnp.ones(at_once, bool))
+    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), some)
+
+    def lane(number: jax.Array) -> PyTree:
+        def add(step: jax.Array, total: PyTree) -> PyTree:
+            first = (number + step * LANES) * at_once
+            chosen = jax.lax.dynamic_slice(members, (first,), (at_once,))
+            return jax.tree.map(jnp.add, total, contribution(chosen, first + jnp.arange(at_once) < cohort.size))
+
+        return jax.lax.fori_loop(0, (chunks - number + LANES - 1) // LANES, add, zero)
+
+    own = 0 if devices == 1 else jax.lax.axis_index(COHORT_AXIS)
+    lanes = jax.lax.map(lane, own + devices * jnp.arange(LANES // devices, dtype=jnp.int32))
+    if devices > 1:
+        # [device, lane of it, ...] -> [lane, ...]: device d holds the lanes d, d + devices, ...
+        lanes = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, COHORT_AXIS, axis=1, tiled=False), lanes)
+        lanes = jax.tree.map(lambda leaf: leaf.reshape(LANES, *leaf.shape[2:]), lanes)
+    return jax.tree.map(_in_order, lanes)
+
+
+def _in_order(leaf: jax.Array) -> jax.Array:
+    """Sum over the leading axis, first to last."""
+    total = leaf[0]
+    for i in range(1, leaf.shape[0]):
+        total = total + leaf[i]
+    return total

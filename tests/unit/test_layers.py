@@ -1,0 +1,137 @@
+"""The layers against flax's own, and per-example gradients against `jax.vmap` of `jax.grad`."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fedpareto.federated.per_example import clipped_gradient_sum, differentiated
+from fedpareto.layers import Conv, Dense, images, max_pool
+from fedpareto.models import build, from_module
+
+SPECS = [
+    ({"name": "logistic"}, (7,)),
+    ({"name": "mlp", "width": 5, "depth": 2}, (7,)),
+    ({"name": "2nn"}, (28, 28, 1)),
+    ({"name": "dp_cnn"}, (28, 28, 1)),
+    ({"name": "fedavg_cnn"}, (28, 28, 1)),
+]
+
+
+def batch_of(shape, n=6):
+    x = jax.random.normal(jax.random.key(2), (n, *shape))
+    return x, jnp.arange(n) % 3, jnp.arange(n) != 4
+
+
+def close(a, b, tolerance=2e-5):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, atol=tolerance * max(1.0, float(jnp.abs(y).max())), rtol=0)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("size", "stride", "side"), [(3, 1, 7), (4, 2, 13), (8, 2, 28), (5, 3, 11), (1, 1, 4)])
+def test_a_convolution_is_that_of_flax(size, stride, side, padding):
+    x = jax.random.normal(jax.random.key(0), (3, side, side, 2))
+    ours = Conv(4, size, stride, padding)
+    theirs = nn.Conv(4, (size, size), (stride, stride), padding)
+    params = theirs.init(jax.random.key(1), x)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(
+        jnp.shape, {"params": ours.init(jax.random.key(1), images(x))["params"]}
+    )
+
+    def loss(apply):
+        return lambda params, x: jnp.sum(jnp.sin(apply(params, x)))
+
+    mine = jax.value_and_grad(loss(lambda p, x: ours.apply(p, images(x)).transpose(3, 1, 2, 0)), (0, 1))(params, x)
+    close(mine, jax.value_and_grad(loss(theirs.apply), (0, 1))(params, x))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_pooling_is_that_of_flax_also_where_values_tie(stride):
+    x = jnp.round(2 * jax.random.normal(jax.random.key(0), (3, 9, 8, 2)))  # ties in most windows
+    weights = jax.random.normal(jax.random.key(1), nn.max_pool(x, (2, 2), (stride, stride)).shape)
+
+    def ours(x):
+        return jnp.sum(weights * max_pool(images(x), stride).transpose(3, 1, 2, 0))
+
+    def theirs(x):
+        return jnp.sum(weights * nn.max_pool(x, (2, 2), (stride, stride)))
+
+    close(jax.value_and_grad(ours)(x), jax.value_and_grad(theirs)(x))
+
+
+def test_the_cnn_is_the_one_written_in_flax():
+    class Reference(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.max_pool(nn.relu(nn.Conv(16, (8, 8), (2, 2), "SAME")(x)), (2, 2))
+            x = nn.max_pool(nn.relu(nn.Conv(32, (4, 4), (2, 2), "VALID")(x)), (2, 2))
+            x = nn.relu(nn.Dense(32)(x.reshape(x.shape[0], -1)))
+            return nn.Dense(10)(x)
+
+    model, reference = build({"name": "dp_cnn"}, (28, 28, 1), 10), Reference()
+    x = jax.random.normal(jax.random.key(3), (5, 28, 28, 1))
+    params = reference.init(jax.random.key(4), x)["params"]
+    close(model.init(jax.random.key(4)), params)
+    close(model.apply(params, x), reference.apply({"params": params}, x))
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape"), SPECS, ids=lambda value: value.get("name", "") if isinstance(value, dict) else ""
+)
+def test_clipped_sums_are_those_of_gradients_taken_one_by_one(spec, shape):
+    model = build(spec, shape, 3)
+    assert model.layers is not None
+    params = model.init(jax.random.key(1))
+    x, y, real = batch_of(shape)
+    forms = [jax.jit(partial(form, model)) for form in (clipped_gradient_sum, differentiated)]
+    for clip in (0.1, 3.0, jnp.inf):
+        fast, slow = (form(params, x, y, real, jnp.float32(clip)) for form in forms)
+        close(fast, slow)
+    assert float(fast.norms[4]) == 0
+    assert float(jnp.ptp(fast.norms)) > 0
+
+
+@pytest.mark.parametrize("form", [clipped_gradient_sum, differentiated])
+def test_an_example_that_is_not_finite_contributes_nothing(form):
+    model = build({"name": "dp_cnn"}, (28, 28, 1), 3)
+    params = model.init(jax.random.key(1))
+    x, y, _ = batch_of((28, 28, 1))
+    poisoned = form(model, params, x.at[2].set(jnp.inf), y, jnp.ones(6, bool), jnp.float32(0.5))
+    without = form(model, params, x, y, jnp.arange(6) != 2, jnp.float32(0.5))
+    close(poisoned.gradient, without.gradient)
+
+
+class Scaled(nn.Module):
+    """A layer that the fast path does not know."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.LayerNorm()(Dense(3)(x))
+
+
+class Twice(nn.Module):
+    """One layer used twice, whose gradient is a sum of two outer products."""
+
+    @nn.compact
+    def __call__(self, x):
+        layer = Dense(7)
+        return layer(nn.relu(layer(x)))
+
+
+@pytest.mark.parametrize("module", [Scaled(), Twice()], ids=["unknown layer", "shared layer"])
+def test_other_models_are_differentiated_example_by_example(module):
+    model = from_module(module, (7,))
+    assert model.layers is None
+    params = model.init(jax.random.key(1))
+    x, y, real = batch_of((7,))
+    gradients = jax.vmap(lambda x, y: jax.grad(lambda p: -jax.nn.log_softmax(model.apply(p, x[None]))[0, y])(params))(
+        x, y
+    )
+    norms = jnp.sqrt(sum(jnp.sum(leaf.reshape(6, -1) ** 2, 1) for leaf in jax.tree.leaves(gradients)))
+    factors = jnp.where(real, jnp.minimum(1, 0.2 / norms), 0)
+    expected = jax.tree.map(lambda leaf: jnp.tensordot(factors, leaf, 1), gradients)
+    close(clipped_gradient_sum(model, params, x, y, real, jnp.float32(0.2)).gradient, expected)
