@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env sweep report test test-slow lint format lock clean
+.PHONY: help env sweep report test test-slow bench lint format lock clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,14 @@ test: $(STAMP) ## Run the tests (under 15 minutes on 2 cores)
 
 test-slow: $(STAMP) ## Run the tests that take longer
 	pytest -m slow
+
+bench: $(STAMP) benchmarks/.venv/.installed ## Time this program and its peers in turn (half an hour; FEDPARETO_DATA/mnist)
+	python benchmarks/run.py --peers benchmarks/.venv/bin/python
+
+benchmarks/.venv/.installed: benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv benchmarks/.venv
+	benchmarks/.venv/bin/python -m pip install --quiet -r $<
+	@touch $@
 
 lint: $(STAMP) ## Check style, types and workflow
 	ruff check .

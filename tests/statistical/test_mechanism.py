@@ -45,7 +45,7 @@ def test_poisson_cohorts():
     sizes = np.asarray(cohorts.size)
     joined = np.zeros((rounds, n))
     for r in range(rounds):
-        members = np.asarray(cohorts.clients[r, : sizes[r]])
+        members = np.asarray(cohorts.members[r, : sizes[r]])
         assert len(set(members)) == len(members)
         joined[r, members] = 1
     # Every client joins at the stated rate (Bonferroni over clients).

@@ -116,6 +116,10 @@ def test_the_command_line_is_read_as_yaml(tmp_path):
     assert {run.noise_multiplier for run in plan.runs.values()} == {0.0, 3.0, 4.0}
 
 
+# A study of record-level privacy: what only matters to local training is blank.
+RECORD = {"unit": "record", "local_epochs": None, "batch_size": None, "client_learning_rate": None, "delta": 1.0e-5}
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
@@ -159,6 +163,16 @@ def test_the_command_line_is_read_as_yaml(tmp_path):
         ({"sampling_rate": [0.2, 0.001], "clients": 100}, "studies.s.sampling_rate[1] = 0.001 must give an expected cohort of at least one of 100 clients (write at least 0.01)"),
         ({"dataset": "heart_disease", "partition": "natural", "clients": 4, "sampling_rate": 0.1}, "studies.s.sampling_rate = 0.1 must give an expected cohort of at least one of 4 clients (write at least 0.25)"),
         ({"dataset": "heart_disease", "partition": "natural", "clients": 5}, "studies.s.clients = 5 must be 4, the natural clients of heart_disease (leave the key out)"),
+        ({"client_learning_rate": None}, "studies.s.client_learning_rate = null must be a number above 0 (e.g. 0.1)"),
+        (RECORD | {"local_steps": 5}, "studies.s.local_steps = 5 must not stand beside unit: record (several steps on a client's records need noise at every step"),
+        (RECORD | {"local_epochs": 1}, "studies.s.local_epochs = 1 must not stand beside unit: record"),
+        (RECORD | {"batch_size": 8}, "studies.s.batch_size = 8 must not stand beside unit: record (sampling_rate says how many records a round expects; remove it)"),
+        (RECORD | {"client_learning_rate": 0.1}, "studies.s.client_learning_rate = 0.1 must not stand beside unit: record (the learning rate is that of server_optimizer; remove it)"),
+        (RECORD | {"unit": ["record", "client"]}, "studies.s.unit = [record, client] must not sweep over record and client"),
+        (RECORD | {"baselines": ["alone"]}, "studies.s.baselines[0] = alone must be non_private with unit: record"),
+        (RECORD | {"delta": 0.001}, "studies.s.delta = 0.001 must be below 1/records = 0.0006954 for 1438 records (a delta of 1/n allows giving one record away whole; write 6.0e-5)"),
+        (RECORD | {"sampling_rate": 0.0001}, "studies.s.sampling_rate = 0.0001 must give an expected cohort of at least one of 1438 records"),
+        ({"unit": "patient"}, "studies.s.unit = patient must be client or record"),
         ({"partition": {"name": "iid", "minimum": 20}}, "studies.s.clients[1] = 100 must be at most 71: digits has 1,438 training examples, of which every client keeps 20"),
     ],
 )  # fmt: skip
@@ -213,6 +227,24 @@ def test_yaml_merge_keys_are_no_duplicates(tmp_path):
     path.write_text(f"studies:\n  a: &a {good}\n  b: {{<<: *a, rounds: 4}}\n")
     plan = make_plan(load([path]))
     assert [{plan.runs[run].rounds for run in plan.studies[study]} for study in "ab"] == [{10}, {4}]
+
+
+def test_a_study_of_records_draws_its_cohorts_from_them(tmp_path):
+    plan = plan_of(tmp_path, RECORD)
+    assert {(run.unit, run.records, run.local_steps, run.local_epochs) for run in plan.runs.values()} == {
+        ("record", 1438, 1, None)
+    }
+
+
+def test_how_training_is_laid_out_is_no_part_of_a_run(tmp_path):
+    plain = plan_of(tmp_path)
+    set_by_hand = make_plan(load([write(tmp_path)], {"execution": {"at_once": 8, "devices": 1}}))
+    assert set_by_hand.execution == {"at_once": 8, "devices": 1}
+    assert set(plain.runs) == set(set_by_hand.runs)
+    with pytest.raises(ConfigError, match=r"execution.at_once = 0 must be a whole number of at least 1"):
+        load([write(tmp_path)], {"execution": {"at_once": 0}})
+    with pytest.raises(ConfigError, match=r"execution.atonce = 1 must be a key that exists \(did you mean at_once\?\)"):
+        load([write(tmp_path)], {"execution": {"atonce": 1}})
 
 
 def test_private_runs_need_a_delta(tmp_path):

@@ -45,12 +45,13 @@ def test_without_clip_and_noise_a_round_is_plain_fedavg(at_once):
         logits = MODEL.apply(p, data.train.x[rows])
         return optax.softmax_cross_entropy_with_integer_labels(logits, data.train.y[rows]).mean()
 
+    gradient = jax.jit(jax.grad(full_batch_loss))
     trained = []
     for client in range(CLIENTS):
         local = params
         rows = data.train_index[0, client, : int(data.train_count[0, client])]
         for _ in range(3):
-            grads = jax.grad(full_batch_loss)(local, rows)
+            grads = gradient(local, rows)
             local = jax.tree.map(lambda p, g: p - hyper.client_learning_rate * g, local, grads)
         trained.append(local)
     expected = jax.tree.map(lambda *leaves: sum(leaves) / CLIENTS, *trained)

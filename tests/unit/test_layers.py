@@ -10,7 +10,7 @@ import pytest
 
 from fedpareto.federated.per_example import clipped_gradient_sum, differentiated
 from fedpareto.layers import Conv, Dense, images, max_pool
-from fedpareto.models import build, from_module
+from fedpareto.models import MODELS, build, from_module
 
 SPECS = [
     ({"name": "logistic"}, (7,)),
@@ -32,21 +32,24 @@ def close(a, b, tolerance=2e-5):
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-@pytest.mark.parametrize(("size", "stride", "side"), [(3, 1, 7), (4, 2, 13), (8, 2, 28), (5, 3, 11), (1, 1, 4)])
+@pytest.mark.parametrize(("size", "stride", "side"), [(3, 1, 7), (4, 2, 13), (5, 3, 11)])
 def test_a_convolution_is_that_of_flax(size, stride, side, padding):
     x = jax.random.normal(jax.random.key(0), (3, side, side, 2))
     ours = Conv(4, size, stride, padding)
     theirs = nn.Conv(4, (size, size), (stride, stride), padding)
-    params = theirs.init(jax.random.key(1), x)
+    params = jax.jit(theirs.init)(jax.random.key(1), x)
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(
-        jnp.shape, {"params": ours.init(jax.random.key(1), images(x))["params"]}
+        jnp.shape, {"params": jax.eval_shape(ours.init, jax.random.key(1), images(x))["params"]}
     )
 
     def loss(apply):
         return lambda params, x: jnp.sum(jnp.sin(apply(params, x)))
 
-    mine = jax.value_and_grad(loss(lambda p, x: ours.apply(p, images(x)).transpose(3, 1, 2, 0)), (0, 1))(params, x)
-    close(mine, jax.value_and_grad(loss(theirs.apply), (0, 1))(params, x))
+    def mine(params, x):
+        return ours.apply(params, images(x)).transpose(3, 1, 2, 0)
+
+    of_both = jax.jit(lambda *at: [jax.value_and_grad(loss(apply), (0, 1))(*at) for apply in (mine, theirs.apply)])
+    close(*of_both(params, x))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -60,7 +63,7 @@ def test_a_pooling_is_that_of_flax_also_where_values_tie(stride):
     def theirs(x):
         return jnp.sum(weights * nn.max_pool(x, (2, 2), (stride, stride)))
 
-    close(jax.value_and_grad(ours)(x), jax.value_and_grad(theirs)(x))
+    close(*jax.jit(lambda x: [jax.value_and_grad(loss)(x) for loss in (ours, theirs)])(x))
 
 
 def test_the_cnn_is_the_one_written_in_flax():
@@ -74,18 +77,19 @@ def test_the_cnn_is_the_one_written_in_flax():
 
     model, reference = build({"name": "dp_cnn"}, (28, 28, 1), 10), Reference()
     x = jax.random.normal(jax.random.key(3), (5, 28, 28, 1))
-    params = reference.init(jax.random.key(4), x)["params"]
-    close(model.init(jax.random.key(4)), params)
-    close(model.apply(params, x), reference.apply({"params": params}, x))
+    params = jax.jit(reference.init)(jax.random.key(4), x)["params"]
+    close(jax.jit(model.init)(jax.random.key(4)), params)
+    close(*jax.jit(lambda p: [model.apply(p, x), reference.apply({"params": p}, x)])(params))
 
 
 @pytest.mark.parametrize(
     ("spec", "shape"), SPECS, ids=lambda value: value.get("name", "") if isinstance(value, dict) else ""
 )
 def test_clipped_sums_are_those_of_gradients_taken_one_by_one(spec, shape):
+    assert {one["name"] for one, _ in SPECS} == set(MODELS)
     model = build(spec, shape, 3)
     assert model.layers is not None
-    params = model.init(jax.random.key(1))
+    params = jax.jit(model.init)(jax.random.key(1))
     x, y, real = batch_of(shape)
     forms = [jax.jit(partial(form, model)) for form in (clipped_gradient_sum, differentiated)]
     for clip in (0.1, 3.0, jnp.inf):
@@ -98,10 +102,11 @@ def test_clipped_sums_are_those_of_gradients_taken_one_by_one(spec, shape):
 @pytest.mark.parametrize("form", [clipped_gradient_sum, differentiated])
 def test_an_example_that_is_not_finite_contributes_nothing(form):
     model = build({"name": "dp_cnn"}, (28, 28, 1), 3)
-    params = model.init(jax.random.key(1))
+    params = jax.jit(model.init)(jax.random.key(1))
     x, y, _ = batch_of((28, 28, 1))
-    poisoned = form(model, params, x.at[2].set(jnp.inf), y, jnp.ones(6, bool), jnp.float32(0.5))
-    without = form(model, params, x, y, jnp.arange(6) != 2, jnp.float32(0.5))
+    compiled = jax.jit(partial(form, model))
+    poisoned = compiled(params, x.at[2].set(jnp.inf), y, jnp.ones(6, bool), jnp.float32(0.5))
+    without = compiled(params, x, y, jnp.arange(6) != 2, jnp.float32(0.5))
     close(poisoned.gradient, without.gradient)
 
 
@@ -126,7 +131,7 @@ class Twice(nn.Module):
 def test_other_models_are_differentiated_example_by_example(module):
     model = from_module(module, (7,))
     assert model.layers is None
-    params = model.init(jax.random.key(1))
+    params = jax.jit(model.init)(jax.random.key(1))
     x, y, real = batch_of((7,))
     gradients = jax.vmap(lambda x, y: jax.grad(lambda p: -jax.nn.log_softmax(model.apply(p, x[None]))[0, y])(params))(
         x, y

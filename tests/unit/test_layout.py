@@ -122,6 +122,12 @@ def test_the_user_can_set_the_layout():
     assert len(where) == 1
 
 
+def test_a_layout_for_a_larger_machine_is_cut_to_this_one(monkeypatch):
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices("cpu")[:1] * 2)
+    layout, where = devices.choose(5, MODEL, 100.0, "client", {"devices": 16, "cohort_devices": 4})
+    assert (layout.devices, layout.cohort_devices, len(where)) == (2, 2, 2)
+
+
 def test_chunks_of_records_are_larger_where_examples_are_smaller():
     table, image = (
         devices.choose(1, build({"name": name}, shape, 3), 1000.0, "record")[0].at_once

@@ -18,11 +18,11 @@ rule train:
         "results/benchmarks/train/{bundle}.tsv"
     conda:
         "../../environment.yml"
-    params:
-        execution=shlex.quote(json.dumps(dict(PLAN.execution))),
     threads: workflow.cores
     resources:
         gpu=1,
+    params:
+        execution=shlex.quote(json.dumps(dict(PLAN.execution))),
     shell:
         "python -m fedpareto train --spec {input.spec} --privacy {input.privacy} --data {input.data}"
         " --output results/bundles/{wildcards.bundle}"

@@ -19,7 +19,7 @@ from fedpareto.models import Model
 
 GPU_CLIENTS_AT_ONCE = 64
 GPU_RECORDS_AT_ONCE = 1024
-CACHE_BYTES = 3 * 2**20  # what a chunk of records may keep at hand on a CPU core
+CACHE_BYTES = 2 * 2**20  # what a chunk of records may keep at hand on a CPU core
 WORTH_SPLITTING = 10**6  # parameters x cohort, below which devices that share a cohort mostly wait for each other
 SPLIT_OVERHEAD = 1.05
 
@@ -69,7 +69,7 @@ def choose(
       model: The model.
       cohort: Expected cohort.
       unit: `client` or `record`.
-      wanted: Fields of the layout that the user has set.
+      wanted: Fields of the layout that the user has set; more devices than there are means all of them.
     """
     available = jax.local_devices()
     platform = available[0].platform
@@ -80,9 +80,14 @@ def choose(
         at_once=min(_at_once(platform, model, unit), max(1, math.ceil(cohort))),
         runs_at_once=1 if platform == "cpu" else 0,
     )
-    layout = replace(layout, **dict(wanted or {}))
-    groups = max(1, min(runs, (layout.devices or len(available)) // layout.cohort_devices))
-    layout = replace(layout, devices=groups * layout.cohort_devices)
+    changes: dict[str, Any] = dict(wanted or {})
+    layout = replace(layout, **changes)
+    # What was set for a larger machine is cut to this one.
+    devices = min(layout.devices or len(available), len(available))
+    sharing = max(
+        size for size in range(1, LANES + 1) if LANES % size == 0 and size <= min(devices, layout.cohort_devices)
+    )
+    layout = replace(layout, devices=min(runs, devices // sharing) * sharing, cohort_devices=sharing)
     return layout, available[: layout.devices]
 
 

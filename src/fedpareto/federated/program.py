@@ -141,7 +141,7 @@ def compile_over_runs(
 
     def temporary_bytes(data: Data, hypers: Hyper) -> int:
         state = jax.eval_shape(compiled_init, data, hypers)
-        memory = compiled_advance.lower(data, hypers, state, jnp.int32(0)).compile().memory_analysis()
+        memory: Any = compiled_advance.lower(data, hypers, state, jnp.int32(0)).compile().memory_analysis()
         return int(memory.temp_size_in_bytes)
 
     return Program(

@@ -41,7 +41,9 @@ def write_bundle(
 def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult, data: PreparedData) -> dict[str, Any]:
     """One row of the `runs` table."""
     plan, final = accounted.plan, accounted.final
-    traffic = 0.0 if run.algorithm == "alone" else plan.expected_cohort * run.rounds * BYTES_PER_PARAMETER
+    # With records as the unit every client has a part in every round: only it knows whether a record of its was drawn.
+    members = float(run.clients) if run.unit == "record" else plan.expected_cohort
+    traffic = 0.0 if run.algorithm == "alone" else members * run.rounds * BYTES_PER_PARAMETER
     ok = result.status == "ok"
     return {
         "run_id": run.run_id,

@@ -97,7 +97,7 @@ class Data(NamedTuple):
       test: Test examples.
       train_index: int32 [partitions, clients, pad].
       train_count: int32 [partitions, clients].
-      test_client: int32 [partitions, test examples].
+      test_client: int32 [partitions, test examples], numbers without gaps.
     """
 
     train: Examples

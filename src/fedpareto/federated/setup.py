@@ -68,7 +68,9 @@ def data_of(data: PreparedData, partitions: Mapping[int, Partition]) -> Data:
         test=Examples(jnp.asarray(data.x_test), jnp.asarray(data.y_test)),
         train_index=jnp.asarray(np.stack(index)),
         train_count=jnp.asarray(np.stack([p.train_count for p in partitions.values()])),
-        test_client=jnp.asarray(np.stack([p.test_client for p in partitions.values()])),
+        test_client=jnp.asarray(
+            np.stack([np.unique(p.test_client, return_inverse=True)[1] for p in partitions.values()]), jnp.int32
+        ),
     )
 
 

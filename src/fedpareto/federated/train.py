@@ -145,8 +145,8 @@ def _run_segments(
             per_block = timed_seconds / timed_blocks
         block = stop
         _report(program, state, block, per_block, epsilon)
-        # A quick bundle is not worth a checkpoint: it is trained again sooner than it is read back.
-        if block < program.blocks and (compiling or took > SEGMENT_SECONDS / 4):
+        # A quick segment is not worth a checkpoint, and what was compiled is in a cache already.
+        if block < program.blocks and not compiling and took > SEGMENT_SECONDS / 4:
             checkpoints.save(block, state)
         compiling = False
     return state, per_block * program.blocks

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fedpareto.plan import Bundle, Run
-from fedpareto.privacy.accounting import Guarantee, guarantees
-from fedpareto.privacy.calibration import calibrate
+from fedpareto.privacy.guarantee import Guarantee
 from fedpareto.privacy.plan import PrivacyPlan
 
 
@@ -51,6 +50,10 @@ def account(bundle: Bundle) -> dict[str, AccountedRun]:
 
     Runs that differ only in clip norm or seed prove the same epsilon, which is computed once.
     """
+    # The trainer reads what was proven, and need not wait for the accountants to be imported.
+    from fedpareto.privacy.accounting import guarantees
+    from fedpareto.privacy.calibration import calibrate
+
     calibrated: dict[tuple[Any, ...], PrivacyPlan] = {}
     proven: dict[tuple[Any, ...], tuple[Guarantee, ...]] = {}
     accounted = {}

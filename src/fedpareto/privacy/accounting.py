@@ -11,12 +11,12 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import dp_accounting
 import numpy as np
 from dp_accounting import pld, rdp
 
+from fedpareto.privacy.guarantee import Guarantee
 from fedpareto.privacy.plan import PrivacyPlan
 
 # dp-accounting drops fractional orders whose series does not converge, so integers carry the grid.
@@ -34,27 +34,6 @@ PLD_LARGEST_INTERVAL = 1e-2
 PLD_SMALLEST_INTERVAL = 1e-7
 PLD_LARGEST_GRID = 200_000
 PLD_LARGEST_EPSILON = 500.0
-
-
-@dataclass(frozen=True)
-class Guarantee:
-    """A proven (epsilon, delta) after some rounds.
-
-    Attributes:
-      rounds: Rounds accounted for.
-      epsilon_rdp: By Rényi DP; inf for a run without noise.
-      epsilon_pld: By privacy loss distributions; NaN where the bounds on time and memory forbid it.
-      epsilon_rdp_classic: By the pre-2020 conversion.
-      rdp_order: The optimal Rényi order.
-      warnings: One clear line for each thing the reader must know.
-    """
-
-    rounds: int
-    epsilon_rdp: float
-    epsilon_pld: float
-    epsilon_rdp_classic: float
-    rdp_order: float
-    warnings: tuple[str, ...] = ()
 
 
 def guarantee(plan: PrivacyPlan, *, with_pld: bool = True) -> Guarantee:

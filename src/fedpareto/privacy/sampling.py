@@ -36,9 +36,9 @@ def poisson_cohort(key: jax.Array, population: int, rate: float, pad: int) -> Co
       pad: Size of the buffer, static.
     """
     if rate >= 1:
-        everyone = jnp.arange(population, dtype=jnp.int32)
-        size = min(population, pad)
-        return Cohort(_fit(everyone, pad), jnp.int32(size), jnp.int32(population - size))
+        everyone = jnp.arange(population, dtype=jnp.int32)[:pad]
+        fitting = everyone.shape[0]
+        return Cohort(jnp.pad(everyone, (0, pad - fitting)), jnp.int32(fitting), jnp.int32(population - fitting))
     joins = jax.random.bits(key, (population,), jnp.uint32) < jnp.uint32(math.floor(rate * 2**32))
     # The i-th member is where the count of joins reaches i: faster than jnp.nonzero, which scatters.
     reached = jnp.cumsum(joins, dtype=jnp.int32)
@@ -46,7 +46,3 @@ def poisson_cohort(key: jax.Array, population: int, rate: float, pad: int) -> Co
     size = jnp.minimum(reached[-1], pad)
     members = jnp.where(jnp.arange(pad) < size, members, 0).astype(jnp.int32)
     return Cohort(members, size, reached[-1] - size)
-
-
-def _fit(members: jax.Array, pad: int) -> jax.Array:
-    return jnp.pad(members[:pad], (0, max(0, pad - members.shape[0])))
