@@ -14,7 +14,9 @@ MEGABYTE = 1e6
 def build(tables: Tables, title: str) -> Figure:
     """Seconds a run (left), megabytes up and down (right), against the expected client-rounds of a run."""
     runs = tables.runs[tables.runs["kind"].isin(["private", "clipped", "non_private"])].copy()
-    runs["work"] = runs["clients"] * runs["sampling_rate"] * runs["rounds"]
+    # With records as the unit every client has a part in every round: only it knows whether a record of its was drawn.
+    joining = runs["sampling_rate"].where(runs["unit"] == "client", 1.0)
+    runs["work"] = runs["clients"] * joining * runs["rounds"]
     clients = style.colours(sorted(runs["clients"].unique()))
     figure, (left, right) = plt.subplots(1, 2, figsize=(style.WIDTH, 3.2), layout="constrained")
     by_bundle = runs.groupby(["bundle_id", "clients", "rounds", "work"], as_index=False).agg(
@@ -31,7 +33,7 @@ def build(tables: Tables, title: str) -> Figure:
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
     entries = [
-        plt.Line2D([], [], color=colour, marker="o", linestyle="", label=f"{count:,} clients")
+        plt.Line2D([], [], color=colour, marker="o", linestyle="", label=style.counted(count, "client"))
         for count, colour in clients.items()
     ]
     entries += [
@@ -42,8 +44,9 @@ def build(tables: Tables, title: str) -> Figure:
     rounds = ", ".join(f"{r}" for r in sorted(runs["rounds"].unique()))
     figure.suptitle(f"{title}: what training costs", x=0.01, ha="left", fontweight="bold")
     parameters = ", ".join(f"{p:,}" for p in sorted(runs["parameters"].unique()))
+    rate = "sampling rate" if (runs["unit"] == "client").any() else "1 (records are sampled)"
     figure.supxlabel(
-        f"client-rounds = clients x sampling rate x rounds; {rounds} rounds; seconds without compilation; "
+        f"client-rounds = clients x {rate} x rounds; {rounds} rounds; seconds without compilation; "
         f"float32 updates of {parameters} parameters",
         fontsize="x-small",
         color="0.3",

@@ -60,5 +60,9 @@ def build(tables: Tables, title: str) -> Figure:
     label = style.epsilon_label(points).replace("\n", " ")
     several = points.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
     best = "; best of the study's other settings" if several else ""
-    figure.supxlabel(f"mean of {seeds} seeds{best}; {label}", fontsize="x-small", color="0.3")
+    figure.supxlabel(
+        f"{'mean of ' if seeds > 1 else ''}{style.counted(seeds, 'seed')}{best}; {label}",
+        fontsize="x-small",
+        color="0.3",
+    )
     return figure

@@ -50,7 +50,7 @@ def build(tables: Tables, title: str) -> Figure:
     runs, seeds = len(tables.runs), int(private["n_seeds"].max())
     chosen = int(private["selected_from"].max())
     figure.supxlabel(
-        f"{style.epsilon_label(private)}\n{runs} runs; means over {seeds} seeds, 95 % intervals; front chosen from {chosen} runs",
+        f"{style.epsilon_label(private)}\n{runs} runs; {style.means_over(seeds)}; front chosen from {chosen} runs",
         fontsize="medium",
     )
     figure.suptitle(f"{title}: what each ε costs", x=0.01, ha="left", fontweight="bold")
@@ -136,7 +136,7 @@ def _baselines(axes: Axes, baselines: pd.DataFrame, clients: dict) -> None:
 def _legend(figure: Figure, clients: dict, clips: dict, points: pd.DataFrame) -> None:
     entries: list[Line2D] = []
     for count, colour in clients.items():
-        entries.append(Line2D([], [], color=colour, marker="o", linestyle="", label=f"{count:,} clients"))
+        entries.append(Line2D([], [], color=colour, marker="o", linestyle="", label=style.counted(count, "client")))
     for clip, marker in clips.items():
         entries.append(Line2D([], [], color="0.3", marker=marker, linestyle="", label=f"clip norm {clip:g}"))
     entries.append(Line2D([], [], color="black", linewidth=1.0, label="Pareto front"))

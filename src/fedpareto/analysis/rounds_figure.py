@@ -76,7 +76,7 @@ def build(tables: Tables, title: str) -> Figure:
     other = candidates.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
     best = ("; best setting of each noise" if other else "; best clip norm of each noise") if several else ""
     label = style.epsilon_label(shown).replace("\n", " ")
-    figure.supxlabel(f"mean of {seeds} seeds, 95 % band{best}; {label}", fontsize="x-small", color="0.3")
+    figure.supxlabel(f"{style.means_over(seeds)}{best}; {label}", fontsize="x-small", color="0.3")
     return figure
 
 

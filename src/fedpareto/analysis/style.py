@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -65,6 +66,16 @@ def accuracy_axis(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
 
 
+def counted(number: Any, noun: str) -> str:
+    """`1 client`, `1,000 clients`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def means_over(seeds: int) -> str:
+    """What a point shows: one run has no interval."""
+    return "one seed, no interval" if seeds == 1 else f"means over {seeds} seeds, 95 % intervals"
+
+
 def epsilon_label(points: pd.DataFrame) -> str:
     """The label of an epsilon axis with everything a guarantee needs: unit, delta, accountant, adjacency, sampling."""
     private = points[points["delta"].notna()]
@@ -96,7 +107,9 @@ def nothing_to_draw(title: str, why: str) -> Figure:
 def panel_title(group: pd.Series | pd.DataFrame, varying: list[str]) -> str:
     """What tells a panel from the others."""
     first = group.iloc[0] if isinstance(group, pd.DataFrame) else group
-    return ", ".join(f"{first[column]:,} clients" if column == "clients" else str(first[column]) for column in varying)
+    return ", ".join(
+        counted(first[column], "client") if column == "clients" else str(first[column]) for column in varying
+    )
 
 
 def varying(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
