@@ -38,7 +38,7 @@ def fill_memory(
     """
     if layout.runs_at_once:
         return layout
-    share = math.ceil(runs / (layout.devices // layout.cohort_devices))
+    share = math.ceil(runs / layout.groups)
     if share == 1:
         return replace(layout, runs_at_once=1)
     one, two = (make(k).temporary_bytes(data, hypers(k)) for k in (1, 2))

@@ -49,7 +49,7 @@ def sum_over_cohort(
     lanes = jax.lax.map(lane, own + devices * jnp.arange(LANES // devices, dtype=jnp.int32))
     if devices > 1:
         # [device, lane of it, ...] -> [lane, ...]: device d holds the lanes d, d + devices, ...
-        lanes = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, COHORT_AXIS, axis=1, tiled=False), lanes)
+        lanes = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, COHORT_AXIS, axis=1), lanes)
         lanes = jax.tree.map(lambda leaf: leaf.reshape(LANES, *leaf.shape[2:]), lanes)
     return jax.tree.map(_in_order, lanes)
 

@@ -43,6 +43,11 @@ class Layout:
     at_once: int
     runs_at_once: int
 
+    @property
+    def groups(self) -> int:
+        """Groups of devices; each has runs of its own, and shares the cohort of one run at a time."""
+        return self.devices // self.cohort_devices
+
     def to_dict(self) -> dict[str, Any]:
         """For the results."""
         return asdict(self)
@@ -84,9 +89,7 @@ def choose(
     layout = replace(layout, **changes)
     # What was set for a larger machine is cut to this one.
     devices = min(layout.devices or len(available), len(available))
-    sharing = max(
-        size for size in range(1, LANES + 1) if LANES % size == 0 and size <= min(devices, layout.cohort_devices)
-    )
+    sharing = max(_sharing(min(devices, layout.cohort_devices)))
     layout = replace(layout, devices=min(runs, devices // sharing) * sharing, cohort_devices=sharing)
     return layout, available[: layout.devices]
 
@@ -100,20 +103,24 @@ def _cohort_devices(runs: int, devices: int, work: float) -> int:
     """How many devices should share a cohort, so that the bundle is done soonest."""
     if work < WORTH_SPLITTING:
         return 1
-    sizes = [size for size in range(1, LANES + 1) if LANES % size == 0 and size <= devices]
 
     def time(size: int) -> float:
         turns = math.ceil(runs / min(runs, devices // size))
         return turns / size * (1 if size == 1 else SPLIT_OVERHEAD)
 
-    return min(sizes, key=time)
+    return min(_sharing(devices), key=time)
+
+
+def _sharing(devices: int) -> list[int]:
+    """The numbers of devices that can share a cohort, of at most `devices`: each has as many lanes as the others."""
+    return [size for size in range(1, LANES + 1) if LANES % size == 0 and size <= devices]
 
 
 def _at_once(platform: str, model: Model, unit: str) -> int:
     if platform != "cpu":
         return GPU_CLIENTS_AT_ONCE if unit == "client" else GPU_RECORDS_AT_ONCE
     if unit == "client":
-        return 1  # Its weights stay in cache; chunks gain a fifth on the smallest models, and lose on the others.
+        return 1  # Its weights stay in cache; chunks gain on the smallest models only.
     outputs = sum(math.prod(leaf.shape) for leaf in model.perturbations(1).values())
     inputs = math.prod(model.example_shape)
     # Patches, activations and their gradients come to a few times the layers' inputs and outputs.

@@ -71,12 +71,12 @@ def differentiated(
         return jax.value_and_grad(lambda p: example_losses(model.apply(p, x[None]), y[None])[0])(params)
 
     losses, gradients = jax.vmap(one)(x, y)
-    gradients = jax.tree.map(lambda leaf: _only(real, leaf), gradients)
-    squares = sum(jnp.sum(jnp.square(_rows(leaf)), axis=1) for leaf in jax.tree.leaves(gradients))
+    gradients = jax.tree.map(lambda leaf: only(real, leaf), gradients)
+    squares = sum(jnp.sum(jnp.square(leaf.reshape(leaf.shape[0], -1)), axis=1) for leaf in jax.tree.leaves(gradients))
     norms = jnp.sqrt(squares)
     factors = clip_factor(norms, clip_norm)
-    total = jax.tree.map(lambda leaf: jnp.tensordot(factors, _only(factors > 0, leaf), 1), gradients)
-    return ClippedSum(total, norms, _only(real, losses))
+    total = jax.tree.map(lambda leaf: jnp.tensordot(factors, only(factors > 0, leaf), 1), gradients)
+    return ClippedSum(total, norms, only(real, losses))
 
 
 def _factored(
@@ -84,7 +84,7 @@ def _factored(
 ) -> ClippedSum:
     def total_loss(perturbations: PyTree) -> tuple[jax.Array, tuple[jax.Array, PyTree]]:
         logits, inputs = model.observed(params, perturbations, x)
-        losses = _only(real, example_losses(logits, y))
+        losses = only(real, example_losses(logits, y))
         return jnp.sum(losses), (losses, inputs)
 
     outputs, (losses, inputs) = jax.grad(total_loss, has_aux=True)(model.perturbations(x.shape[0]))
@@ -113,8 +113,8 @@ def _dense(a: jax.Array, g: jax.Array) -> _Part:
     """Input [batch, n] and output gradient [batch, features]; the bias is one more input, which is 1."""
 
     def weighted(factors: jax.Array) -> tuple[jax.Array, jax.Array]:
-        clipped = _only(factors > 0, g) * factors[:, None]
-        return _only(factors > 0, a).T @ clipped, jnp.sum(clipped, axis=0)
+        clipped = only(factors > 0, g) * factors[:, None]
+        return only(factors > 0, a).T @ clipped, jnp.sum(clipped, axis=0)
 
     return _Part((jnp.sum(jnp.square(a), axis=1) + 1) * jnp.sum(jnp.square(g), axis=1), weighted)
 
@@ -127,15 +127,11 @@ def _conv(a: jax.Array, g: jax.Array) -> _Part:
 
     def weighted(factors: jax.Array) -> tuple[jax.Array, jax.Array]:
         kept = factors > 0
-        return jnp.tensordot(factors, _only(kept, kernels), 1), factors @ _only(kept, biases)
+        return jnp.tensordot(factors, only(kept, kernels), 1), factors @ only(kept, biases)
 
     return _Part(jnp.sum(jnp.square(kernels), axis=(1, 2)) + jnp.sum(jnp.square(biases), axis=1), weighted)
 
 
-def _only(chosen: jax.Array, rows: jax.Array) -> jax.Array:
+def only(chosen: jax.Array, rows: jax.Array) -> jax.Array:
     """`rows` [batch, ...] with those that are not `chosen` (bool [batch]) replaced by zeros, whatever they held."""
     return jnp.where(chosen.reshape(-1, *(1,) * (rows.ndim - 1)), rows, 0.0)
-
-
-def _rows(leaf: jax.Array) -> jax.Array:
-    return leaf.reshape(leaf.shape[0], -1)

@@ -16,7 +16,7 @@ import optax
 
 from fedpareto.federated.client import Examples, LocalWork, client_update
 from fedpareto.federated.cohort_sum import sum_over_cohort
-from fedpareto.federated.per_example import clipped_gradient_sum
+from fedpareto.federated.per_example import clipped_gradient_sum, only
 from fedpareto.federated.server import noisy_mean, server_optimizer, server_update
 from fedpareto.models import Model
 from fedpareto.privacy.clipping import clip_factor, global_norm, scale
@@ -179,7 +179,7 @@ def _clients(static: Static, data: Data, hyper: Hyper, params: PyTree, round_ind
     def several(members: jax.Array, real: jax.Array) -> _Sums:
         if members.shape[0] == 1:  # A chunk has at least one real member.
             return one(members[0])
-        return jax.tree.map(lambda leaf: jnp.sum(_where(real, leaf), axis=0), jax.vmap(one)(members))
+        return jax.tree.map(lambda leaf: jnp.sum(only(real, leaf), axis=0), jax.vmap(one)(members))
 
     return several
 
@@ -191,7 +191,7 @@ def _records(static: Static, data: Data, hyper: Hyper, params: PyTree, round_ind
     def several(members: jax.Array, real: jax.Array) -> _Sums:
         x, y = data.train.x[members], data.train.y[members]
         total = clipped_gradient_sum(static.model, params, x, y, real, hyper.clip_norm)
-        clipped = jnp.sum(_where(real, _is_clipped(total.norms, hyper.clip_norm)))
+        clipped = jnp.sum(only(real, _is_clipped(total.norms, hyper.clip_norm)))
         return _Sums(jax.tree.map(jnp.negative, total.gradient), clipped, jnp.sum(total.norms), jnp.sum(total.losses))
 
     return several
@@ -200,7 +200,3 @@ def _records(static: Static, data: Data, hyper: Hyper, params: PyTree, round_ind
 def _is_clipped(norm: jax.Array, clip_norm: jax.Array) -> jax.Array:
     """1.0 where clipping shortens; a norm that is not finite counts, for such a contribution is zero."""
     return (~(norm <= clip_norm)).astype(jnp.float32)
-
-
-def _where(real: jax.Array, leaf: jax.Array) -> jax.Array:
-    return jnp.where(real.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, 0.0)

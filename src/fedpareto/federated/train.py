@@ -89,7 +89,7 @@ def _train(
     data = data_of(prepared, partitions)
     make = partial(make_alone_program if runs[0].algorithm == "alone" else make_program, static, where)
     some = partial(hypers_of, plans=plans, seeds=list(partitions))
-    layout = fill_memory(layout, make, lambda k: some(runs[:1], multiple=k * len(where)), data, len(runs), where[0])
+    layout = fill_memory(layout, make, lambda k: some(runs[:1], multiple=k * layout.groups), data, len(runs), where[0])
     program = make(layout.runs_at_once)
     hypers = some(runs, multiple=program.shards * layout.runs_at_once)
 
@@ -145,7 +145,8 @@ def _run_segments(
             per_block = timed_seconds / timed_blocks
         block = stop
         _report(program, state, block, per_block, epsilon)
-        # A quick segment is not worth a checkpoint, and what was compiled is in a cache already.
+        # A quick segment is not worth a checkpoint. Nor is the first: it is the evaluation before any training (or one
+        # client alone), and what it compiled is in a cache already.
         if block < program.blocks and not compiling and took > SEGMENT_SECONDS / 4:
             checkpoints.save(block, state)
         compiling = False
