@@ -31,7 +31,7 @@ from fedpareto.data import arrays  # noqa: E402
 from fedpareto.data.prepare import prepare  # noqa: E402
 from fedpareto.federated.client import Examples, LocalWork, example_losses  # noqa: E402
 from fedpareto.federated.program import make_program  # noqa: E402
-from fedpareto.federated.round import Data, Hyper, Static  # noqa: E402
+from fedpareto.federated.arguments import Data, Hyper, Static  # noqa: E402
 from fedpareto.federated.setup import data_of, hypers_of, partitions_of, static_of  # noqa: E402
 from fedpareto.models import build  # noqa: E402
 from fedpareto.privacy.account import account, to_json  # noqa: E402

@@ -74,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
 
     account = _verb(verbs, "account", _account, "stage: prove epsilon by round for a bundle")
     account.add_argument("--spec", type=Path, required=True)
+    account.add_argument(
+        "--data", type=Path, help="prepared data, where epsilon depends on sizes (trust other than central)"
+    )
     account.add_argument("--output", type=Path, required=True)
 
     data = _verb(verbs, "data", _data, "stage: fetch and prepare a data set")
@@ -237,11 +240,17 @@ def _spec(arguments: argparse.Namespace) -> None:
 
 
 def _account(arguments: argparse.Namespace) -> None:
-    from fedpareto.plan import Bundle
     from fedpareto.privacy.account import account, to_json
+    from fedpareto.run import Bundle
 
     bundle = Bundle.from_json(arguments.spec.read_text(encoding="utf-8"))
-    accounted = account(bundle)
+    measured = None
+    if any(run.needs_data_to_account for run in bundle.runs):
+        from fedpareto.data import arrays
+        from fedpareto.federated.setup import measure
+
+        measured = measure(bundle.runs, arrays.read(arguments.data))
+    accounted = account(bundle, measured)
     for line in sorted({warning for run in accounted.values() for warning in run.final.warnings}):
         print(f"warning: {line}")
     _write(arguments.output, to_json(accounted))
@@ -264,8 +273,8 @@ def _train(arguments: argparse.Namespace) -> None:
     from fedpareto.data import arrays
     from fedpareto.federated.results import write_bundle
     from fedpareto.federated.train import train_bundle
-    from fedpareto.plan import Bundle
     from fedpareto.privacy.account import from_json
+    from fedpareto.run import Bundle
 
     bundle = Bundle.from_json(arguments.spec.read_text(encoding="utf-8"))
     accounted = from_json(arguments.privacy.read_text(encoding="utf-8"))

@@ -12,22 +12,22 @@ from typing import Any
 
 import yaml
 
-from fedpareto.checks import (
+from fedpareto.checks import check
+from fedpareto.problems import (
     COMMAND_LINE,
     LARGEST_INTEGER,
     ConfigError,
     Problems,
-    check,
-    show,
     unknown_key,
     unknown_name,
     valid,
 )
+from fedpareto.yaml_files import difference, overlay, overlay_all, read_all
 
 __all__ = ["Config", "ConfigError", "Study", "from_snakemake", "load", "schema"]
 
 Json = Any
-SPEC_COMMON = {"partitions": "every_partition", "server_optimizers": "every_server_optimizer", "models": None}
+SPEC_COMMON = {"partitions": "every_partition", "server_optimizers": "every_server_optimizer"}
 BASELINES = ("non_private", "centralised", "alone")
 
 
@@ -55,6 +55,14 @@ class Study:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Studies whose curves share one figure."""
+
+    title: str
+    studies: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Config:
     """A checked configuration.
 
@@ -62,11 +70,13 @@ class Config:
       studies: The studies that are asked for.
       datasets: The user's own data sets by name, empty where one has a fault.
       execution: What the user sets of how training is laid out on the machine.
+      comparisons: Name -> headline and studies that one figure sets side by side.
     """
 
     studies: tuple[Study, ...]
     datasets: Mapping[str, Mapping[str, Json]]
     execution: Mapping[str, int]
+    comparisons: Mapping[str, Comparison]
 
 
 def load(files: Sequence[Path | str], overrides: Mapping[str, Json] | None = None) -> Config:
@@ -79,9 +89,9 @@ def load(files: Sequence[Path | str], overrides: Mapping[str, Json] | None = Non
     Raises:
       ConfigError: All problems, one line each.
     """
-    trees = _read_all([str(file) for file in files])
+    trees = read_all([str(file) for file in files])
     overrides = overrides or {}
-    return _checked(_merge(_merged(trees), overrides), [*trees, (COMMAND_LINE, overrides)])
+    return _checked(overlay(overlay_all(trees), overrides), [*trees, (COMMAND_LINE, overrides)])
 
 
 def from_snakemake(config: Mapping[str, Json], files: Sequence[Path | str]) -> Config:
@@ -99,9 +109,9 @@ def from_snakemake(config: Mapping[str, Json], files: Sequence[Path | str]) -> C
       ConfigError: All problems, one line each.
     """
     overlaid_last = sorted(files, key=lambda file: Path(file).is_absolute())
-    trees = _read_all([os.path.relpath(file) for file in overlaid_last])
-    typed = _difference(config, _merged(trees))
-    return _checked(_merge(config, typed), [*trees, (COMMAND_LINE, typed)])
+    trees = read_all([os.path.relpath(file) for file in overlaid_last])
+    typed = difference(config, overlay_all(trees))
+    return _checked(overlay(config, typed), [*trees, (COMMAND_LINE, typed)])
 
 
 @lru_cache(maxsize=1)
@@ -120,103 +130,6 @@ def _checked(merged: Mapping[str, Json], sources: Sequence[tuple[str, Json]]) ->
     return config
 
 
-def _read_all(names: Sequence[str]) -> list[tuple[str, dict[str, Json]]]:
-    """The trees of the files by name.
-
-    Raises:
-      ConfigError: A line for every file that cannot be read, is not YAML, or holds a key twice.
-    """
-    problems: list[str] = []
-    trees = [(name, _read(Path(name), problems)) for name in names]
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return trees
-
-
-def _read(file: Path, problems: list[str]) -> dict[str, Json]:
-    try:
-        tree = yaml.load(file.read_text(encoding="utf-8"), _Loader)
-    except FileNotFoundError:
-        problems.append(f"{file}: no such file")
-    except ConfigError as error:
-        problems.append(f"{file}: {error}")
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{file}: cannot be read as text: {error}")
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        problems.append(f"{file}: is not YAML{where}: {getattr(error, 'problem', error)}")
-    else:
-        if tree is None or isinstance(tree, dict):
-            return tree or {}
-        problems.append(f"{file}: must be a mapping with the key studies, and is {show(tree)[:60]}")
-    return {}
-
-
-def _merge(base: Mapping[str, Json], top: Mapping[str, Json]) -> dict[str, Json]:
-    """`base` overlaid with `top` as Snakemake does it: mappings are merged, lists and values replace."""
-    merged = dict(base)
-    for key, value in top.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _merged(trees: Sequence[tuple[str, Mapping[str, Json]]]) -> dict[str, Json]:
-    """All trees, later ones over earlier ones."""
-    merged: dict[str, Json] = {}
-    for _, tree in trees:
-        merged = _merge(merged, tree)
-    return merged
-
-
-def _difference(config: Mapping[str, Json], files: Mapping[str, Json]) -> dict[str, Json]:
-    """What `config` holds and the files do not, its text read as YAML."""
-    found: dict[str, Json] = {}
-    for key, value in config.items():
-        # As text too: two readings of .nan are not equal.
-        if key in files and (files[key] == value or repr(files[key]) == repr(value)):
-            continue
-        if isinstance(value, Mapping) and isinstance(files.get(key), dict):
-            found[key] = _difference(value, files[key])
-        else:
-            found[key] = _retype(value)
-    return found
-
-
-def _retype(value: Json) -> Json:
-    if isinstance(value, str):
-        try:
-            return yaml.safe_load(value)
-        except yaml.YAMLError:
-            return value
-    if isinstance(value, Mapping):
-        return {key: _retype(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_retype(part) for part in value]
-    return value
-
-
-class _Loader(yaml.SafeLoader):
-    """Loads YAML and refuses a key that stands twice, which YAML loaders merge without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, list | dict | set):
-                raise ConfigError(f"{show(key)} cannot be a key, in line {key_node.start_mark.line + 1} (write a name)")
-            if key in seen:
-                raise ConfigError(
-                    f"{key} stands twice, the second time in line {key_node.start_mark.line + 1} "
-                    "(remove one, or give the study another name)"
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
     """Checks shape and types, fills in defaults, and turns every axis into a tuple."""
     known = schema()
@@ -233,13 +146,43 @@ def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
     if not isinstance(tree.get("studies"), dict) or not tree["studies"]:
         if not problems.lines or "studies" not in tree:
             problems.add(["studies"], tree.get("studies"), "hold at least one study", "see config/config.yaml")
-        return Config((), own, {})
+        return Config((), own, {}, {})
     studies = {str(name): body for name, body in tree["studies"].items()}
     chosen = _chosen(tree.get("only"), list(studies), problems)
     resolved = [_study(name, body, everywhere, problems) for name, body in studies.items() if name in chosen]
     execution: Json = tree["execution"] if isinstance(tree.get("execution"), dict) else {}
     leaves = _leaves(["execution"], execution, known["execution"], problems, sweep=False)
-    return Config(tuple(study for study in resolved if study), own, {k: v[0] for k, v in leaves.items() if v})
+    return Config(
+        tuple(study for study in resolved if study),
+        own,
+        {k: v[0] for k, v in leaves.items() if v},
+        _comparisons(tree.get("comparisons"), list(studies), chosen, problems),
+    )
+
+
+def _comparisons(
+    tree: Json, studies: Sequence[str], chosen: Sequence[str], problems: Problems
+) -> dict[str, Comparison]:
+    """The comparisons of which every study is chosen."""
+    found = {}
+    for name, body in (tree if isinstance(tree, dict) else {}).items():
+        key, already = ["comparisons", str(name)], len(problems.lines)
+        if not isinstance(body, dict):
+            problems.add(key, body, "be a mapping with studies")
+            continue
+        if not _names_a_file(str(name)):
+            problems.add(key, name, "have a name of letters, digits, - and _", "it names a folder")
+        if str(name) in studies:
+            problems.add(key, name, "not have the name of a study", "both name a folder of figures")
+        leaves = _leaves(key, body, schema()["comparison"], problems, sweep=False)
+        members = [str(member) for member in leaves["studies"][0]] if leaves.get("studies") else []
+        for i, member in enumerate(members):
+            if member not in studies:
+                unknown_name([*key, "studies", i], member, studies, problems)
+        if len(problems.lines) == already and set(members) <= set(chosen):
+            title = leaves["title"][0] if "title" in leaves else str(name)
+            found[str(name)] = Comparison(title, tuple(members))
+    return found
 
 
 def _chosen(only: Json, studies: Sequence[str], problems: Problems) -> Sequence[str]:
@@ -357,7 +300,7 @@ def _spec(
     if not isinstance(name, str) or name not in choices:
         unknown_name(key, value if name is None else name, list(choices), problems)
         return
-    common = SPEC_COMMON[rule["spec"]]
+    common = SPEC_COMMON.get(rule["spec"])
     table = dict(choices[name]) | (schema()[common] if common else {})
     arguments = {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {}
     leaves = _leaves(key, arguments, table, problems)

@@ -6,15 +6,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedpareto.federated.arguments import Data, Hyper, Memory, Static
 from fedpareto.federated.client import Examples, LocalWork
 from fedpareto.federated.program import make_program
-from fedpareto.federated.round import Data, Hyper, Static, one_round
+from fedpareto.federated.round import one_round
 from fedpareto.models import build
 
 CLIENTS, PAD, FEATURES, CLASSES = 12, 9, 5, 3
 MODEL = build({"name": "mlp", "width": 4, "depth": 1}, (FEATURES,), CLASSES)
 
-compiled_round = jax.jit(one_round, static_argnums=0)
+_compiled = jax.jit(one_round, static_argnums=0)
+
+
+def compiled_round(static, data, hyper, params, optimizer_state, round_index, memory=None):
+    """Parameters, optimizer state and report after one round; the memory is left out."""
+    memory = Memory() if memory is None else memory
+    params, optimizer_state, _, report = _compiled(static, data, hyper, params, optimizer_state, memory, round_index)
+    return params, optimizer_state, report
 
 
 def make_static(**changes):
@@ -59,6 +67,10 @@ def make_hypers(runs=3, clip=0.5, noise=0.1, rate=0.1, server=None):
         server={name: jnp.full(runs, value) for name, value in server.items()},
         clip_norm=jnp.full(runs, clip),
         noise_stddev=jnp.full(runs, noise),
+        last_round=jnp.full(runs, 1000, jnp.int32),
+        proximal=jnp.zeros(runs),
+        dropout=jnp.zeros(runs),
+        stragglers=jnp.zeros(runs),
     )
 
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from fedpareto.config import ConfigError, from_snakemake, load, schema
-from fedpareto.plan import Bundle, Plan, make_plan
+from fedpareto.plan import Plan, make_plan
+from fedpareto.run import Bundle
 
 GOOD = {
     "dataset": "digits",
@@ -145,7 +146,22 @@ RECORD = {"unit": "record", "local_epochs": None, "batch_size": None, "client_le
         ({"partition": "natural"}, "studies.s.partition = natural must not be natural: digits does not say whose an example is"),
         ({"server_optimizer": {"name": "adam", "momentum": 0.9}}, "studies.s.server_optimizer.momentum = 0.9 must be a key that exists"),
         ({"local_epochs": 1, "local_steps": 5}, "studies.s.local_steps = [5] must not stand beside local_epochs"),
-        ({"trust": "local"}, "studies.s.trust = local must be central (other trust models are not available in this version)"),
+        ({"trust": "nobody"}, "studies.s.trust = nobody must be central, distributed or local"),
+        ({"trust": "local", "participation": "secret"}, "studies.s.participation = secret must be seen with unit: client and trust: local (everybody sees the update that a client sends, hence that it took part)"),
+        ({"trust": "distributed"}, "studies.s.mechanism = gaussian must be discrete_gaussian or skellam with trust: distributed"),
+        ({"trust": "distributed", "mechanism": "skellam"}, "studies.s.sampling = poisson must be fixed_size, shuffled or cyclic with trust: distributed (the strength of the noise tells how many shares are in it"),
+        ({"trust": "local", "noise_multiplier": 0}, "studies.s.trust = local must come with noise"),
+        ({"mechanism": "skellam"}, "studies.s.mechanism = skellam must be gaussian or banded without trust: distributed"),
+        ({"mechanism": "banded"}, "studies.s.sampling = poisson must be cyclic with mechanism: banded"),
+        ({"mechanism": {"name": "banded", "bands": 6}, "sampling": "cyclic"}, "studies.s.mechanism = banded must have at most as many bands as rounds between two participations"),
+        ({"weighting": "examples"}, "studies.s.weighting = examples must have a cap (without one a client with many examples moves the sum by more than the clip norm"),
+        ({"sampling": "shuffled", "participation": "secret"}, "studies.s.participation = secret must be seen with this sampling (a schedule uses everybody once a pass"),
+        ({"algorithm": "scaffold", "trust": "local"}, "studies.s.algorithm = scaffold must be fedavg or fedprox here"),
+        ({"clipping": "adaptive", "trust": "local"}, "studies.s.clipping = adaptive must be fixed here"),
+        ({"stop_at_epsilon": 1, "noise_multiplier": 0}, "studies.s.stop_at_epsilon = 1 must come with noise"),
+        (RECORD | {"algorithm": "scaffold"}, "studies.s.algorithm = scaffold must be fedavg with unit: record"),
+        (RECORD | {"dropout": 0.1}, "studies.s.dropout = 0.1 must be 0 with unit: record and trust: central"),
+        (RECORD | {"trust": "local", "batch_size": 8, "client_learning_rate": 0.1}, "studies.s.local_steps = null must be set with unit: record and trust: local"),
         ({"seeds": 5000}, "studies.s = a grid of 40,000 runs must have at most 10,000"),
         ({"baselines": ["centralized"]}, "studies.s.baselines[0] = centralized must be a name that exists (did you mean centralised?)"),
         ({"baselines": None}, "studies.s.baselines = null must be a list of non_private, centralised, alone"),
@@ -168,7 +184,7 @@ RECORD = {"unit": "record", "local_epochs": None, "batch_size": None, "client_le
         (RECORD | {"local_epochs": 1}, "studies.s.local_epochs = 1 must not stand beside unit: record"),
         (RECORD | {"batch_size": 8}, "studies.s.batch_size = 8 must not stand beside unit: record (sampling_rate says how many records a round expects; remove it)"),
         (RECORD | {"client_learning_rate": 0.1}, "studies.s.client_learning_rate = 0.1 must not stand beside unit: record (the learning rate is that of server_optimizer; remove it)"),
-        (RECORD | {"unit": ["record", "client"]}, "studies.s.unit = [record, client] must not sweep over record and client"),
+        (RECORD | {"unit": ["record", "client"]}, "studies.s.unit = [record, client] must hold one value with unit: record"),
         (RECORD | {"baselines": ["alone"]}, "studies.s.baselines[0] = alone must be non_private with unit: record"),
         (RECORD | {"delta": 0.001}, "studies.s.delta = 0.001 must be below 1/records = 0.0006954 for 1438 records (a delta of 1/n allows giving one record away whole; write 6.0e-5)"),
         (RECORD | {"sampling_rate": 0.0001}, "studies.s.sampling_rate = 0.0001 must give an expected cohort of at least one of 1438 records"),
@@ -249,6 +265,15 @@ def test_how_training_is_laid_out_is_no_part_of_a_run(tmp_path):
 
 def test_private_runs_need_a_delta(tmp_path):
     assert "studies.s.delta = null must be set where there is noise" in message(tmp_path, without=["delta"])
+
+
+def test_pld_cannot_steer_what_it_does_not_cover(tmp_path):
+    changes = {"target_epsilon": 1, "sampling": "fixed_size", "accountant": "pld"}
+    said = message(tmp_path, changes, without=["noise_multiplier"])
+    assert (
+        "studies.s.accountant = pld must be rdp with fixed_size sampling (dp-accounting's PLD does not cover it)"
+        in said
+    )
 
 
 def test_an_epsilon_that_rdp_cannot_prove_is_refused_before_any_job(tmp_path):
@@ -402,8 +427,8 @@ def test_checking_and_planning_import_no_numerical_library():
 
 
 def test_smallest_epsilon_is_what_the_accountant_leaves():
-    from fedpareto.checks import LARGEST_ORDER, smallest_epsilon
     from fedpareto.privacy.accounting import ORDERS
+    from fedpareto.privacy_checks import LARGEST_ORDER, smallest_epsilon
 
     assert max(ORDERS) == LARGEST_ORDER
     orders = np.array(ORDERS)

@@ -61,7 +61,10 @@ def test_overflow_is_paid_for_out_of_delta():
         ({"noise_multiplier": -1.0}, "noise_multiplier"),
         ({"noise_multiplier": math.nan}, "noise_multiplier"),
         ({"clip_norm": 0.0}, "clip_norm"),
-        ({"trust": "local"}, "not available"),
+        ({"trust": "local"}, "everybody sees the update"),
+        ({"trust": "nobody"}, "trust"),
+        ({"mechanism": "skellam"}, "secure aggregation"),
+        ({"adaptive": True, "count_noise": 0.5}, "count_noise"),
     ],
 )
 def test_unsound_plans_are_refused_with_the_reason(change, reason):

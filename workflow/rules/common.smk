@@ -25,7 +25,7 @@ CODE = {
     stage: [os.path.relpath(path) for path in provenance.sources(f"fedpareto.{module}")]
     for stage, module in {
         "data": "data.prepare",
-        "privacy": "privacy.account",
+        "privacy": "federated.setup",
         "train": "federated.results",
         "tables": "analysis.tables",
         "figures": "analysis.figures",
@@ -34,7 +34,7 @@ CODE = {
 
 FIGURE_FILES = [
     paths.figure_file(study, figure, "svg")
-    for study in PLAN.studies
+    for study in (*PLAN.studies, *PLAN.comparisons)
     for figure in PLAN.figures(study)
 ]
 
@@ -55,6 +55,16 @@ onstart:
 def data_of_bundle(wildcards):
     """The prepared data set that a bundle trains on."""
     return paths.data_file(PLAN.bundles[wildcards.bundle].dataset)
+
+
+def data_to_account(wildcards):
+    """The data set where epsilon depends on the clients' sizes or on the number of parameters; nothing elsewhere."""
+    bundle = PLAN.bundles[wildcards.bundle]
+    return (
+        [paths.data_file(bundle.dataset)]
+        if any(run.needs_data_to_account for run in bundle.runs)
+        else []
+    )
 
 
 def source_of_dataset(wildcards):

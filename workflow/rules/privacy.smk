@@ -5,6 +5,7 @@ rule account:
     """Build the privacy plan of every run, and prove its epsilon by round."""
     input:
         spec="results/specs/{bundle}.json",
+        data=data_to_account,
         code=CODE["privacy"],
     output:
         "results/privacy/{bundle}.json",
@@ -12,5 +13,7 @@ rule account:
         "results/logs/account/{bundle}.log",
     conda:
         "../../environment.yml"
+    params:
+        data=lambda wildcards, input: f"--data {input.data}" if input.data else "",
     shell:
-        "python -m fedpareto account --spec {input.spec} --output {output} &> {log}"
+        "python -m fedpareto account --spec {input.spec} {params.data} --output {output} &> {log}"

@@ -12,6 +12,7 @@ rule train:
         runs="results/bundles/{bundle}/runs.parquet",
         metrics="results/bundles/{bundle}/metrics.parquet",
         partition="results/bundles/{bundle}/partition.parquet",
+        clients="results/bundles/{bundle}/clients.parquet",
     log:
         "results/logs/train/{bundle}.log",
     benchmark:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fedpareto.federated.arguments import Data, Hyper, Static
 from fedpareto.federated.client import LocalWork, client_update
 from fedpareto.federated.evaluation import example_scores
 from fedpareto.federated.program import Program, compile_over_runs
-from fedpareto.federated.round import Data, Hyper, Static
 
 
 class AloneState(NamedTuple):

@@ -36,10 +36,11 @@ class Examples(NamedTuple):
 
 
 class ClientUpdate(NamedTuple):
-    """What a client hands over: new minus old parameters, and its mean training loss over its steps."""
+    """What a client hands over: new minus old parameters, its mean training loss over its steps, and how many it made."""
 
     delta: PyTree
     loss: jax.Array
+    steps: jax.Array
 
 
 def client_update(
@@ -51,6 +52,10 @@ def client_update(
     count: jax.Array,
     learning_rate: jax.Array,
     key: jax.Array,
+    *,
+    proximal: jax.Array | None = None,
+    correction: PyTree | None = None,
+    share_of_steps: jax.Array | None = None,
 ) -> ClientUpdate:
     """Local SGD from `params` on the client's examples.
 
@@ -63,6 +68,9 @@ def client_update(
       count: int32 scalar. A client without examples returns zeros.
       learning_rate: float32 scalar.
       key: A typed PRNG key for shuffling.
+      proximal: float32 scalar mu, for the term mu/2 |local - global|^2 of FedProx (Li et al. 2020); None for 0.
+      correction: What is added to every gradient (SCAFFOLD: server's less client's control variate); None for nothing.
+      share_of_steps: float32 scalar in [0, 1], the share of its steps that the client finishes, rounded up; None for all.
     """
     pad = index.shape[0]
     batch = pad if work.batch_size is None else min(work.batch_size, pad)
@@ -74,6 +82,9 @@ def client_update(
     else:
         total_steps = jnp.where(count > 0, work.steps, 0)
         epochs = (total_steps + steps_per_epoch - 1) // jnp.maximum(steps_per_epoch, 1)
+    if share_of_steps is not None:
+        total_steps = jnp.ceil(share_of_steps * total_steps).astype(jnp.int32)
+        epochs = (total_steps + steps_per_epoch - 1) // jnp.maximum(steps_per_epoch, 1)
     gradient = jax.value_and_grad(lambda p, x, y, real: masked_loss(apply(p, x), y, real))
 
     def epoch(e: jax.Array, carry: tuple[PyTree, jax.Array]) -> tuple[PyTree, jax.Array]:
@@ -84,13 +95,17 @@ def client_update(
             chosen = jax.lax.dynamic_slice(order, (s * batch,), (batch,))
             real = s * batch + jnp.arange(batch) < count
             loss, grads = gradient(local, examples.x[chosen], examples.y[chosen], real)
+            if proximal is not None:
+                grads = jax.tree.map(lambda g, p, q: g + proximal * (p - q), grads, local, params)
+            if correction is not None:
+                grads = jax.tree.map(jnp.add, grads, correction)
             return jax.tree.map(lambda p, g: p - learning_rate * g, local, grads), losses + loss
 
         return jax.lax.fori_loop(0, jnp.minimum(steps_per_epoch, total_steps - e * steps_per_epoch), step, carry)
 
     trained, losses = jax.lax.fori_loop(0, epochs, epoch, (params, jnp.float32(0)))
     delta = jax.tree.map(jnp.subtract, trained, params)
-    return ClientUpdate(delta, losses / jnp.maximum(total_steps, 1))
+    return ClientUpdate(delta, losses / jnp.maximum(total_steps, 1), jnp.asarray(total_steps, jnp.int32))
 
 
 def masked_loss(logits: jax.Array, labels: jax.Array, real: jax.Array) -> jax.Array:

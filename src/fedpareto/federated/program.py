@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from fedpareto.federated.arguments import Data, Hyper, Memory, Static
 from fedpareto.federated.cohort_sum import COHORT_AXIS
 from fedpareto.federated.evaluation import evaluate
-from fedpareto.federated.round import Data, Hyper, Static, one_round
+from fedpareto.federated.round import one_round
 
 PyTree = Any
 METRICS = (
@@ -29,7 +30,10 @@ METRICS = (
     "cohort_size",
     "clipped_fraction",
     "update_norm",
+    "clip_norm",
+    "wrapped_fraction",
 )
+REPORTED = METRICS[4:]  # of the last round, where the others are the scores of the model
 RUNS = "runs"
 
 
@@ -43,6 +47,8 @@ class State(NamedTuple):
       metrics: `METRICS` by name, float32 [evaluations], NaN where not yet known.
       diverged_round: int32, the first round after which loss or parameters were not finite, or -1.
       overflow_rounds: int32, rounds whose cohort did not fit in the buffer.
+      refused_rounds: int32, rounds in which too few answered for secure aggregation.
+      memory: What rounds hand on beside the model.
     """
 
     block: jax.Array
@@ -51,6 +57,8 @@ class State(NamedTuple):
     metrics: dict[str, jax.Array]
     diverged_round: jax.Array
     overflow_rounds: jax.Array
+    refused_rounds: jax.Array
+    memory: Memory
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,6 @@ def make_program(static: Static, devices: list[jax.Device], runs_at_once: int = 
     """The program of a bundle on `devices`, `runs_at_once` runs at a time on each group that shares a cohort."""
 
     def init_run(data: Data, hyper: Hyper) -> State:
-        del data
         key = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), static.rounds + 1)
         params = static.model.init(key)
         empty = jnp.full((len(static.evaluation_rounds),), jnp.nan, jnp.float32)
@@ -89,6 +96,8 @@ def make_program(static: Static, devices: list[jax.Device], runs_at_once: int = 
             metrics=dict.fromkeys(METRICS, empty),
             diverged_round=jnp.int32(-1),
             overflow_rounds=jnp.int32(0),
+            refused_rounds=jnp.int32(0),
+            memory=_first_memory(static, hyper, params),
         )
 
     def advance_run(data: Data, hyper: Hyper, state: State, stop: jax.Array) -> State:
@@ -157,29 +166,33 @@ def compile_over_runs(
 def _block(static: Static, data: Data, hyper: Hyper, state: State) -> State:
     """Trains up to the next evaluation round, unless the run has diverged, and scores the model."""
     ends = jnp.asarray(static.evaluation_rounds, jnp.int32)
-    stop = ends[state.block]
-    start = jnp.where(state.block > 0, ends[state.block - 1], 0)
+    stop = jnp.minimum(ends[state.block], hyper.last_round)
+    start = jnp.minimum(jnp.where(state.block > 0, ends[state.block - 1], 0), stop)
 
     def body(r: jax.Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        params, optimizer_state, diverged_round, overflow_rounds, _ = carry
-        params, optimizer_state, now = one_round(static, data, hyper, params, optimizer_state, r)
+        params, optimizer_state, memory, diverged_round, overflow_rounds, refused_rounds, _ = carry
+        params, optimizer_state, memory, now = one_round(static, data, hyper, params, optimizer_state, memory, r)
         finite = jnp.isfinite(now.local_loss)
         for leaf in jax.tree.leaves(params):
             finite &= jnp.all(jnp.isfinite(leaf))
         diverged_round = jnp.where((diverged_round < 0) & ~finite, r + 1, diverged_round)
-        kept = jnp.stack([now.cohort_size, now.clipped_fraction, now.update_norm])
-        return params, optimizer_state, diverged_round, overflow_rounds + (now.overflow > 0), kept
+        overflow_rounds, refused_rounds = overflow_rounds + (now.overflow > 0), refused_rounds + (now.refused > 0)
+        kept = jnp.stack([getattr(now, name) for name in REPORTED])
+        return params, optimizer_state, memory, diverged_round, overflow_rounds, refused_rounds, kept
 
     carry = (
         state.params,
         state.optimizer_state,
+        state.memory,
         state.diverged_round,
         state.overflow_rounds,
-        jnp.full((3,), jnp.nan, jnp.float32),
+        state.refused_rounds,
+        jnp.full((len(REPORTED),), jnp.nan, jnp.float32),
     )
     # A diverged run has nothing left to learn: its remaining rounds are skipped and cost no other run anything.
     start = jnp.where(state.diverged_round < 0, start, stop)
-    params, optimizer_state, diverged_round, overflow_rounds, report = jax.lax.fori_loop(start, stop, body, carry)
+    carry = jax.lax.fori_loop(start, stop, body, carry)
+    params, optimizer_state, memory, diverged_round, overflow_rounds, refused_rounds, report = carry
     scores = evaluate(
         static.model.apply,
         params,
@@ -196,4 +209,21 @@ def _block(static: Static, data: Data, hyper: Hyper, state: State) -> State:
         name: state.metrics[name].at[state.block].set(jnp.where(alive, value, jnp.nan))
         for name, value in zip(METRICS, values, strict=True)
     }
-    return State(state.block + 1, params, optimizer_state, metrics, diverged_round, overflow_rounds)
+    return State(
+        state.block + 1, params, optimizer_state, metrics, diverged_round, overflow_rounds, refused_rounds, memory
+    )
+
+
+def _first_memory(static: Static, hyper: Hyper, params: PyTree) -> Memory:
+    """The memory before the first round."""
+    memory = Memory()
+    if static.adaptive:
+        memory = memory._replace(clip_norm=hyper.clip_norm)
+    if hyper.strategy is not None:
+        past = jnp.zeros((hyper.strategy.shape[0] - 1, static.model.parameters), jnp.float32)
+        memory = memory._replace(past_noise=past)
+    if static.algorithm == "scaffold":
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        all_zeros = jax.tree.map(lambda leaf: jnp.zeros((static.clients, *leaf.shape), leaf.dtype), params)
+        memory = memory._replace(control=zeros, client_controls=all_zeros)
+    return memory

@@ -15,8 +15,8 @@ from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import label_counts
 from fedpareto.federated.setup import partitions_of
 from fedpareto.federated.store import RunResult
-from fedpareto.plan import Bundle, Run, describe
 from fedpareto.privacy.account import AccountedRun
+from fedpareto.run import Bundle, Run, describe
 
 BYTES_PER_PARAMETER = 4  # updates and models travel as float32
 SCORES = ("accuracy", "loss", "worst_client_accuracy", "median_client_accuracy")
@@ -29,13 +29,14 @@ def write_bundle(
     results: Sequence[RunResult],
     data: PreparedData,
 ) -> None:
-    """Writes the bundle's three tables, each in one step."""
+    """Writes the bundle's tables, each in one step."""
     by_id = {result.run_id: result for result in results}
     runs = [(run, accounted[run.run_id], by_id[run.run_id]) for run in bundle.runs]
     folder.mkdir(parents=True, exist_ok=True)
     _write(pd.DataFrame([run_row(bundle.bundle_id, *entry, data) for entry in runs]), folder / "runs.parquet")
     _write(pd.concat([metric_rows(*entry) for entry in runs]), folder / "metrics.parquet")
     _write(partition_rows(bundle, data), folder / "partition.parquet")
+    _write(client_rows(bundle, accounted, data), folder / "clients.parquet")
 
 
 def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult, data: PreparedData) -> dict[str, Any]:
@@ -43,7 +44,11 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
     plan, final = accounted.plan, accounted.final
     # With records as the unit every client has a part in every round: only it knows whether a record of its was drawn.
     members = float(run.clients) if run.unit == "record" else plan.expected_cohort
-    traffic = 0.0 if run.algorithm == "alone" else members * run.rounds * BYTES_PER_PARAMETER
+    if plan.local is not None:
+        members = plan.expected_cohort
+    vectors = 0.0 if run.algorithm == "alone" else members * plan.rounds * (2 if run.algorithm == "scaffold" else 1)
+    down = vectors * BYTES_PER_PARAMETER * result.parameters
+    cost = result.secure_aggregation
     ok = result.status == "ok"
     return {
         "run_id": run.run_id,
@@ -56,7 +61,10 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "examples": len(data.y_train),
         "sampling_rate": run.sampling_rate,
         "sampling": run.sampling,
+        "participation": plan.participation if plan.private else None,
+        "amplified": plan.private and plan.amplified,
         "rounds": run.rounds,
+        "rounds_done": plan.rounds,
         "local_epochs": run.local_epochs,
         "local_steps": run.local_steps,
         "batch_size": run.batch_size,
@@ -66,26 +74,40 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "server_optimizer": describe(run.server_optimizer),
         "unit": run.unit,
         "trust": run.trust,
+        "mechanism": describe(run.mechanism or {"name": "gaussian"}) if plan.private else None,
+        "clipping": describe(run.clipping or {"name": "fixed"}),
+        "weighting": describe(run.weighting or {"name": "uniform"}),
+        "proximal": _float(run.proximal),
+        "dropout": run.dropout or 0.0,
+        "stragglers": run.stragglers or 0.0,
         "adjacency": plan.adjacency,
         "clip_norm": _float(run.clip_norm),
         "noise_multiplier": plan.noise_multiplier,
         "target_epsilon": _float(run.target_epsilon),
         "delta": _float(run.delta),
         "accountant": run.accountant,
+        "stop_at_epsilon": _float(run.stop_at_epsilon),
         "seed": run.seed,
         "epsilon_rdp": final.epsilon_rdp,
         "epsilon_pld": final.epsilon_pld,
+        "epsilon_median": final.epsilon_median,
+        "releases": final.releases,
         "rdp_order": final.rdp_order,
         "accounting_warnings": "; ".join(final.warnings),
         **{name: _float(result.metrics[name][-1]) if ok else math.nan for name in SCORES},
-        "bytes_up": traffic * result.parameters,
-        "bytes_down": traffic * result.parameters,
+        "bytes_up": vectors * cost["bytes_up"] if cost else down,
+        "bytes_down": down + vectors * cost["bytes_down"] if cost else down,
+        "bits_per_parameter": 8 * BYTES_PER_PARAMETER if plan.sum is None else plan.sum.bits,
+        "secagg_client_s": cost["client_seconds"] if cost else math.nan,
+        "secagg_server_s": cost["server_seconds"] if cost else math.nan,
         "wall_s": result.wall_s,
         "device": result.device,
         "execution": json.dumps(result.execution),
         "status": result.status,
         "diverged_round": _float(result.diverged_round),
         "overflow_rounds": result.overflow_rounds,
+        "refused_rounds": result.refused_rounds,
+        "wrapped_fraction": _largest(result.metrics["wrapped_fraction"]),
         "overflow_probability": plan.overflow_probability,
         "versions": json.dumps(result.versions),
         "fingerprint": result.fingerprint,
@@ -94,13 +116,28 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
 
 def metric_rows(run: Run, accounted: AccountedRun, result: RunResult) -> pd.DataFrame:
     """The rows of one run in the metrics table, one an evaluation."""
-    epsilon = {g.rounds: g for g in accounted.guarantees}
+    epsilon = dict(zip(run.evaluation_rounds, accounted.guarantees, strict=True))
     frame = pd.DataFrame({name: pd.array(values, "float64") for name, values in result.metrics.items()})
     frame.insert(0, "run_id", run.run_id)
     frame.insert(1, "round", result.rounds)
     frame["epsilon_rdp"] = [epsilon[r].epsilon_rdp for r in result.rounds]
     frame["epsilon_pld"] = [epsilon[r].epsilon_pld for r in result.rounds]
     return frame
+
+
+def client_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun], data: PreparedData) -> pd.DataFrame:
+    """What each client proves for its own records, where clients do: one row a run and client."""
+    runs = [run for run in bundle.runs if accounted[run.run_id].client_epsilons]
+    dealt = partitions_of(runs, data) if runs else {}
+    rows = [
+        {"run_id": run.run_id, "client": client, "records": int(records), "epsilon_rdp": epsilon}
+        for run in runs
+        for client, (records, epsilon) in enumerate(
+            zip(dealt[run.seed].train_count, accounted[run.run_id].client_epsilons, strict=True)
+        )
+    ]
+    kinds = {"run_id": "object", "client": "int64", "records": "int64", "epsilon_rdp": "float64"}
+    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
 
 def partition_rows(bundle: Bundle, data: PreparedData) -> pd.DataFrame:
@@ -122,6 +159,11 @@ def partition_rows(bundle: Bundle, data: PreparedData) -> pd.DataFrame:
             for label, name in enumerate(data.class_names)
         ]
     )
+
+
+def _largest(values: Sequence[float | None]) -> float:
+    """The largest of the values that there are."""
+    return max((value for value in values if value is not None), default=math.nan)
 
 
 def _float(value: float | None) -> float:

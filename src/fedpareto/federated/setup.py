@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,24 +12,34 @@ import numpy as np
 
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition, partition
+from fedpareto.federated.arguments import AdaptiveClip, Data, Hyper, IntegerGrid, IntegerSum, Static
 from fedpareto.federated.client import Examples, LocalWork
 from fedpareto.federated.devices import Layout
-from fedpareto.federated.round import Data, Hyper, Static
-from fedpareto.models import Model
-from fedpareto.plan import Run
+from fedpareto.models import Model, build
+from fedpareto.privacy.account import Measured
 from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.privacy.quantise import DeviceTable
+from fedpareto.privacy.sampling import last_to_join
+from fedpareto.privacy.share_table import share_table
+from fedpareto.run import Run
 
 
-def static_of(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], model: Model, layout: Layout) -> Static:
-    """What the runs of a bundle share. The cohort buffer is the largest that any of their plans asks for."""
-    run = runs[0]
+def static_of(
+    runs: Sequence[Run],
+    plans: Mapping[str, PrivacyPlan],
+    partitions: Mapping[int, Partition],
+    model: Model,
+    layout: Layout,
+) -> Static:
+    """What the runs of a bundle share. Buffers are the largest that any of their plans asks for."""
+    run, plan = runs[0], plans[runs[0].run_id]
     return Static(
         model=model,
         work=LocalWork(run.local_epochs, run.local_steps, run.batch_size),
         clients=run.clients,
         sampling_rate=run.sampling_rate,
         cohort_pad=max(plans[r.run_id].cohort_pad for r in runs),
-        expected_cohort=plans[run.run_id].expected_cohort,
+        expected_cohort=plan.expected_cohort,
         optimizer=run.server_optimizer["name"],
         optimizer_flags=tuple(
             (key, value) for key, value in sorted(run.server_optimizer.items()) if key != "name" and not _traced(value)
@@ -37,9 +47,47 @@ def static_of(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], model: Mode
         rounds=run.rounds,
         evaluation_rounds=run.evaluation_rounds,
         unit=run.unit,
+        trust=run.trust,
+        sampling=run.sampling,
+        algorithm=run.algorithm,
+        batches=plan.batches,
+        adaptive=plan.adaptive,
+        weight_cap=None if run.weighting is None else run.weighting["cap"],
+        drops=run.dropout is not None,
+        straggles=run.stragglers is not None,
+        sum=None if plan.sum is None else IntegerSum(plan.lattice.dimension, plan.sum.bits, plan.sum.fewest),
+        local_steps=run.local_steps or 1,
+        batch_pad=max((_batch_pad(r, plans[r.run_id], partitions[r.seed]) for r in runs), default=1),
+        examples_pad=max(p.train_index.shape[1] for p in partitions.values()),
         at_once=layout.at_once,
         cohort_devices=layout.cohort_devices,
     )
+
+
+def measure(runs: Sequence[Run], data: PreparedData) -> Measured:
+    """What accounting needs to know of the data: the number of parameters, and every client's records."""
+    model = build(runs[0].model, data.x_train.shape[1:], len(data.class_names))
+    records = {seed: tuple(map(int, p.train_count)) for seed, p in partitions_of(runs, data).items()}
+    return Measured(model.parameters, records)
+
+
+def _asks_every_client(run: Run) -> bool:
+    """Whether clients draw their own records for a sum, so that nobody else draws anything."""
+    return run.unit == "record" and run.trust == "distributed"
+
+
+def _record_rates(run: Run, plan: PrivacyPlan) -> tuple[float, ...] | None:
+    """Rate at which each client draws its own records; None where it does not."""
+    if plan.local is not None:
+        return plan.local.record_rates
+    return (run.sampling_rate,) * run.clients if _asks_every_client(run) else None
+
+
+def _batch_pad(run: Run, plan: PrivacyPlan, dealt: Partition) -> int:
+    rates = _record_rates(run, plan)
+    if rates is None:
+        return 1
+    return max(plan.batch_pad(n, rate) for n, rate in {*zip(map(int, dealt.train_count), rates, strict=True)} if n)
 
 
 def partitions_of(runs: Sequence[Run], data: PreparedData) -> dict[int, Partition]:
@@ -81,22 +129,71 @@ def hypers_of(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], seeds: Sequ
     public = np.stack([_key_data(f"public/{run.seed}") for run in padded])
     secret = np.stack([_key_data(f"secret/{run.run_id}") for run in padded])
     names = [key for key, value in sorted(padded[0].server_optimizer.items()) if key != "name" and _traced(value)]
-    floats = lambda values: jnp.asarray(np.asarray(list(values), np.float32))  # noqa: E731
     return Hyper(
         partition=jnp.asarray([position[run.seed] for run in padded], jnp.int32),
         public_key=jnp.asarray(public),
         secret_key=jnp.asarray(secret),
-        client_learning_rate=floats(run.client_learning_rate or 0.0 for run in padded),
-        server={name: floats(run.server_optimizer[name] for run in padded) for name in names},
-        clip_norm=floats(math.inf if run.clip_norm is None else run.clip_norm for run in padded),
-        noise_stddev=floats(plans[run.run_id].noise_stddev for run in padded),
+        client_learning_rate=_floats(run.client_learning_rate or 0.0 for run in padded),
+        server={name: _floats(run.server_optimizer[name] for run in padded) for name in names},
+        clip_norm=_floats(math.inf if run.clip_norm is None else run.clip_norm for run in padded),
+        noise_stddev=_floats(plans[run.run_id].noise_stddev for run in padded),
+        last_round=jnp.asarray([plans[run.run_id].rounds for run in padded], jnp.int32),
+        proximal=_floats(run.proximal or 0.0 for run in padded),
+        dropout=_floats(run.dropout or 0.0 for run in padded),
+        stragglers=_floats(run.stragglers or 0.0 for run in padded),
+        adaptive=_adaptive(padded, plans) if plans[padded[0].run_id].adaptive else None,
+        strategy=_strategy(padded, plans) if padded[0].mechanism and "bands" in padded[0].mechanism else None,
+        lattice=_lattice(padded, plans) if padded[0].trust == "distributed" else None,
+        record_draws=_record_draws(padded, plans),
     )
+
+
+def _adaptive(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> AdaptiveClip:
+    rule = [(run.clipping or {}, plans[run.run_id].count_stddev) for run in runs]
+    return AdaptiveClip(
+        quantile=_floats(clipping["quantile"] for clipping, _ in rule),
+        learning_rate=_floats(clipping["learning_rate"] for clipping, _ in rule),
+        count_stddev=_floats(stddev for _, stddev in rule),
+    )
+
+
+def _strategy(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> jax.Array:
+    return jnp.asarray(np.asarray([plans[run.run_id].strategy for run in runs], np.float32))
+
+
+def _lattice(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> IntegerGrid:
+    """The runs' grids, their tables of noise brought to one size."""
+    lattices = [plans[run.run_id].lattice for run in runs]
+    size = max(len(share_table(one.distribution, one.share_variance).alias) for one in lattices)
+    tables = [share_table(one.distribution, one.share_variance, size) for one in lattices]
+    return IntegerGrid(
+        granularity=_floats(one.granularity for one in lattices),
+        norm_bound=_floats(one.norm_bound for one in lattices),
+        share=DeviceTable(
+            high=jnp.asarray(np.stack([table.high for table in tables])),
+            middle=jnp.asarray(np.stack([table.middle for table in tables])),
+            low=jnp.asarray(np.stack([table.low for table in tables])),
+            alias=jnp.asarray(np.stack([table.alias for table in tables])),
+            offset=jnp.asarray([table.offset for table in tables], jnp.int32),
+        ),
+    )
+
+
+def _record_draws(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> jax.Array | None:
+    rates = [_record_rates(run, plans[run.run_id]) for run in runs]
+    if rates[0] is None:
+        return None
+    return jnp.asarray(np.asarray([[last_to_join(rate) for rate in own or ()] for own in rates], np.uint32))
 
 
 def model_arrays(params: object) -> dict[str, np.ndarray]:
     """The leaves of one run's parameters by path, e.g. `Dense_0/kernel`, float32."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
     return {"/".join(str(part.key) for part in path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def _floats(values: Iterable[float]) -> jax.Array:
+    return jnp.asarray(np.asarray(list(values), np.float32))
 
 
 def _traced(value: object) -> bool:

@@ -25,6 +25,7 @@ class RunResult:
       status: `ok` or `diverged`.
       diverged_round: First round after which loss or parameters were not finite, or None.
       overflow_rounds: Rounds whose cohort did not fit in the padded buffer.
+      refused_rounds: Rounds in which too few clients answered for secure aggregation.
       rounds: Rounds at which the metrics were taken.
       metrics: Metric name -> one value a round of `rounds`; None where a diverged run has none.
       wall_s: Its share of the bundle's training time, in seconds, compilation not counted.
@@ -32,6 +33,7 @@ class RunResult:
       execution: How the engine ran it: clients and runs at a time, devices.
       versions: Versions of the numerical libraries.
       parameters: Number of model parameters.
+      secure_aggregation: Measured cost of one round of the protocol at the run's size (`secure_aggregation.Cost`), or None.
     """
 
     run_id: str
@@ -39,6 +41,7 @@ class RunResult:
     status: str
     diverged_round: int | None
     overflow_rounds: int
+    refused_rounds: int
     rounds: list[int]
     metrics: dict[str, list[float | None]]
     wall_s: float
@@ -46,6 +49,7 @@ class RunResult:
     execution: dict[str, Any]
     versions: dict[str, str]
     parameters: int
+    secure_aggregation: dict[str, Any] | None
 
 
 def load(folder: Path, run_id: str, fingerprint: str) -> RunResult | None:

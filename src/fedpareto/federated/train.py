@@ -6,6 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,11 @@ from fedpareto.federated.program import METRICS, Program, State, make_program
 from fedpareto.federated.setup import data_of, hypers_of, model_arrays, partitions_of, static_of
 from fedpareto.federated.store import RunResult
 from fedpareto.models import build
-from fedpareto.plan import Bundle, Run
 from fedpareto.privacy.account import AccountedRun
+from fedpareto.privacy.lattice import padded
+from fedpareto.privacy.parties import Sum
+from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.run import Bundle, Run
 
 SEGMENT_SECONDS = 10.0
 PyTree = Any
@@ -55,6 +59,10 @@ def train_bundle(
     kept = {run.run_id: store.load(runs_folder, run.run_id, fingerprint) for run in bundle.runs}
     missing = [run for run in bundle.runs if kept[run.run_id] is None]
     log(f"bundle {bundle.bundle_id}: {len(bundle.runs)} runs, {len(missing)} to train")
+    for line in sorted(
+        {_stop(run, accounted[run.run_id]) for run in missing if accounted[run.run_id].plan.rounds < run.rounds}
+    ):
+        log(line)
     if missing:
         names = " ".join([fingerprint, *(run.run_id for run in missing)])
         checkpoints = Checkpoints(checkpoints_folder / hashlib.sha256(names.encode()).hexdigest()[:16])
@@ -62,6 +70,14 @@ def train_bundle(
             kept[result.run_id] = result
         checkpoints.clear()
     return [result for result in kept.values() if result is not None]
+
+
+def _stop(run: Run, accounted: AccountedRun) -> str:
+    plan = accounted.plan
+    return (
+        f"noise multiplier {plan.noise_multiplier:.4g} stops after round {plan.rounds} of {run.rounds}: one more would spend "
+        f"more than epsilon {run.stop_at_epsilon:g}"
+    )
 
 
 def log(line: str) -> None:
@@ -82,10 +98,10 @@ def _train(
     model = build(runs[0].model, prepared.x_train.shape[1:], len(prepared.class_names))
     if runs[0].records not in (None, len(prepared.y_train)):
         raise ValueError(f"{len(prepared.y_train)} training records, and the plan was made for {runs[0].records}")
-    cohort = plans[runs[0].run_id].expected_cohort if runs[0].algorithm == "fedavg" else 0.0
+    cohort = 0.0 if runs[0].algorithm == "alone" else plans[runs[0].run_id].expected_cohort
     layout, where = devices.choose(len(runs), model, cohort, runs[0].unit, execution)
     partitions = partitions_of(runs, prepared)
-    static = static_of(runs, plans, model, layout)
+    static = static_of(runs, plans, partitions, model, layout)
     data = data_of(prepared, partitions)
     make = partial(make_alone_program if runs[0].algorithm == "alone" else make_program, static, where)
     some = partial(hypers_of, plans=plans, seeds=list(partitions))
@@ -103,6 +119,7 @@ def _train(
     state, seconds = _run_segments(program, data, hypers, state, block, checkpoints, epsilon=best)
 
     state = jax.device_get(state)
+    costs = _secure_aggregation(plans)
     results = []
     for i, run in enumerate(runs):
         own = jax.tree.map(lambda leaf, i=i: leaf[i], state)
@@ -114,11 +131,27 @@ def _train(
             execution=layout.to_dict(),
             versions=provenance.versions(),
             parameters=model.parameters,
+            secure_aggregation=costs.get(plans[run.run_id].sum),
             **_outcome(run, own),
         )
         store.save(runs_folder, result, model_arrays(own.params) if isinstance(own, State) else None)
         results.append(result)
     return results
+
+
+def _secure_aggregation(plans: Mapping[str, PrivacyPlan]) -> dict[Sum | None, dict[str, Any]]:
+    """The real protocol, run once for each size of sum among the plans: what it costs a client and the server."""
+    from fedpareto.privacy.secure_aggregation import measure  # cryptography is for these runs alone
+
+    costs: dict[Sum | None, dict[str, Any]] = {}
+    for size in {plan.sum for plan in plans.values() if plan.sum is not None}:
+        cost = measure(size.participants, padded(size.dimension), size.bits, size.fewest)
+        log(
+            f"secure aggregation of {size.participants} clients measured: {cost.client_seconds:.3f} s a client, "
+            f"{cost.server_seconds:.3f} s the server, {cost.bytes_up / 1e6:.2f} MB up a client and round"
+        )
+        costs[size] = asdict(cost)
+    return costs
 
 
 def _run_segments(
@@ -178,6 +211,7 @@ def _outcome(run: Run, state: State | AloneState) -> dict[str, Any]:
             "status": "ok" if finite else "diverged",
             "diverged_round": None if finite else run.rounds,
             "overflow_rounds": 0,
+            "refused_rounds": 0,
             "rounds": [run.rounds],
             "metrics": metrics,
         }
@@ -186,6 +220,7 @@ def _outcome(run: Run, state: State | AloneState) -> dict[str, Any]:
         "status": "ok" if diverged < 0 else "diverged",
         "diverged_round": None if diverged < 0 else diverged,
         "overflow_rounds": int(state.overflow_rounds),
+        "refused_rounds": int(state.refused_rounds),
         "rounds": list(run.evaluation_rounds),
         "metrics": {name: [_number(v) for v in state.metrics[name].tolist()] for name in METRICS},
     }

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fedpareto.plan import Bundle, Run
+from fedpareto.privacy.correlated import band_coefficients
 from fedpareto.privacy.guarantee import Guarantee
+from fedpareto.privacy.parties import LocalSteps, Sum
 from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.run import Bundle, Run
+from fedpareto.soundness import default_participation
+
+UNCALIBRATED = 1.0  # the noise of a plan that is still to be calibrated
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What only the prepared data can tell, and only some mechanisms need.
+
+    Attributes:
+      parameters: Number of model parameters.
+      records: Seed -> number of training records of each client, in the order of the clients.
+    """
+
+    parameters: int
+    records: Mapping[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -17,12 +37,15 @@ class AccountedRun:
     """A run's plan, and what it proves after each evaluation.
 
     Attributes:
-      plan: The plan that trains the run, its noise calibrated where the run names a target epsilon.
-      guarantees: One for each of `Run.evaluation_rounds`.
+      plan: The plan that trains the run, its noise calibrated where the run names a target epsilon, and its rounds cut
+        where it stops at one.
+      guarantees: One for each of `Run.evaluation_rounds`; after the plan's last round nothing is released any more.
+      client_epsilons: Epsilon by RDP that each client proves for its own records; empty where all share one guarantee.
     """
 
     plan: PrivacyPlan
     guarantees: tuple[Guarantee, ...]
+    client_epsilons: tuple[float, ...] = ()
 
     @property
     def final(self) -> Guarantee:
@@ -30,44 +53,75 @@ class AccountedRun:
         return self.guarantees[-1]
 
 
-def privacy_plan(run: Run) -> PrivacyPlan:
-    """The plan of a run; its noise is still to be calibrated if the run names a target epsilon."""
+def privacy_plan(run: Run, measured: Measured | None = None) -> PrivacyPlan:
+    """The plan of a run; its noise is still to be calibrated if the run names a target epsilon.
+
+    Args:
+      run: The run.
+      measured: Needed where `run.needs_data_to_account`.
+    """
+    mechanism, clipping = run.mechanism or {"name": "gaussian"}, run.clipping or {}
+    distributed = local = None
+    if run.needs_data_to_account:
+        if measured is None:
+            raise ValueError(f"run {run.run_id} with trust {run.trust} needs the data to be accounted for")
+        if run.trust == "distributed":
+            asked = run.clients if run.unit == "record" else round(run.clients * run.sampling_rate)
+            distributed = Sum(measured.parameters, max(1, asked), mechanism["bits"], mechanism["threshold"])
+        elif run.unit == "record":
+            batch = run.batch_size or 1
+            rates = tuple(min(1.0, batch / max(1, n)) for n in measured.records[run.seed])
+            local = LocalSteps(run.local_steps or 1, rates)
     return PrivacyPlan(
         population=run.clients if run.records is None else run.records,
         sampling_rate=run.sampling_rate,
         rounds=run.rounds,
         clip_norm=run.clip_norm,
-        noise_multiplier=run.noise_multiplier or 0.0,
+        noise_multiplier=run.noise_multiplier or (UNCALIBRATED if run.private else 0.0),
         delta=run.delta,
         sampling=run.sampling,
         unit=run.unit,
         trust=run.trust,
+        participation=run.participation or default_participation(run.trust, run.sampling, run.unit),
+        mechanism=mechanism["name"],
+        strategy=band_coefficients(run.rounds, mechanism["bands"]) if "bands" in mechanism else (1.0,),
+        adaptive=clipping.get("name") == "adaptive",
+        count_noise=clipping.get("count_noise"),
+        sum=distributed,
+        local=local,
     )
 
 
-def account(bundle: Bundle) -> dict[str, AccountedRun]:
+def account(bundle: Bundle, measured: Measured | None = None) -> dict[str, AccountedRun]:
     """Plans and guarantees of all runs of a bundle, by run id.
 
     Runs that differ only in clip norm or seed prove the same epsilon, which is computed once.
+
+    Raises:
+      PrivacyPlanError: An epsilon is out of reach, or not a single round is within the one to stop at.
     """
     # The trainer reads what was proven, and need not wait for the accountants to be imported.
-    from fedpareto.privacy.accounting import guarantees
-    from fedpareto.privacy.calibration import calibrate
+    from fedpareto.privacy.accounting import by_client, guarantees
+    from fedpareto.privacy.calibration import calibrate, stopped
 
-    calibrated: dict[tuple[Any, ...], PrivacyPlan] = {}
-    proven: dict[tuple[Any, ...], tuple[Guarantee, ...]] = {}
+    shared: dict[tuple[Any, ...], tuple[PrivacyPlan, tuple[Guarantee, ...], tuple[float, ...]]] = {}
     accounted = {}
     for run in bundle.runs:
-        plan = privacy_plan(run)
-        if run.target_epsilon is not None:
-            key = (replace(plan, clip_norm=1.0), run.target_epsilon, run.accountant)
-            if key not in calibrated:
-                calibrated[key] = calibrate(plan, run.target_epsilon, run.accountant)
-            plan = replace(plan, noise_multiplier=calibrated[key].noise_multiplier)
-        schedule = (replace(plan, clip_norm=1.0), run.evaluation_rounds)
-        if schedule not in proven:
-            proven[schedule] = tuple(guarantees(plan, run.evaluation_rounds))
-        accounted[run.run_id] = AccountedRun(plan, proven[schedule])
+        plan = privacy_plan(run, measured)
+        proving = plan if plan.clip_norm is None else replace(plan, clip_norm=1.0)
+        key = (proving, run.target_epsilon, run.accountant, run.stop_at_epsilon, run.evaluation_rounds)
+        if key not in shared:
+            if run.target_epsilon is not None:
+                proving = calibrate(proving, run.target_epsilon, run.accountant)
+            if run.stop_at_epsilon is not None:
+                proving = stopped(proving, run.stop_at_epsilon, run.accountant)
+            proven = tuple(guarantees(proving, [min(t, proving.rounds) for t in run.evaluation_rounds]))
+            own = tuple(by_client(proving)) if proving.local is not None else ()
+            if own:
+                proven = (*proven[:-1], replace(proven[-1], epsilon_median=statistics.median(own)))
+            shared[key] = proving, proven, own
+        proving, proven, own = shared[key]
+        accounted[run.run_id] = AccountedRun(replace(proving, clip_norm=plan.clip_norm), proven, own)
     return accounted
 
 
@@ -78,6 +132,7 @@ def to_json(accounted: dict[str, AccountedRun]) -> str:
             run_id: {
                 "plan": run.plan.to_dict(),
                 "guarantees": [{k: _encode(v) for k, v in vars(g).items()} for g in run.guarantees],
+                "client_epsilons": [_encode(v) for v in run.client_epsilons],
             }
             for run_id, run in accounted.items()
         },
@@ -87,15 +142,14 @@ def to_json(accounted: dict[str, AccountedRun]) -> str:
 
 def from_json(text: str) -> dict[str, AccountedRun]:
     """Reads what `to_json` wrote."""
-    fields = PrivacyPlan.__dataclass_fields__
     accounted = {}
     for run_id, entry in json.loads(text).items():
-        plan = PrivacyPlan(**{k: v for k, v in entry["plan"].items() if k in fields})
         proven = []
         for stored in entry["guarantees"]:
             values: dict[str, Any] = {key: _decode(value) for key, value in stored.items() if key != "warnings"}
             proven.append(Guarantee(**values, warnings=tuple(stored["warnings"])))
-        accounted[run_id] = AccountedRun(plan, tuple(proven))
+        own = tuple(_decode(value) for value in entry["client_epsilons"])
+        accounted[run_id] = AccountedRun(PrivacyPlan.from_dict(entry["plan"]), tuple(proven), own)
     return accounted
 
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import dp_accounting
 import numpy as np
 from dp_accounting import pld, rdp
 
+from fedpareto.privacy.amplification import mixture, poisson, without_replacement
 from fedpareto.privacy.guarantee import Guarantee
-from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
+from fedpareto.soundness import DISCRETE
 
 # dp-accounting drops fractional orders whose series does not converge, so integers carry the grid.
 ORDERS: tuple[float, ...] = (
@@ -51,7 +54,8 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
       with_pld: False leaves `epsilon_pld` NaN and saves its time.
 
     Returns:
-      One `Guarantee` for each entry of `rounds`, in order. 0 rounds give epsilon 0; no noise gives infinity.
+      One `Guarantee` for each entry of `rounds`, in order. 0 rounds give epsilon 0; no noise gives infinity. Where clients
+      prove epsilons of their own, it is that of the worst.
     """
     if not plan.private:
         return [
@@ -60,41 +64,66 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
         ]
     delta = plan.accounted_delta
     orders, step_rdp, dropped = rdp_curve(plan)
-    last = max(rounds, default=0)
+    releases = {t: plan.releases(t) for t in {*rounds}}
     by_pld: dict[int, float] = {}
     pld_warning: str | None = None
-    if with_pld and last:
-        final, _ = rdp.compute_epsilon(orders, step_rdp * last, delta)
-        by_pld, pld_warning = _pld_epsilons(plan, sorted(set(rounds)), delta, final)
+    if with_pld and any(rounds):
+        final, _ = rdp.compute_epsilon(orders, step_rdp * max(releases.values()), delta)
+        by_pld, pld_warning = _pld_epsilons(plan, releases, delta, final)
     results = []
     for t in rounds:
         if t == 0:
             results.append(Guarantee(0, 0.0, 0.0, 0.0, math.nan))
             continue
-        epsilon, order = rdp.compute_epsilon(orders, step_rdp * t, delta)
+        epsilon, order = rdp.compute_epsilon(orders, step_rdp * releases[t], delta)
         warnings = [] if pld_warning is None else [pld_warning]
         if epsilon > 0 and order in (orders[0], orders[-1]):
             warnings.append(_edge_warning(float(order), float(orders[0]), dropped))
         results.append(
             Guarantee(
                 rounds=t,
-                epsilon_rdp=float(epsilon),
+                epsilon_rdp=_unless_the_sampler_errs(plan, float(epsilon)),
                 epsilon_pld=by_pld.get(t, math.nan),
                 epsilon_rdp_classic=classic_epsilon(plan, t),
                 rdp_order=float(order),
+                releases=releases[t],
                 warnings=tuple(warnings),
             )
         )
     return results
 
 
+def by_client(plan: PrivacyPlan) -> list[float]:
+    """Epsilon by RDP that each client proves for its own records over the whole run, in the order of the clients.
+
+    Raises:
+      PrivacyPlanError: All clients share one guarantee under this plan.
+    """
+    if plan.local is None:
+        raise PrivacyPlanError("only clients that noise their own records prove epsilons of their own")
+    alone = {
+        rate: guarantee(replace(plan, local=replace(plan.local, record_rates=(rate,))), with_pld=False).epsilon_rdp
+        for rate in {*plan.local.record_rates}
+    }
+    return [alone[rate] for rate in plan.local.record_rates]
+
+
 def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.ndarray, np.ndarray, int]:
-    """One round's Rényi divergence at each order.
+    """The Rényi divergence of one release at each order.
 
     Returns:
-      The orders that the accountant could bound, float64 [k]; one round's RDP at them, float64 [k]; and how many
+      The orders that the accountant could bound, float64 [k]; one release's RDP at them, float64 [k]; and how many
       orders were dropped because their series does not converge.
     """
+    if plan.mechanism in DISCRETE:
+        orders = [order for order in orders if float(order).is_integer()]
+        return np.asarray(orders, float), _discrete_rdp(plan, orders), 0
+    if plan.local is not None and plan.amplified:
+        seen = replace(plan, participation="seen")
+        kept, steps, dropped = rdp_curve(seen, orders)
+        per_round = steps * plan.local.steps
+        hidden = [mixture(r, plan.sampling_rate, a) for a, r in zip(kept, per_round, strict=True)]
+        return kept, np.asarray(hidden), dropped
     accountant = rdp.RdpAccountant(orders, _relation(plan))
     with _quiet_accountant():
         accountant.compose(plan.step_event())
@@ -107,54 +136,88 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
 def classic_epsilon(plan: PrivacyPlan, rounds: int) -> float:
     """Epsilon by the conversion used before 2020 (Mironov 2017, Proposition 3), for comparison with old papers."""
     orders, step_rdp, _ = rdp_curve(plan, CLASSIC_ORDERS)
-    return float(np.min(step_rdp * rounds - np.log(plan.accounted_delta) / (orders - 1)))
+    return float(np.min(step_rdp * plan.releases(rounds) - np.log(plan.accounted_delta) / (orders - 1)))
+
+
+def _discrete_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
+    """RDP of one sum of rounded vectors and discrete noise shares, with what secrecy of the sample amplifies."""
+
+    def curve(at: np.ndarray) -> np.ndarray:
+        return plan.lattice.rdp(at, swapped=plan.adjacency == "replace_one")
+
+    if not plan.amplified:
+        return curve(np.asarray(orders, float))
+    bound = poisson if plan.sampling == "poisson" else without_replacement
+    return np.array([bound(curve, plan.sampling_rate, int(order)) for order in orders])
+
+
+def _unless_the_sampler_errs(plan: PrivacyPlan, epsilon: float) -> float:
+    """Epsilon, or infinity where the sampler of discrete noise is not exact enough for the delta set aside for it.
+
+    A sampler within total variation eta of the exact one turns (epsilon, delta) into (epsilon, delta + (1 + e^epsilon) eta).
+    """
+    if plan.mechanism not in DISCRETE:
+        return epsilon
+    eta = plan.sampler_error
+    return epsilon if eta * (1 + math.exp(min(epsilon, 700.0))) <= plan.sampler_budget else math.inf
 
 
 def _pld_epsilons(
-    plan: PrivacyPlan, rounds: Sequence[int], delta: float, scale: float
+    plan: PrivacyPlan, releases: Mapping[int, float], delta: float, scale: float
 ) -> tuple[dict[int, float], str | None]:
-    """Epsilon by PLD after each of `rounds`, or nothing and the reason.
+    """Epsilon by PLD after each number of rounds in `releases`, or nothing and the reason.
 
     Args:
       plan: The plan.
-      rounds: Numbers of rounds.
+      releases: Rounds -> releases that compose.
       delta: The accounted delta.
-      scale: Epsilon by RDP after the last of `rounds`, which sets the discretisation.
+      scale: Epsilon by RDP after the last of them, which sets the discretisation.
     """
+    if plan.mechanism in DISCRETE or (plan.local is not None and plan.amplified):
+        return {}, "PLD not computed: dp-accounting's PLD does not cover this mechanism"
     if not scale <= PLD_LARGEST_EPSILON:
         return {}, (
             f"PLD not computed: epsilon by RDP is {scale:.4g}, above {PLD_LARGEST_EPSILON:g}, where PLD takes "
             "unbounded memory and the guarantee means nothing"
         )
-    interval, warning = _pld_interval(plan, scale)
-    accountant = pld.PLDAccountant(_relation(plan), value_discretization_interval=interval)
-    if not accountant.supports(plan.step_event()):
+    if plan.amplified and plan.sampling == "fixed_size":
         return {}, f"PLD not computed: dp-accounting's PLD does not cover {plan.sampling} sampling"
-    step = _step_pld(plan, interval)
-    return {t: max(0.0, float(step.self_compose(t).get_epsilon_for_delta(delta))) for t in rounds if t}, warning
+    rate = _sampled(plan)
+    if rate == 1:
+        # Gaussians on everything compose to one Gaussian, exactly.
+        pairs = {t: (plan.relative_noise / math.sqrt(k), 1) for t, k in releases.items() if t}
+    else:
+        pairs = {t: (plan.relative_noise, int(k)) for t, k in releases.items() if t}
+    warning: str | None = None
+    steps: dict[float, pld.privacy_loss_distribution.PrivacyLossDistribution] = {}
+    found = {}
+    for t, (noise, times) in pairs.items():
+        if noise not in steps:
+            interval, warning = _pld_interval(noise, scale)
+            steps[noise] = pld.privacy_loss_distribution.from_gaussian_mechanism(
+                standard_deviation=noise, value_discretization_interval=interval, sampling_prob=rate
+            )
+        found[t] = max(0.0, float(steps[noise].self_compose(times).get_epsilon_for_delta(delta)))
+    return found, warning
 
 
-def _pld_interval(plan: PrivacyPlan, scale: float) -> tuple[float, str | None]:
-    """The discretisation interval for a plan whose epsilon is about `scale`, and a warning where it is coarse."""
+def _sampled(plan: PrivacyPlan) -> float:
+    """The Poisson rate inside one release of Gaussian noise; 1 where nothing is sampled in secret."""
+    if plan.local is not None:
+        return plan.local.worst
+    return plan.sampling_rate if plan.amplified else 1.0
+
+
+def _pld_interval(noise: float, scale: float) -> tuple[float, str | None]:
+    """The discretisation interval for relative noise and an epsilon of about `scale`, and a warning where it is coarse."""
     wanted = min(PLD_LARGEST_INTERVAL, max(PLD_SMALLEST_INTERVAL, scale * PLD_RELATIVE_INTERVAL))
-    z = plan.noise_stddev / plan.sensitivity
-    widest_loss = 0.5 / z**2 + 12.0 / z
+    widest_loss = 0.5 / noise**2 + 12.0 / noise
     affordable = widest_loss / PLD_LARGEST_GRID
     if affordable <= wanted:
         return wanted, None
     return affordable, (
         f"PLD was computed on a coarser grid ({affordable:.2g} instead of {wanted:.2g}) to bound its memory: "
         "its epsilon is valid but not the tightest"
-    )
-
-
-def _step_pld(plan: PrivacyPlan, interval: float) -> pld.privacy_loss_distribution.PrivacyLossDistribution:
-    """The privacy loss distribution of one round of Poisson-sampled Gaussian noise."""
-    return pld.privacy_loss_distribution.from_gaussian_mechanism(
-        standard_deviation=plan.noise_stddev / plan.sensitivity,
-        value_discretization_interval=interval,
-        sampling_prob=plan.sampling_rate,
-        neighboring_relation=_relation(plan),
     )
 
 

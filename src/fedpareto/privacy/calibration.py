@@ -51,15 +51,38 @@ def calibrate(plan: PrivacyPlan, target_epsilon: float, accountant: str = "rdp")
     return replace(plan, noise_multiplier=high)
 
 
+def stopped(plan: PrivacyPlan, epsilon: float, accountant: str = "rdp") -> PrivacyPlan:
+    """The plan cut after its last round within `epsilon`; the plan itself where all of its rounds are.
+
+    Raises:
+      PrivacyPlanError: Not a single round is within it.
+    """
+
+    def spent(rounds: int) -> float:
+        return _spent(plan.after(rounds), accountant)
+
+    if spent(plan.rounds) <= epsilon:
+        return plan
+    low, high = 0, plan.rounds
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if spent(middle) <= epsilon else (low, middle)
+    if low == 0:
+        raise PrivacyPlanError(
+            f"stop_at_epsilon = {epsilon:g} is within no round: the first alone spends {spent(1):.4g} by {accountant.upper()} "
+            "(allow more, or add noise)"
+        )
+    return plan.after(low)
+
+
 def _epsilon_of(plan: PrivacyPlan, accountant: str) -> Callable[[float], float]:
     if accountant not in ("rdp", "pld"):
         raise PrivacyPlanError(f"accountant = {accountant} must be rdp or pld")
 
-    def epsilon(noise_multiplier: float) -> float:
-        proven = guarantee(replace(plan, noise_multiplier=noise_multiplier), with_pld=accountant == "pld")
-        if accountant == "rdp":
-            return proven.epsilon_rdp
-        # Where PLD is out of bounds (huge epsilons), RDP says which way to go.
-        return proven.epsilon_rdp if math.isnan(proven.epsilon_pld) else proven.epsilon_pld
+    return lambda noise_multiplier: _spent(replace(plan, noise_multiplier=noise_multiplier), accountant)
 
-    return epsilon
+
+def _spent(plan: PrivacyPlan, accountant: str) -> float:
+    proven = guarantee(plan, with_pld=accountant == "pld")
+    # Where PLD is out of bounds (huge epsilons), RDP says which way to go.
+    return proven.epsilon_pld if accountant == "pld" and not math.isnan(proven.epsilon_pld) else proven.epsilon_rdp

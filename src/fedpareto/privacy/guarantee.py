@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -15,6 +16,8 @@ class Guarantee:
       epsilon_pld: By privacy loss distributions; NaN where the bounds on time and memory forbid it.
       epsilon_rdp_classic: By the pre-2020 conversion.
       rdp_order: The optimal Rényi order.
+      releases: Releases that compose in this guarantee.
+      epsilon_median: By Rényi DP, of the client in the middle, where clients prove epsilons of their own; else NaN.
       warnings: One clear line for each thing the reader must know.
     """
 
@@ -23,4 +26,6 @@ class Guarantee:
     epsilon_pld: float
     epsilon_rdp_classic: float
     rdp_order: float
+    releases: float = 0.0
+    epsilon_median: float = math.nan
     warnings: tuple[str, ...] = ()

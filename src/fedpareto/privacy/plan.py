@@ -8,9 +8,16 @@ the population, because two places that disagree is how wrong epsilons come abou
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from fedpareto.privacy.correlated import participation_sensitivity
+from fedpareto.privacy.lattice import Lattice, padded
+from fedpareto.privacy.participation import binomial_tail, scheduled, smallest_bound
+from fedpareto.privacy.parties import LocalSteps, Sum
+from fedpareto.privacy.share_table import largest_total_variation
+from fedpareto.soundness import DISCRETE, SCHEDULED, Choice, faults
 
 if TYPE_CHECKING:
     import dp_accounting
@@ -19,6 +26,11 @@ if TYPE_CHECKING:
 # over the whole run with at most this fraction of delta, and that probability is charged to delta.
 OVERFLOW_SHARE_OF_DELTA = 1e-3
 OVERFLOW_PROBABILITY_NON_PRIVATE = 1e-9
+# The same for how often one unit takes part, where that is what composes, and for the sampler of discrete noise.
+PARTICIPATION_SHARE_OF_DELTA = 1e-3
+SAMPLER_SHARE_OF_DELTA = 1e-3
+COUNT_NOISE_OF_COHORT = 1 / 20  # Andrew et al. (2021)
+COUNT_NOISE_OF_MULTIPLIER = 2.0  # at which the noise on updates is 3 % more than without adaptive clipping
 
 
 class PrivacyPlanError(ValueError):
@@ -30,16 +42,28 @@ class PrivacyPlan:
     """Everything about one run that its privacy guarantee depends on.
 
     Attributes:
-      population: Number of units (clients or records) that could be sampled.
-      sampling: `poisson` (each unit joins each round by itself) or `fixed_size` (exactly `expected_cohort` of them).
-      sampling_rate: Probability q that a given unit joins a given round, in (0, 1].
-      rounds: Number of compositions T.
+      population: Number of units that could be sampled: clients, or records where the server (or secure aggregation)
+        protects sums over records.
+      sampling_rate: Probability q that a given unit joins a given round, or the share of them that do, in (0, 1].
+      rounds: Number of rounds T.
       clip_norm: L2 bound C on what one unit contributes to a round, all parameters jointly: a client's whole update, a
-        record's gradient. None for no bound.
-      noise_multiplier: Noise standard deviation over `clip_norm`; 0 means no noise.
+        record's gradient. None for no bound. With adaptive clipping, the first one.
+      noise_multiplier: Noise standard deviation over `clip_norm`; 0 means no noise. It is the noise on the sum (central,
+        and distributed, where just enough clients answer), on one client's update (local), or on one local step (local,
+        record). With adaptive clipping, that of the update and the noisy count together.
       delta: Total delta of the guarantee, in (0, 1), or None where nothing is guaranteed.
-      unit: What one neighbouring data set has more or less of.
+      sampling: `poisson` (each unit joins each round by itself), `fixed_size` (exactly `expected_cohort` of them),
+        `shuffled` (batches of an order drawn afresh for each pass) or `cyclic` (of one order).
+      unit: What neighbouring data sets differ in.
       trust: Who adds the noise.
+      participation: Whether the adversary sees who took part in a round (`seen`) or not (`secret`).
+      mechanism: `gaussian`, `discrete_gaussian`, `skellam` or `banded`.
+      strategy: First column of the strategy matrix of `banded` noise, of L2 norm 1; as many numbers as there are bands.
+      adaptive: Whether the clip norm follows a quantile of the updates.
+      count_noise: Standard deviation of the noise on the centred count of updates within the clip norm; None for the
+        larger of a twentieth of the cohort and twice the noise multiplier.
+      sum: Secure aggregation, where trust is `distributed`.
+      local: DP-SGD on the clients, where unit is `record` and trust `local`.
     """
 
     population: int
@@ -51,6 +75,13 @@ class PrivacyPlan:
     sampling: str = "poisson"
     unit: str = "client"
     trust: str = "central"
+    participation: str = "secret"
+    mechanism: str = "gaussian"
+    strategy: tuple[float, ...] = (1.0,)
+    adaptive: bool = False
+    count_noise: float | None = None
+    sum: Sum | None = field(default=None)
+    local: LocalSteps | None = field(default=None)
 
     def __post_init__(self) -> None:
         if self.population < 1 or self.rounds < 0:
@@ -67,10 +98,33 @@ class PrivacyPlan:
             raise PrivacyPlanError("noise without a clip norm guarantees nothing: one client's update has no bound")
         if self.private and (self.delta is None or not 0 < self.delta < 1):
             raise PrivacyPlanError(f"delta = {self.delta} must be in (0, 1)")
-        if self.sampling not in ("poisson", "fixed_size"):
-            raise PrivacyPlanError(f"sampling = {self.sampling} must be poisson or fixed_size")
-        if self.unit not in ("client", "record") or self.trust != "central":
-            raise PrivacyPlanError(f"unit {self.unit} with trust {self.trust} is not available in this version")
+        for name, values in _VALUES.items():
+            if getattr(self, name) not in values:
+                raise PrivacyPlanError(f"{name} = {getattr(self, name)} must be {' or '.join(values)}")
+        if (self.sum is not None) != (self.trust == "distributed"):
+            raise PrivacyPlanError("trust distributed, and no other, needs the sizes of secure aggregation")
+        if (self.local is not None) != (self.unit == "record" and self.trust == "local"):
+            raise PrivacyPlanError("unit record with trust local, and nothing else, needs the clients' local steps")
+        if self.adaptive and self.count_stddev <= self.noise_multiplier / 2:
+            raise PrivacyPlanError(
+                f"count_noise = {self.count_stddev:g} must be above {self.noise_multiplier / 2:g}, half the noise "
+                "multiplier: the count alone would give more away than the whole is meant to"
+            )
+        for fault in faults(self._choice) if self.private else ():
+            raise PrivacyPlanError(f"{fault.key} must {fault.must}: {fault.why}")
+
+    @property
+    def _choice(self) -> Choice:
+        return Choice(
+            unit=self.unit,
+            trust=self.trust,
+            sampling=self.sampling,
+            participation=self.participation,
+            mechanism=self.mechanism,
+            clipping="adaptive" if self.adaptive else "fixed",
+            sampling_rate=self.sampling_rate,
+            bands=len(self.strategy),
+        )
 
     @property
     def private(self) -> bool:
@@ -79,8 +133,19 @@ class PrivacyPlan:
 
     @property
     def adjacency(self) -> str:
-        """Neighbouring data sets: a Poisson cohort may gain or lose a client, a fixed-size one can only swap one."""
-        return "add_or_remove_one" if self.sampling == "poisson" else "replace_one"
+        """Neighbouring data sets.
+
+        A Poisson sample may gain or lose a unit. A cohort of a fixed size can only swap one, and so can a set of messages
+        that each client signs for.
+        """
+        secret_sample = self.sampling == "poisson" and self.trust == "central"
+        own_sample = self.unit == "record" and self.trust != "central"  # drawn by each client for itself, by Poisson
+        return "add_or_remove_one" if secret_sample or own_sample else "replace_one"
+
+    @property
+    def amplified(self) -> bool:
+        """Whether the guarantee counts on the adversary not knowing which units a round used."""
+        return self.participation == "secret" and self.sampling not in SCHEDULED and self.sampling_rate < 1
 
     @property
     def expected_cohort(self) -> float:
@@ -88,29 +153,69 @@ class PrivacyPlan:
         return self.population * self.sampling_rate
 
     @property
+    def batches(self) -> int:
+        """Rounds in which a schedule uses every unit once."""
+        return max(1, self.population // max(1, round(self.expected_cohort)))
+
+    @property
     def client_weight(self) -> float:
-        """Weight of every client in the sum. Uniform, so that the clip norm alone bounds the sensitivity."""
+        """Largest weight of a client in the sum, so that the clip norm alone bounds the sensitivity."""
         return 1.0
 
     @property
     def sensitivity(self) -> float:
-        """L2 change of the noiseless sum between neighbours; infinite without a clip norm."""
+        """L2 change of the noiseless release between neighbours; infinite without a clip norm."""
         if self.clip_norm is None:
             return math.inf
         swapped = 2.0 if self.adjacency == "replace_one" else 1.0
         return swapped * self.client_weight * self.clip_norm
 
     @property
+    def count_stddev(self) -> float:
+        """Standard deviation of the noise on the centred count of updates within the clip norm, in clients."""
+        if self.count_noise is not None:
+            return self.count_noise
+        return max(COUNT_NOISE_OF_COHORT * self.expected_cohort, COUNT_NOISE_OF_MULTIPLIER * self.noise_multiplier)
+
+    @property
     def noise_stddev(self) -> float:
-        """Standard deviation of the Gaussian noise added to each coordinate of the sum of clipped updates."""
-        return 0.0 if self.clip_norm is None else self.noise_multiplier * self.clip_norm
+        """Standard deviation of the noise added to each coordinate of what is noised.
+
+        With adaptive clipping at the first clip norm, and larger than `noise_multiplier` says, because the count takes its
+        share: 1/z^2 = 1/z_update^2 + 1/(2 count_stddev)^2 (Andrew et al. 2021, Theorem 1; a centred bit has sensitivity 1/2).
+        """
+        if self.clip_norm is None:
+            return 0.0
+        if not (self.adaptive and self.private):
+            return self.noise_multiplier * self.clip_norm
+        left = self.noise_multiplier**-2 - (2 * self.count_stddev) ** -2
+        return left**-0.5 * self.clip_norm
+
+    @cached_property
+    def lattice(self) -> Lattice:
+        """How contributions become integers under secure aggregation, and what their noisy sum proves."""
+        if self.sum is None or self.clip_norm is None or not self.private:
+            raise PrivacyPlanError("only a private run with trust distributed has a lattice")
+        try:
+            return Lattice(
+                distribution=self.mechanism,
+                dimension=padded(self.sum.dimension),
+                bits=self.sum.bits,
+                shares=self.sum.participants,
+                threshold=self.sum.fewest,
+                contributions=self.expected_cohort,
+                clip_norm=self.clip_norm,
+                noise_stddev=self.noise_stddev,
+            )
+        except ValueError as error:
+            raise PrivacyPlanError(str(error)) from error
 
     @cached_property
     def cohort_pad(self) -> int:
         """Size of the cohort buffer: at most `overflow_budget` of all runs ever see a larger cohort."""
-        if self.sampling == "fixed_size":
-            return round(self.expected_cohort)
-        return _smallest_pad(self.population, self.sampling_rate, self.rounds, self.overflow_budget)
+        if self.sampling != "poisson":
+            return max(1, round(self.expected_cohort))
+        return max(1, smallest_bound(self.population, self.sampling_rate, self.overflow_budget, self.rounds))
 
     @property
     def overflow_budget(self) -> float:
@@ -120,47 +225,114 @@ class PrivacyPlan:
     @cached_property
     def overflow_probability(self) -> float:
         """Bound on the probability that some round's cohort does not fit in `cohort_pad` (union over rounds)."""
-        if self.sampling == "fixed_size" or self.cohort_pad >= self.population:
+        if self.sampling != "poisson" or self.cohort_pad >= self.population:
             return 0.0
-        return min(1.0, self.rounds * _binomial_tail(self.population, self.sampling_rate, self.cohort_pad))
+        return min(1.0, self.rounds * binomial_tail(self.population, self.sampling_rate, self.cohort_pad))
+
+    def batch_pad(self, records: int, rate: float) -> int:
+        """Size of a client's buffer of its own records: all its steps of the whole run fit, but for `overflow_budget`."""
+        steps = self.rounds * (1 if self.local is None else self.local.steps)
+        return max(1, smallest_bound(records, rate, self.overflow_budget, steps))
+
+    @property
+    def participation_budget(self) -> float:
+        """The probability that one unit takes part more often than `participations` says; 0 where nothing is drawn."""
+        drawn = not self.amplified and self.sampling not in SCHEDULED and self.sampling_rate < 1
+        return PARTICIPATION_SHARE_OF_DELTA * (self.delta or 0.0) if drawn else 0.0
+
+    @property
+    def sampler_budget(self) -> float:
+        """The part of delta set aside for the sampler of discrete noise, which is exact but for `sampler_error`."""
+        return SAMPLER_SHARE_OF_DELTA * (self.delta or 0.0) if self.mechanism in DISCRETE else 0.0
+
+    @cached_property
+    def sampler_error(self) -> float:
+        """Total variation between all discrete noise of the run and its exact law (union over all that is drawn)."""
+        if self.mechanism not in DISCRETE or self.sum is None:
+            return 0.0
+        one = largest_total_variation(self.mechanism, self.lattice.share_variance)
+        return one * self.lattice.dimension * self.sum.participants * self.rounds
 
     @property
     def accounted_delta(self) -> float:
-        """The delta left for the accountant once the overflow probability is paid for."""
+        """The delta left for the accountant once all that may go wrong with probability alone is paid for."""
         if self.delta is None:
             raise PrivacyPlanError("a run without noise has no delta")
-        return self.delta - self.overflow_probability
+        own_batches = OVERFLOW_SHARE_OF_DELTA * self.delta if self.unit == "record" and self.trust != "central" else 0.0
+        return self.delta - self.overflow_probability - self.participation_budget - own_batches - self.sampler_budget
+
+    def participations(self, rounds: int) -> int:
+        """Rounds among the first `rounds` that may use one unit.
+
+        All of them where nobody sees which do; else no more than it takes part in, but for `participation_budget`.
+        """
+        if self.sampling in SCHEDULED:
+            return scheduled(rounds, self.batches)
+        if self.participation_budget == 0:
+            return rounds
+        return smallest_bound(rounds, self.sampling_rate, self.participation_budget)
+
+    def releases(self, rounds: int) -> float:
+        """How many times the guarantee of one `step_event` composes over the first `rounds` rounds.
+
+        For correlated noise the whole run is one Gaussian, of the squared sensitivity of all participations together.
+        """
+        if self.mechanism == "banded":
+            return participation_sensitivity(self.strategy, rounds, self.batches) ** 2 if rounds else 0.0
+        return float(self.participations(rounds) * (1 if self.local is None or self.amplified else self.local.steps))
 
     def after(self, rounds: int) -> PrivacyPlan:
-        """The same plan stopped after `rounds` rounds, for epsilon by round."""
+        """The same plan stopped after `rounds` rounds."""
         return replace(self, rounds=rounds)
 
     def step_event(self) -> dp_accounting.DpEvent:
-        """The `DpEvent` of one round.
+        """The `DpEvent` that composes.
 
         Under `replace_one` the sensitivity is twice the clip norm, which dp-accounting's RDP does not do by itself
         (its noise multiplier is relative to the sensitivity): the multiplier handed over is
-        `noise_stddev / sensitivity`, so that RDP is right.
+        `noise_multiplier * clip_norm / sensitivity`, so that RDP is right.
+
+        Raises:
+          PrivacyPlanError: The mechanism has no event in dp-accounting: discrete noise, whose divergence is that of
+            `lattice`, and participations in secret of several steps each (`accounting.rdp_curve` has both).
         """
         import dp_accounting
 
         if not self.private:
             return dp_accounting.NonPrivateDpEvent()
-        gaussian = dp_accounting.GaussianDpEvent(self.noise_stddev / self.sensitivity)
+        if self.mechanism in DISCRETE or (self.local is not None and self.amplified):
+            raise PrivacyPlanError(f"{self.mechanism} noise with trust {self.trust} has no event in dp-accounting")
+        gaussian = dp_accounting.GaussianDpEvent(self.relative_noise)
+        if self.local is not None:
+            return dp_accounting.PoissonSampledDpEvent(self.local.worst, gaussian)
+        if not self.amplified:
+            # Full participation by Poisson stays what it says: the accountant knows that rate 1 amplifies nothing.
+            poisson = self.sampling == "poisson" and self.participation == "secret"
+            return dp_accounting.PoissonSampledDpEvent(self.sampling_rate, gaussian) if poisson else gaussian
         if self.sampling == "poisson":
             return dp_accounting.PoissonSampledDpEvent(self.sampling_rate, gaussian)
         return dp_accounting.SampledWithoutReplacementDpEvent(self.population, round(self.expected_cohort), gaussian)
 
+    @property
+    def relative_noise(self) -> float:
+        """Noise standard deviation over sensitivity, of the update and the count together where clipping adapts."""
+        if self.clip_norm is None:
+            return 0.0
+        return self.noise_multiplier * self.clip_norm / self.sensitivity
+
     def dp_event(self) -> dp_accounting.DpEvent:
-        """The `DpEvent` of the whole run."""
+        """The `DpEvent` of the whole run; raises where `step_event` does, and for correlated noise."""
         import dp_accounting
 
-        return dp_accounting.SelfComposedDpEvent(self.step_event(), self.rounds)
+        if self.mechanism == "banded":
+            return dp_accounting.GaussianDpEvent(self.relative_noise / math.sqrt(self.releases(self.rounds)))
+        return dp_accounting.SelfComposedDpEvent(self.step_event(), int(self.releases(self.rounds)))
 
     def to_dict(self) -> dict[str, Any]:
         """The plan and what follows from it, for results and logs."""
         return asdict(self) | {
             "adjacency": self.adjacency,
+            "amplified": self.amplified,
             "expected_cohort": self.expected_cohort,
             "cohort_pad": self.cohort_pad,
             "overflow_probability": self.overflow_probability,
@@ -168,23 +340,22 @@ class PrivacyPlan:
             "noise_stddev": self.noise_stddev,
         }
 
+    @staticmethod
+    def from_dict(stored: dict[str, Any]) -> PrivacyPlan:
+        """Reads what `to_dict` wrote."""
+        values = {key: value for key, value in stored.items() if key in PrivacyPlan.__dataclass_fields__}
+        values["strategy"] = tuple(values["strategy"])
+        if values.get("sum") is not None:
+            values["sum"] = Sum(**values["sum"])
+        if values.get("local") is not None:
+            values["local"] = LocalSteps(values["local"]["steps"], tuple(values["local"]["record_rates"]))
+        return PrivacyPlan(**values)
 
-def _binomial_tail(n: int, p: float, k: int) -> float:
-    """P[Binomial(n, p) > k]."""
-    from scipy.stats import binom
 
-    return float(binom.sf(k, n, p))
-
-
-def _smallest_pad(population: int, rate: float, rounds: int, budget: float) -> int:
-    """The smallest cohort size exceeded with probability at most `budget` over `rounds` rounds (by bisection)."""
-    if rate >= 1.0:
-        return population
-    low, high = 1, population
-    while low < high:
-        middle = (low + high) // 2
-        if rounds * _binomial_tail(population, rate, middle) <= budget:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+_VALUES = {
+    "sampling": ("poisson", "fixed_size", "shuffled", "cyclic"),
+    "unit": ("client", "record"),
+    "trust": ("central", "distributed", "local"),
+    "participation": ("secret", "seen"),
+    "mechanism": ("gaussian", "discrete_gaussian", "skellam", "banded"),
+}
