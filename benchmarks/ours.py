@@ -29,10 +29,10 @@ import jax.numpy as jnp  # noqa: E402
 from fedpareto import config, plan  # noqa: E402
 from fedpareto.data import arrays  # noqa: E402
 from fedpareto.data.prepare import prepare  # noqa: E402
+from fedpareto.federated.arguments import Data, Hyper, Static  # noqa: E402
 from fedpareto.federated.client import Examples, LocalWork, example_losses  # noqa: E402
 from fedpareto.federated.program import make_program  # noqa: E402
-from fedpareto.federated.arguments import Data, Hyper, Static  # noqa: E402
-from fedpareto.federated.setup import data_of, hypers_of, partitions_of, static_of  # noqa: E402
+from fedpareto.federated.setup import data_of, hypers_of, measure, partitions_of, static_of  # noqa: E402
 from fedpareto.models import build  # noqa: E402
 from fedpareto.privacy.account import account, to_json  # noqa: E402
 
@@ -58,12 +58,12 @@ def rounds(study: str, unit: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = arrays.read(prepared(Path(folder)))
     bundle = bundle_of(study)
-    plans = {run_id: accounted.plan for run_id, accounted in account(bundle).items()}
+    plans = {run_id: accounted.plan for run_id, accounted in account(bundle, measure(bundle.runs, data)).items()}
     run = bundle.runs[0]
     model = build(run.model, data.x_train.shape[1:], len(data.class_names))
     layout, devices = choose(1, model, plans[run.run_id].expected_cohort, run.unit)
     partitions = partitions_of(bundle.runs, data)
-    static = static_of(bundle.runs, plans, model, layout)
+    static = static_of(bundle.runs, plans, partitions, model, layout)
     program = make_program(static, devices)
     arguments = data_of(data, partitions), hypers_of(bundle.runs, plans, list(partitions), program.shards)
     state = jax.block_until_ready(program.advance(*arguments, program.init(*arguments), 1))
