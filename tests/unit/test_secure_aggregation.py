@@ -1,6 +1,6 @@
 """Secure aggregation: the exact sum, and nothing but the sum. Keys and masks are drawn anew on every run."""
 
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 import pytest
@@ -311,20 +311,89 @@ def test_dropouts_send_and_cost_less():
     assert cost.bytes_down == 4 * 2 * 32 + 3 * ciphertext + 1
 
 
+def with_stand_ins(rows, bits, threshold, *by_stage):
+    """The protocol as `aggregate` runs it, but with client 0 alone simulated whole."""
+    plan = secure_aggregation._Dropouts(*map(frozenset, by_stage))
+    n, dimension = rows.shape
+    return secure_aggregation._simulate(lambda u: rows[u], n, dimension, bits, threshold, plan, measured=0)
+
+
 @pytest.mark.parametrize("dropouts", [0, 2])
-def test_measuring_one_client_sends_the_same_messages_and_adds_up_as_well(monkeypatch, dropouts):
+@pytest.mark.parametrize("limit", ["MASK_WORDS_LIMIT", "PARTICIPANTS_LIMIT"])
+def test_above_either_limit_one_client_is_measured_and_the_messages_stay(monkeypatch, limit, dropouts):
     whole = measure(6, 20, 16, 4, dropouts)
-    monkeypatch.setattr(secure_aggregation, "MASK_WORDS_LIMIT", 0)
+    at_limit = {"MASK_WORDS_LIMIT": 6**2 * 20, "PARTICIPANTS_LIMIT": 6}[limit]
+    monkeypatch.setattr(secure_aggregation, limit, at_limit)
+    assert measure(6, 20, 16, 4, dropouts).measured_clients == 6
+    monkeypatch.setattr(secure_aggregation, limit, at_limit - 1)
     one = measure(6, 20, 16, 4, dropouts)
     assert (whole.measured_clients, one.measured_clients) == (6, 1)
     assert (whole.bytes_up, whole.bytes_down) == (one.bytes_up, one.bytes_down)
-    rows = vectors(6, 20, 16)
-    gone = secure_aggregation._Dropouts(frozenset(), frozenset(range(6 - dropouts, 6)), frozenset())
-    total = secure_aggregation._simulate(lambda u: rows[u], 6, 20, 16, 4, gone, measured=0).total
-    np.testing.assert_array_equal(total, plain_sum(rows[: 6 - dropouts], 16))
+
+
+@pytest.mark.parametrize(("n", "threshold"), [(1, 1), (2, 2), (3, 2), (4, 3), (7, 4), (9, 7)])
+@pytest.mark.parametrize("bits", [1, 16, 32])
+def test_the_total_is_exact_with_stand_ins(n, threshold, bits):
+    rows = vectors(n, 20, bits)
+    for stages in combinations_with_replacement(range(3), n - threshold):
+        # The last clients drop out, each at its own stage.
+        by_stage = [[n - 1 - i for i, stage in enumerate(stages) if stage == at] for at in range(3)]
+        counted = [u for u in range(n) if u not in by_stage[0] + by_stage[1]]
+        whole, one = aggregate(rows, bits, threshold, *by_stage), with_stand_ins(rows, bits, threshold, *by_stage)
+        np.testing.assert_array_equal(one.total, plain_sum(rows[counted], bits))
+        assert (whole.cost.bytes_up, whole.cost.bytes_down) == (one.cost.bytes_up, one.cost.bytes_down)
+
+
+@pytest.mark.parametrize(("stage", "reason"), [(0, "shared keys"), (1, "sent a masked input"), (2, "helped to unmask")])
+def test_too_many_dropouts_are_refused_with_stand_ins(stage, reason):
+    by_stage = [(), (), ()]
+    by_stage[stage] = (1, 3, 5)
+    with pytest.raises(SecureAggregationError, match=f"only 3 clients {reason}"):
+        with_stand_ins(vectors(6, 5, 16), 16, 4, *by_stage)
+
+
+def test_a_stand_in_is_a_real_client_to_the_measured_one(monkeypatch):
+    agreed, masks, opened = [], [], []
+    agree, add_mask, take = aggregation_parties._agree, aggregation_parties.add_mask, Client._open
+
+    def watched_agree(private, public, purpose):
+        agreed.append((purpose, agree(private, public, purpose)))
+        return agreed[-1][1]
+
+    def watched_mask(vector, seed, subtract=False):
+        masks.append(seed)
+        add_mask(vector, seed, subtract)
+
+    def watched_open(client, sender):
+        opened.append((client.number, sender))
+        return take(client, sender)
+
+    monkeypatch.setattr(aggregation_parties, "_agree", watched_agree)
+    monkeypatch.setattr(aggregation_parties, "add_mask", watched_mask)
+    monkeypatch.setattr(Client, "_open", watched_open)
+    with_stand_ins(vectors(6, 5, 16), 16, 4, (), (), ())
+    for purpose in (b"shares", b"mask"):
+        # Client 0 and each of its five peers agree, both compute the key, and no two peers do.
+        keys = [key for what, key in agreed if what == purpose]
+        assert len(keys) == 10
+        assert len(set(keys)) == 5
+    # Both sides of five pairs; the own mask of each of the six, which the server makes once more.
+    assert len(masks) == 10 + 2 * 6
+    # Client 0 decrypts what all its peers sealed, and they what it sealed; each also reads its own shares.
+    pairs = {(0, v) for v in range(6)} | {(v, 0) for v in range(6)} | {(v, v) for v in range(6)}
+    assert sorted(opened) == sorted(pairs)
 
 
 @pytest.mark.parametrize("dropouts", [-1, 3, 7])
-def test_a_measurement_of_no_session_is_refused(dropouts):
-    with pytest.raises(SecureAggregationError, match=r"dropouts|only 3"):
-        measure(6, 5, 16, 4, dropouts)
+def test_a_measurement_of_no_session_is_refused(monkeypatch, dropouts):
+    for limit in (300, 0):
+        monkeypatch.setattr(secure_aggregation, "PARTICIPANTS_LIMIT", limit)
+        with pytest.raises(SecureAggregationError, match=r"dropouts|only 3"):
+            measure(6, 5, 16, 4, dropouts)
+
+
+@pytest.mark.parametrize("threshold", [0, 3, 7])
+def test_a_measurement_with_stand_ins_refuses_thresholds_that_protect_nothing(monkeypatch, threshold):
+    monkeypatch.setattr(secure_aggregation, "PARTICIPANTS_LIMIT", 0)
+    with pytest.raises(SecureAggregationError, match="threshold"):
+        measure(6, 5, 16, threshold)

@@ -62,6 +62,7 @@ class Client:
         self.number = number
         self._bits = bits
         self._threshold = threshold
+        self._shares_needed = threshold  # to give a secret back; fewer where a measurement has a stand-in
         self._encryption_key = X25519PrivateKey.generate()
         self._mask_key = X25519PrivateKey.generate()
         self._seed = secrets.token_bytes(shamir.SECRET_BYTES)
@@ -94,17 +95,15 @@ class Client:
         _enough("advertised keys", len(directory), self._threshold)
         self._directory = dict(directory)
         points = [_point(v) for v in directory]
-        of_seed = shamir.share(self._seed, points, self._threshold)
-        of_key = shamir.share(self._mask_key.private_bytes_raw(), points, self._threshold)
+        of_seed = shamir.share(self._seed, points, self._shares_needed)
+        of_key = shamir.share(self._mask_key.private_bytes_raw(), points, self._shares_needed)
         sealed = {}
-        for v, keys in directory.items():
+        for v in directory:
             pair = of_seed[_point(v)] + of_key[_point(v)]
             if v == self.number:
                 self._own_shares = pair
-                continue
-            self._ciphers[v] = ChaCha20Poly1305(_agree(self._encryption_key, keys.encryption, b"shares"))
-            nonce = secrets.token_bytes(NONCE_BYTES)
-            sealed[v] = nonce + self._ciphers[v].encrypt(nonce, pair, _direction(self.number, v))
+            else:
+                sealed[v] = self._seal(v, pair)
         return sealed
 
     def masked_input(self, ciphertexts: Mapping[int, bytes], vector: NDArray[np.integer]) -> NDArray[np.uint32]:
@@ -126,7 +125,7 @@ class Client:
         if not np.issubdtype(vector.dtype, np.integer):
             raise SecureAggregationError(f"only integers can be masked, not {vector.dtype}: quantise the vector first")
         _enough("shared keys", len(ciphertexts.keys() | {self.number}), self._threshold)
-        if not ciphertexts.keys() <= self._ciphers.keys():
+        if not ciphertexts.keys() <= self._directory.keys() - {self.number}:
             raise SecureAggregationError(f"client {self.number} has ciphertexts from clients it shares no key with")
         self._ciphertexts = dict(ciphertexts)
         # 2^bits divides 2^32, so the sums may wrap at 2^32 and be cut once at the end.
@@ -172,6 +171,13 @@ class Client:
     def _masked_against(self, peers: Collection[int]) -> Collection[int]:
         """The peers whose masks hide the vector: all of those that shared keys."""
         return peers
+
+    def _seal(self, receiver: int, pair: bytes) -> bytes:
+        """This client's two shares for the receiver, as only the receiver can read them."""
+        key = _agree(self._encryption_key, self._directory[receiver].encryption, b"shares")
+        self._ciphers[receiver] = ChaCha20Poly1305(key)
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + self._ciphers[receiver].encrypt(nonce, pair, _direction(self.number, receiver))
 
     def _open(self, sender: int) -> bytes:
         """The sender's two shares for this client."""

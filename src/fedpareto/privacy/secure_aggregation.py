@@ -21,7 +21,14 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fedpareto.privacy.aggregation_parties import Client, PublicKeys, SecureAggregationError, Server, check_session
+from fedpareto.privacy.aggregation_parties import (
+    NONCE_BYTES,
+    Client,
+    PublicKeys,
+    SecureAggregationError,
+    Server,
+    check_session,
+)
 
 __all__ = [
     "Aggregation",
@@ -35,7 +42,12 @@ __all__ = [
     "packed_bytes",
 ]
 
-MASK_WORDS_LIMIT = 4_000_000_000  # about three seconds of masks; above, `measure` makes one client's masks in full
+# Above either limit `measure` simulates one client whole.
+MASK_WORDS_LIMIT = 4_000_000_000  # about three seconds of masks
+PARTICIPANTS_LIMIT = 300  # about ten seconds of key agreements and shares
+
+# Stands where a sealed message has its nonce and its authentication tag, so that every message has its real length.
+_UNSEALED = bytes(NONCE_BYTES + 16)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,14 +104,34 @@ class _Dropouts:
 
 
 class _StandIn(Client):
-    """A peer of the one client that is measured: it skips the masks that would cancel between two stand-ins."""
+    """A peer of the one client that is measured: it skips work that neither that client nor the server waits for.
 
-    def __init__(self, few: Collection[int], *session: int) -> None:
+    Towards the measured client it is a real client. Its shares for another stand-in travel unencrypted, and it leaves
+    out the masks that would cancel between the two: it protects nothing, and is for measuring alone.
+
+    Args:
+      measured: The client that is measured.
+      dropouts: The clients whose masks will not cancel.
+      session: The arguments of `Client`.
+    """
+
+    def __init__(self, measured: int, dropouts: Collection[int], *session: int) -> None:
         super().__init__(*session)
-        self._few = few
+        self._measured = measured
+        self._few = {measured, *dropouts}
+        # Any `threshold` values of a polynomial of lower degree give its value at 0 as well, by the same steps.
+        self._shares_needed = min(3, self._threshold)
 
     def _masked_against(self, peers: Collection[int]) -> Collection[int]:
         return [v for v in peers if v in self._few]
+
+    def _seal(self, receiver: int, pair: bytes) -> bytes:
+        return super()._seal(receiver, pair) if receiver == self._measured else _UNSEALED + pair
+
+    def _open(self, sender: int) -> bytes:
+        if self._ciphertexts is None or sender in (self.number, self._measured):
+            return super()._open(sender)
+        return self._ciphertexts[sender][len(_UNSEALED) :]
 
 
 @dataclass
@@ -152,11 +184,18 @@ def aggregate(
 def measure(participants: int, dimension: int, bits: int, threshold: int, dropouts: int = 0, seed: int = 0) -> Cost:
     """What an aggregation of random vectors costs.
 
-    Every client masks against every other: simulating all of them takes participants^2 x dimension mask words. Above
-    `MASK_WORDS_LIMIT` only client 0 is simulated whole, against the real keys of all its peers. The other clients go
-    through the key rounds and the unmasking as usual, but mask only against client 0 and those who drop out (the
-    masks left out would cancel). The server's work and all messages are then the real ones, and `client_seconds` is
-    that of client 0 alone. The key rounds take participants^2 x threshold steps in any case.
+    Every client deals with every other: simulating all of them takes participants^2 key agreements, participants^2 x
+    threshold field steps and participants^2 x dimension mask words. Above `PARTICIPANTS_LIMIT` participants or
+    `MASK_WORDS_LIMIT` mask words only client 0 is simulated whole, and the others stand in for its peers.
+
+    Real all the same: everything client 0 computes, against a key of its own for each peer; everything the server
+    computes, with `threshold` points per secret; the number and the length of all messages; each peer's keys, own
+    mask, masks against client 0 and against those who drop out, and what it seals for client 0 or opens from it. So
+    the sum is exact.
+
+    Standing in, and in no party's measured time: a peer shares its secrets by a polynomial of degree 2 at most; what
+    two peers send each other is not encrypted, but padded to the length of a ciphertext; the masks between two peers
+    that stay are left out (they would cancel). `client_seconds` is that of client 0 alone.
 
     Args:
       participants: Number of clients.
@@ -179,7 +218,7 @@ def measure(participants: int, dimension: int, bits: int, threshold: int, dropou
     if not 0 <= dropouts <= participants:
         raise SecureAggregationError(f"dropouts = {dropouts} must be between 0 and the {participants} participants")
     gone = frozenset(range(participants - dropouts, participants))
-    whole = participants**2 * dimension <= MASK_WORDS_LIMIT
+    whole = participants <= PARTICIPANTS_LIMIT and participants**2 * dimension <= MASK_WORDS_LIMIT
     plan = _Dropouts(frozenset(), gone, frozenset())
     return _simulate(vector_of, participants, dimension, bits, threshold, plan, measured=None if whole else 0).cost
 
@@ -198,7 +237,7 @@ def _simulate(
     dropouts: _Dropouts,
     measured: int | None = None,
 ) -> Aggregation:
-    """The four rounds. With `measured`, only that client masks against all its peers; see `measure`."""
+    """The four rounds. With `measured`, only that client is simulated whole; see `measure`."""
     check_session(participants, bits, threshold)
     gone = [*dropouts.sharing, *dropouts.input, *dropouts.unmasking]
     if len(set(gone)) != len(gone) or not set(gone) <= set(range(participants)):
@@ -208,9 +247,9 @@ def _simulate(
     server = at_server.timed(Server, participants, dimension, bits, threshold)
     clients = [ledgers[u].timed(Client, u, participants, bits, threshold) for u in range(participants)]
     if measured is not None:
-        few = dropouts.input | {measured}
+        session = participants, bits, threshold
         clients = [
-            c if u == measured else _StandIn(few, u, participants, bits, threshold) for u, c in enumerate(clients)
+            c if u == measured else _StandIn(measured, dropouts.input, u, *session) for u, c in enumerate(clients)
         ]
 
     advertised = {u: ledgers[u].timed(client.advertise_keys) for u, client in enumerate(clients)}
