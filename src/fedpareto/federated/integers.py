@@ -87,7 +87,7 @@ def integer_records(
         x, y = train.x[row][None], train.y[row][None]
         loss, gradient = jax.value_and_grad(lambda p: example_losses(static.model.apply(p, x), y)[0])(params)
         norm = global_norm(gradient)
-        clipped = scale(gradient, -clip_factor(norm, hyper.clip_norm))
+        clipped = jax.tree.map(jnp.negative, scale(gradient, clip_factor(norm, hyper.clip_norm)))
         own = _rounded(static, hyper, round_index, jax.random.fold_in(key_round, i), clipped)
         long = (~(norm <= hyper.clip_norm)).astype(jnp.float32)
         return total + own, Seen(
