@@ -41,11 +41,14 @@ class AccountedRun:
         where it stops at one.
       guarantees: One for each of `Run.evaluation_rounds`; after the plan's last round nothing is released any more.
       client_epsilons: Epsilon by RDP that each client proves for its own records; empty where all share one guarantee.
+      curve: Rényi orders and the divergence of the whole run at each, for what is later made of the run (a selection
+        among several, say); empty where the run is not private.
     """
 
     plan: PrivacyPlan
     guarantees: tuple[Guarantee, ...]
     client_epsilons: tuple[float, ...] = ()
+    curve: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
     @property
     def final(self) -> Guarantee:
@@ -101,10 +104,10 @@ def account(bundle: Bundle, measured: Measured | None = None) -> dict[str, Accou
       PrivacyPlanError: An epsilon is out of reach, or not a single round is within the one to stop at.
     """
     # The trainer reads what was proven, and need not wait for the accountants to be imported.
-    from fedpareto.privacy.accounting import by_client, guarantees
+    from fedpareto.privacy.accounting import by_client, guarantees, whole_curve
     from fedpareto.privacy.calibration import calibrate, stopped
 
-    shared: dict[tuple[Any, ...], tuple[PrivacyPlan, tuple[Guarantee, ...], tuple[float, ...]]] = {}
+    shared: dict[tuple[Any, ...], AccountedRun] = {}
     accounted = {}
     for run in bundle.runs:
         plan = privacy_plan(run, measured)
@@ -119,22 +122,28 @@ def account(bundle: Bundle, measured: Measured | None = None) -> dict[str, Accou
             own = tuple(by_client(proving)) if proving.local is not None else ()
             if own:
                 proven = (*proven[:-1], replace(proven[-1], epsilon_median=statistics.median(own)))
-            shared[key] = proving, proven, own
-        proving, proven, own = shared[key]
-        accounted[run.run_id] = AccountedRun(replace(proving, clip_norm=plan.clip_norm), proven, own)
+            shared[key] = AccountedRun(proving, proven, own, whole_curve(proving) if proving.private else ((), ()))
+        same = shared[key]
+        accounted[run.run_id] = replace(same, plan=replace(same.plan, clip_norm=plan.clip_norm))
     return accounted
 
 
 def to_json(accounted: dict[str, AccountedRun]) -> str:
-    """The accounted runs as JSON text; infinities and NaN are the strings `inf` and `nan`."""
+    """The accounted runs as JSON text; infinities and NaN are the strings `inf` and `nan`, and equal curves stand once."""
+    curves = list({run.curve: None for run in accounted.values()})
+    place = {curve: i for i, curve in enumerate(curves)}
     return json.dumps(
         {
-            run_id: {
-                "plan": run.plan.to_dict(),
-                "guarantees": [{k: _encode(v) for k, v in vars(g).items()} for g in run.guarantees],
-                "client_epsilons": [_encode(v) for v in run.client_epsilons],
-            }
-            for run_id, run in accounted.items()
+            "curves": [[[_encode(v) for v in part] for part in curve] for curve in curves],
+            "runs": {
+                run_id: {
+                    "plan": run.plan.to_dict(),
+                    "guarantees": [{k: _encode(v) for k, v in vars(g).items()} for g in run.guarantees],
+                    "client_epsilons": [_encode(v) for v in run.client_epsilons],
+                    "curve": place[run.curve],
+                }
+                for run_id, run in accounted.items()
+            },
         },
         indent=1,
     )
@@ -142,14 +151,17 @@ def to_json(accounted: dict[str, AccountedRun]) -> str:
 
 def from_json(text: str) -> dict[str, AccountedRun]:
     """Reads what `to_json` wrote."""
+    tree = json.loads(text)
+    curves = [tuple(tuple(_decode(v) for v in part) for part in curve) for curve in tree["curves"]]
     accounted = {}
-    for run_id, entry in json.loads(text).items():
+    for run_id, entry in tree["runs"].items():
         proven = []
         for stored in entry["guarantees"]:
             values: dict[str, Any] = {key: _decode(value) for key, value in stored.items() if key != "warnings"}
             proven.append(Guarantee(**values, warnings=tuple(stored["warnings"])))
         own = tuple(_decode(value) for value in entry["client_epsilons"])
-        accounted[run_id] = AccountedRun(PrivacyPlan.from_dict(entry["plan"]), tuple(proven), own)
+        orders, rdp = curves[entry["curve"]]
+        accounted[run_id] = AccountedRun(PrivacyPlan.from_dict(entry["plan"]), tuple(proven), own, (orders, rdp))
     return accounted
 
 

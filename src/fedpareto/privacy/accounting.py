@@ -62,6 +62,20 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
             Guarantee(t, math.inf if t else 0.0, math.inf if t else 0.0, math.inf if t else 0.0, math.nan)
             for t in rounds
         ]
+    proven = _guarantees(plan, rounds, with_pld)
+    if not _by_general_bound(plan):
+        return proven
+    # Who does not see who took part learns no more than who does. The general bounds may promise less than that.
+    seen = _guarantees(replace(plan, participation="seen"), rounds, with_pld)
+    return [min(pair, key=lambda one: one.epsilon_rdp) for pair in zip(proven, seen, strict=True)]
+
+
+def _by_general_bound(plan: PrivacyPlan) -> bool:
+    """Whether secrecy of who took part is accounted for by a bound that holds for any mechanism."""
+    return plan.amplified and (plan.mechanism in DISCRETE or plan.local is not None)
+
+
+def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> list[Guarantee]:
     delta = plan.accounted_delta
     orders, step_rdp, dropped = rdp_curve(plan)
     releases = {t: plan.releases(t) for t in {*rounds}}
@@ -131,6 +145,18 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
     if not bounded.any():  # The noise is so small that every order overflows: nothing is proven.
         return np.asarray(orders, float), np.full(len(orders), np.inf), 0
     return np.asarray(orders, float)[bounded], accountant.rdp[bounded], int((~bounded).sum())
+
+
+def whole_curve(plan: PrivacyPlan) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Rényi orders, and the divergence of the whole run at each."""
+    orders, step_rdp, _ = rdp_curve(plan)
+    whole = step_rdp * plan.releases(plan.rounds)
+    if _by_general_bound(plan):
+        seen = replace(plan, participation="seen")
+        more, seen_rdp, _ = rdp_curve(seen, orders.tolist())
+        whole = np.minimum(whole[np.isin(orders, more)], seen_rdp * seen.releases(plan.rounds))
+        orders = more
+    return tuple(orders.tolist()), tuple(whole.tolist())
 
 
 def classic_epsilon(plan: PrivacyPlan, rounds: int) -> float:

@@ -250,7 +250,12 @@ class PrivacyPlan:
         """Total variation between all discrete noise of the run and its exact law (union over all that is drawn)."""
         if self.mechanism not in DISCRETE or self.sum is None:
             return 0.0
-        one = largest_total_variation(self.mechanism, self.lattice.share_variance)
+        try:
+            one = largest_total_variation(self.mechanism, self.lattice.share_variance)
+        except ValueError as error:
+            raise PrivacyPlanError(
+                f"bits = {self.sum.bits} for {self.sum.participants} noise shares: {error}"
+            ) from error
         return one * self.lattice.dimension * self.sum.participants * self.rounds
 
     @property
