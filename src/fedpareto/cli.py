@@ -98,9 +98,9 @@ def _parser() -> argparse.ArgumentParser:
 
     figures = _verb(verbs, "figures", _figures, "stage: draw one figure of one study")
     figures.add_argument("--tables", type=Path, required=True)
-    figures.add_argument("--study", required=True)
+    figures.add_argument("--study", required=True, nargs="+", help="one, or those of a comparison")
     figures.add_argument("--figure", required=True)
-    figures.add_argument("--title", help="headline; default: the study's name")
+    figures.add_argument("--title", help="headline; default: the studies' names")
     figures.add_argument("--output", type=Path, required=True, help="file name without ending")
     return parser
 

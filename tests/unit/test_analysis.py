@@ -2,19 +2,30 @@
 
 import itertools
 import json
+from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from dp_accounting import dp_event, rdp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedpareto.analysis import figures, style
 from fedpareto.analysis.pareto import bootstrap_interval, front_probability, non_dominated
+from fedpareto.analysis.selection import repeat_and_select
 from fedpareto.analysis.tables import build_tables, read_tables, write_tables
 from fedpareto.analysis.tradeoff import TableError
 
+ORDERS = [1.5, 2.0, 3.0, 5.0, 8.0, 16.0, 32.0, 64.0]
 GRID = st.integers(0, 4).map(float)
+
+
+@pytest.fixture(autouse=True)
+def figures_closed():
+    yield
+    plt.close("all")
 
 
 @settings(max_examples=200, deadline=None)
@@ -57,6 +68,7 @@ def bundle(folder, diverged=()):
     }
     text |= {"trust": "central", "adjacency": "add_or_remove_one", "accountant": "rdp", "device": "cpu", "status": "ok"}
     text |= {"versions": "{}", "fingerprint": "f", "execution": "{}", "accounting_warnings": ""}
+    text |= {"participation": "secret", "mechanism": "gaussian", "clipping": "fixed", "weighting": "uniform"}
     counts = {
         "parameters": 650,
         "examples": 1438,
@@ -65,13 +77,16 @@ def bundle(folder, diverged=()):
         "local_steps": None,
         "batch_size": 8,
     }
-    counts |= {"diverged_round": None, "overflow_rounds": 0}
-    runs, metrics = [], []
+    counts |= {"diverged_round": None, "overflow_rounds": 0, "refused_rounds": 0, "rounds_done": 10}
+    counts |= {"bits_per_parameter": 32}
+    numbers = ("proximal", "dropout", "stragglers", "stop_at_epsilon", "epsilon_median", "secagg_client_s")
+    unset = dict.fromkeys((*numbers, "secagg_server_s"), np.nan) | {"releases": 10.0, "wrapped_fraction": 0.0}
+    runs, metrics, curves = [], [], []
     cells = [*itertools.product([50, 100], [0.3, 1.0], [1.0, 2.0, 4.0]), *((n, np.nan, 0.0) for n in (50, 100))]
     for number, ((n, clip, z), seed) in enumerate(itertools.product(cells, range(4))):
         epsilon = np.inf if z == 0 else 8 / z
         accuracy = 0.95 - 0.02 * z - 0.1 / n * 10 + rng.normal(0, 0.005)
-        row = text | counts | {"run_id": f"{number:016x}", "clients": n, "seed": seed, "clip_norm": clip}
+        row = text | counts | unset | {"run_id": f"{number:016x}", "clients": n, "seed": seed, "clip_norm": clip}
         row |= {
             "noise_multiplier": z,
             "target_epsilon": np.nan,
@@ -82,6 +97,9 @@ def bundle(folder, diverged=()):
         row |= {"accuracy": accuracy, "loss": 0.3, "worst_client_accuracy": 0.5, "median_client_accuracy": 0.8}
         row |= {"bytes_up": 1e6, "bytes_down": 1e6, "wall_s": 0.4, "sampling_rate": 0.2, "client_learning_rate": 0.1}
         row |= {"overflow_probability": 1e-8}
+        if z:
+            at = {"run_id": row["run_id"], "delta": 1e-4, "delta_aside": 1e-7}
+            curves += [at | {"order": a, "rdp": a / (2 * z**2)} for a in ORDERS]
         if (n, clip, z, seed) in diverged:
             row |= {"status": "diverged", "accuracy": np.nan, "loss": np.nan, "diverged_round": 3}
         runs.append(row)
@@ -99,6 +117,9 @@ def bundle(folder, diverged=()):
     pd.DataFrame(runs).to_parquet(home / "runs.parquet")
     pd.DataFrame(metrics).to_parquet(home / "metrics.parquet")
     pd.DataFrame(parts).to_parquet(home / "partition.parquet")
+    pd.DataFrame(curves).to_parquet(home / "curves.parquet")
+    own = [{"run_id": row["run_id"], "client": 0, "records": 7, "epsilon_rdp": 1.0} for row in runs[:2]]
+    pd.DataFrame(own).to_parquet(home / "clients.parquet")
     members = [row["run_id"] for row in runs]
     studies = {"one": {"runs": members, "title": "One"}, "two": {"runs": members[:8], "title": "Two"}}
     (folder / "plan.json").write_text(json.dumps({"studies": studies, "bundles": {"b" * 16: members}}))
@@ -112,12 +133,12 @@ def tables(tmp_path):
 
 
 def test_a_run_of_two_studies_stands_in_both(tables):
-    assert len(tables.of_study("one").runs) == 56
-    assert len(tables.of_study("two").runs) == 8
+    assert len(tables.of_studies(["one"]).runs) == 56
+    assert len(tables.of_studies(["two"]).runs) == 8
 
 
 def test_the_tradeoff_has_one_row_a_point_and_says_what_it_was_chosen_from(tables):
-    points = tables.of_study("one").tradeoff
+    points = tables.of_studies(["one"]).tradeoff
     assert len(points) == 14
     assert (points["n_seeds"] == 4).all()
     private = points[points["kind"] == "private"]
@@ -129,10 +150,36 @@ def test_the_tradeoff_has_one_row_a_point_and_says_what_it_was_chosen_from(table
     ).all()
 
 
+def test_choosing_among_more_runs_costs_more_and_one_run_costs_itself(tables):
+    points = tables.of_studies(["one"]).tradeoff
+    private = points[(points["kind"] == "private")].sort_values("epsilon_rdp")
+    # Of 2 client counts, 2 clip norms and 4 seeds each: 16 runs at the smallest epsilon, 48 at the largest.
+    assert private["candidates"].tolist() == [16] * 4 + [32] * 4 + [48] * 4
+    assert private["epsilon_if_selected"].is_monotonic_increasing
+    orders = np.array(ORDERS)
+    for z, group in private.groupby("noise_multiplier"):
+        alone, _ = rdp.compute_epsilon(orders, orders / (2 * z**2), 1e-4)
+        assert (alone < group["epsilon_if_selected"]).all()
+    assert points[points["kind"] == "non_private"]["epsilon_if_selected"].isna().all()
+
+
+@pytest.mark.parametrize("mean", [1.5, 10, 300])
+def test_repeat_and_select_against_dp_accounting(mean):
+    orders = np.array([1.5, 2, 3, 4, 8, 16, 32, 64, 128])
+    one = dp_event.PoissonSampledDpEvent(0.1, dp_event.GaussianDpEvent(1.5))
+    alone = rdp.RdpAccountant(orders).compose(one, 40)._rdp
+    for shape, ours in zip((0, 1, np.inf), repeat_and_select(orders, alone, mean), strict=True):
+        event = dp_event.RepeatAndSelectDpEvent(dp_event.SelfComposedDpEvent(one, 40), mean, shape)
+        theirs = rdp.RdpAccountant(orders).compose(event)
+        assert rdp.compute_epsilon(orders, ours, 1e-5)[0] == pytest.approx(theirs.get_epsilon(1e-5), rel=1e-6)
+
+
 def test_a_point_with_a_diverged_seed_is_never_on_the_front(tmp_path):
     best = [(100, clip, z, 2) for clip in (0.3, 1.0) for z in (1.0, 2.0, 4.0)]
     folder = bundle(tmp_path, diverged=best)
-    points = build_tables(json.loads((folder / "plan.json").read_text()), folder / "bundles").of_study("one").tradeoff
+    points = (
+        build_tables(json.loads((folder / "plan.json").read_text()), folder / "bundles").of_studies(["one"]).tradeoff
+    )
     hit = points[(points["clients"] == 100) & (points["kind"] == "private")]
     assert (hit["n_ok"] == 3).all()
     assert not hit["on_front"].any()
@@ -149,16 +196,16 @@ def test_tables_are_read_back_as_they_were_written(tables, tmp_path):
 
 def test_a_missing_study_is_named(tables):
     with pytest.raises(TableError, match="three"):
-        tables.of_study("three")
+        tables.of_studies(["three"])
 
 
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_figures_are_drawn_in_three_formats_and_nothing_is_cut_off(name, tables, tmp_path):
-    figures.draw(name, tmp_path / "tables", "one", tmp_path / "figures" / name)
+    figures.draw(name, tmp_path / "tables", ["one"], tmp_path / "figures" / name)
     for ending in style.ENDINGS:
         assert (tmp_path / "figures" / f"{name}.{ending}").stat().st_size > 1000
     style.apply()
-    figure = figures.FIGURES[name](tables.of_study("one"), "One")
+    figure = figures.FIGURES[name](tables.of_studies(["one"]), "One")
     figure.canvas.draw()
     page = figure.get_tightbbox().padded(0.02)
     texts = [figure._suptitle, figure._supxlabel]
@@ -178,8 +225,8 @@ def test_figures_are_drawn_in_three_formats_and_nothing_is_cut_off(name, tables,
 
 def test_the_pareto_figure_always_has_the_non_private_line_and_says_what_epsilon_is(tables):
     style.apply()
-    figure = figures.FIGURES["pareto"](tables.of_study("one"), "One")
-    points = tables.of_study("one").tradeoff
+    figure = figures.FIGURES["pareto"](tables.of_studies(["one"]), "One")
+    points = tables.of_studies(["one"]).tradeoff
     references = set(points[points["kind"] == "non_private"]["accuracy_mean"].round(9))
     lines = {round(float(line.get_ydata()[0]), 9) for line in figure.axes[0].lines if len(set(line.get_ydata())) == 1}
     assert references <= lines
@@ -190,7 +237,7 @@ def test_the_pareto_figure_always_has_the_non_private_line_and_says_what_epsilon
 
 def test_the_same_tables_draw_the_same_file(tables, tmp_path):
     for copy in ("a", "b"):
-        figures.draw("pareto", tmp_path / "tables", "one", tmp_path / copy)
+        figures.draw("pareto", tmp_path / "tables", ["one"], tmp_path / copy)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
@@ -200,12 +247,12 @@ def test_runs_that_all_diverged_cost_no_figure(name, noises, tmp_path):
     gone = [(n, clip, z, seed) for n in (50, 100) for clip in (0.3, 1.0) for z in noises for seed in range(4)]
     folder = bundle(tmp_path, diverged=gone)
     tables = build_tables(json.loads((folder / "plan.json").read_text()), folder / "bundles")
-    figures.FIGURES[name](tables.of_study("one"), "One").canvas.draw()
+    figures.FIGURES[name](tables.of_studies(["one"]), "One").canvas.draw()
 
 
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_a_study_without_private_runs_is_drawn(name, tables):
-    kept = tables.of_study("one")
+    kept = tables.of_studies(["one"])
     reference = kept.runs["kind"] == "non_private"
     ids = set(kept.runs[reference]["run_id"])
     rest = type(kept)(
@@ -213,15 +260,35 @@ def test_a_study_without_private_runs_is_drawn(name, tables):
         kept.rounds[kept.rounds["run_id"].isin(ids)],
         kept.tradeoff[kept.tradeoff["kind"] == "non_private"],
         kept.partitions,
+        kept.clients,
     )
     figures.FIGURES[name](rest, "One").canvas.draw()
 
 
 def test_the_partition_figure_takes_data_sets_with_different_labels(tables):
-    one = tables.of_study("one")
+    one = tables.of_studies(["one"])
     other = one.partitions[one.partitions["label"].isin(["0", "1"])].assign(dataset="other")
     other = other.assign(label=other["label"].map({"0": "benign", "1": "malignant"}))
-    both = type(one)(one.runs, one.rounds, one.tradeoff, pd.concat([one.partitions, other], ignore_index=True))
+    both = type(one)(
+        one.runs, one.rounds, one.tradeoff, pd.concat([one.partitions, other], ignore_index=True), one.clients
+    )
     figure = figures.FIGURES["partition"](both, "One")
     assert len(figure.axes) == 2
     assert figure.axes[1].get_title().startswith("other")
+
+
+def test_a_comparison_names_the_adversary_of_each_curve_and_draws_its_best_points(tables):
+    one = tables.of_studies(["one"])
+    curves = [("client", "central", "secret"), ("client", "local", "seen"), ("record", "distributed", "secret")]
+    points = pd.concat(
+        [one.tradeoff.assign(unit=unit, trust=trust, participation=seen) for unit, trust, seen in curves]
+    )
+    points["accuracy_mean"] -= points["trust"].map({"central": 0.0, "local": 0.2, "distributed": 0.1}).astype(float)
+    figure = figures.FIGURES["comparison"](replace(one, tradeoff=points.reset_index(drop=True)), "One")
+    drawn, said = figure.axes[0].containers, [text.get_text() for text in figure.axes[1].texts]
+    for (unit, trust, _), line in zip(curves, drawn, strict=True):
+        own = points[(points["unit"] == unit) & (points["trust"] == trust) & (points["kind"] == "private")]
+        best = own.groupby("epsilon_rdp")["accuracy_mean"].max()
+        np.testing.assert_allclose(line.lines[0].get_ydata(orig=False).astype(float), best.to_numpy(float))
+    for words in ("the server is trusted", "everybody: all see each noisy update", "the server, which sees sums"):
+        assert any(words in text for text in said)

@@ -18,7 +18,7 @@ except ConfigError as error:
     # Where the mistake is stands in the message; where it was noticed helps nobody.
     raise error.with_traceback(None) from None
 
-TABLES = ["runs", "tradeoff", "rounds", "partitions"]
+TABLES = ["runs", "tradeoff", "rounds", "partitions", "clients"]
 
 # The code that makes each stage's numbers is an input of its rule: Snakemake sees no edit inside a package otherwise.
 CODE = {
@@ -79,5 +79,10 @@ def options_of_dataset(wildcards):
 
 
 def title_of_study(wildcards):
-    """Headline of a study's figures."""
+    """Headline of the figures of a study or a comparison."""
     return PLAN.titles[wildcards.study]
+
+
+def studies_of_figure(wildcards):
+    """The studies that a figure shows: one, or those of a comparison."""
+    return PLAN.comparisons.get(wildcards.study, [wildcards.study])

@@ -22,7 +22,8 @@ rule figure:
         "../../environment.yml"
     params:
         title=title_of_study,
+        studies=studies_of_figure,
     shell:
-        "python -m fedpareto figures --tables results/tables --study {wildcards.study} --figure {wildcards.figure}"
+        "python -m fedpareto figures --tables results/tables --study {params.studies} --figure {wildcards.figure}"
         " --title {params.title:q}"
         " --output results/figures/{wildcards.study}/{wildcards.figure} &> {log}"

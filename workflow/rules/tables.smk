@@ -9,6 +9,11 @@ rule tables:
         partition=collect(
             "results/bundles/{bundle}/partition.parquet", bundle=PLAN.bundles
         ),
+        more=collect(
+            "results/bundles/{bundle}/{part}.parquet",
+            bundle=PLAN.bundles,
+            part=["clients", "curves"],
+        ),
         code=CODE["tables"],
     output:
         parquet=collect("results/tables/{table}.parquet", table=TABLES),
@@ -17,7 +22,7 @@ rule tables:
             caption="../report/tables.rst",
             category="3 Tables",
         ),
-        more=collect("results/tables/{table}.csv", table=["rounds", "partitions"]),
+        more=collect("results/tables/{table}.csv", table=["rounds", "partitions", "clients"]),
     log:
         "results/logs/tables.log",
     conda:

@@ -13,6 +13,7 @@ rule train:
         metrics="results/bundles/{bundle}/metrics.parquet",
         partition="results/bundles/{bundle}/partition.parquet",
         clients="results/bundles/{bundle}/clients.parquet",
+        curves="results/bundles/{bundle}/curves.parquet",
     log:
         "results/logs/train/{bundle}.log",
     benchmark:

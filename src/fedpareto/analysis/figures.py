@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from fedpareto.analysis import cost_figure, heatmap_figure, pareto_figure, partition_figure, rounds_figure, style
+from fedpareto.analysis import (
+    comparison_figure,
+    cost_figure,
+    heatmap_figure,
+    pareto_figure,
+    partition_figure,
+    rounds_figure,
+    style,
+)
 from fedpareto.analysis.tables import Tables, read_tables
 
 FIGURES: dict[str, Callable[[Tables, str], Figure]] = {
@@ -16,15 +24,16 @@ FIGURES: dict[str, Callable[[Tables, str], Figure]] = {
     "rounds": rounds_figure.build,
     "cost": cost_figure.build,
     "partition": partition_figure.build,
+    "comparison": comparison_figure.build,
 }
 
 
-def draw(figure: str, tables_folder: Path, study: str, stem: Path, title: str | None = None) -> None:
-    """Draws `figure` (a key of `FIGURES`) of `study` into `<stem>.{svg,pdf,png}`.
+def draw(figure: str, tables_folder: Path, studies: Sequence[str], stem: Path, title: str | None = None) -> None:
+    """Draws `figure` (a key of `FIGURES`) of one or more studies into `<stem>.{svg,pdf,png}`.
 
     Raises:
-      TableError: The tables or the study are not there.
+      TableError: The tables or a study are not there.
     """
     style.apply()
-    tables = read_tables(tables_folder).of_study(study)
-    style.save(FIGURES[figure](tables, title or study), stem)
+    tables = read_tables(tables_folder).of_studies(studies)
+    style.save(FIGURES[figure](tables, title or ", ".join(studies)), stem)

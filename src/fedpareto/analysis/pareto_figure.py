@@ -50,12 +50,25 @@ def build(tables: Tables, title: str) -> Figure:
     runs, seeds = len(tables.runs), int(private["n_seeds"].max())
     chosen = int(private["selected_from"].max())
     figure.supxlabel(
-        f"{style.epsilon_label(private)}\n{runs} runs; {style.means_over(seeds)}; front chosen from {chosen} runs",
+        f"{style.epsilon_label(private)}\n{runs} runs; {style.means_over(seeds)}; front chosen from {chosen} runs"
+        f"{_price_of_choice(private)}",
         fontsize="medium",
     )
     figure.suptitle(f"{title}: what each ε costs", x=0.01, ha="left", fontweight="bold")
     _legend(figure, clients, clips, points)
     return figure
+
+
+def _price_of_choice(private: pd.DataFrame) -> str:
+    """What the choice would cost on private data, at the front point with the smallest epsilon."""
+    front = private[private["on_front"] & np.isfinite(private["epsilon_if_selected"])]
+    if front.empty:
+        return ""
+    least = front.loc[front["epsilon_rdp"].idxmin()]
+    return (
+        f"\nchosen on private data, ε = {least['epsilon_rdp']:.3g} would be {least['epsilon_if_selected']:.3g} "
+        f"(best of {least['candidates']} in the mean)"
+    )
 
 
 def _panel(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: dict, clips: dict) -> None:

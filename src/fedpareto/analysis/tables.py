@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,25 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fedpareto.analysis.selection import add_selection
 from fedpareto.analysis.tradeoff import TableError, kind_of, point_ids, tradeoff_table
 
-TABLES = ("runs", "rounds", "tradeoff", "partitions")
+TABLES = ("runs", "rounds", "tradeoff", "partitions", "clients")
 _TEXT = (
     *("run_id", "bundle_id", "dataset", "model", "partition", "sampling", "algorithm", "baseline", "server_optimizer"),
-    *("unit", "trust", "adjacency", "accountant", "device", "status", "versions", "fingerprint"),
+    *(
+        "unit",
+        "trust",
+        "participation",
+        "mechanism",
+        "clipping",
+        "weighting",
+        "adjacency",
+        "accountant",
+        "device",
+        "status",
+    ),
+    *("versions", "fingerprint"),
 )
 # Counts that may be missing stay whole numbers in both formats: 5, never 5.0.
 _COUNTS = (
@@ -31,7 +44,7 @@ _COUNTS = (
         "seed",
         "diverged_round",
     ),
-    "overflow_rounds",
+    *("overflow_rounds", "refused_rounds", "rounds_done", "bits_per_parameter"),
 )
 _NUMBERS = (
     *(
@@ -44,7 +57,8 @@ _NUMBERS = (
         "epsilon_rdp",
     ),
     *("epsilon_pld", "rdp_order", "accuracy", "loss", "worst_client_accuracy", "median_client_accuracy", "bytes_up"),
-    *("bytes_down", "wall_s"),
+    *("bytes_down", "wall_s", "proximal", "dropout", "stragglers", "stop_at_epsilon", "epsilon_median", "releases"),
+    *("secagg_client_s", "secagg_server_s", "wrapped_fraction"),
 )
 
 
@@ -57,24 +71,27 @@ class Tables:
         rounds: one row a run, study and evaluation.
         tradeoff: one row a point of the grid and study.
         partitions: one row a client and label, for every way the data of a study were dealt out.
+        clients: one row a run, study and client, where clients prove epsilons of their own.
     """
 
     runs: pd.DataFrame
     rounds: pd.DataFrame
     tradeoff: pd.DataFrame
     partitions: pd.DataFrame
+    clients: pd.DataFrame
 
-    def of_study(self, study: str) -> "Tables":
-        """The rows of one study.
+    def of_studies(self, studies: Sequence[str]) -> "Tables":
+        """The rows of some studies.
 
         Raises:
             TableError: if there is no such study.
         """
         known = sorted(set(self.runs["study"]))
-        if study not in known:
-            raise TableError(f"study = {study!r} is not in the tables (write one of: {', '.join(known)})")
+        for study in studies:
+            if study not in known:
+                raise TableError(f"study = {study!r} is not in the tables (write one of: {', '.join(known)})")
         frames = (getattr(self, name) for name in TABLES)
-        return Tables(*(frame[frame["study"] == study].reset_index(drop=True) for frame in frames))
+        return Tables(*(frame[frame["study"].isin(studies)].reset_index(drop=True) for frame in frames))
 
 
 def _read(path: Path, columns: Iterable[str]) -> pd.DataFrame:
@@ -130,7 +147,7 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
         bundles_dir: the folder with one folder a bundle.
 
     Returns:
-        The four tables. A run of two studies appears once in each.
+        The tables. A run of two studies appears once in each.
 
     Raises:
         TableError: if a file, a column or a run is missing, or the seeds of a point disagree on epsilon.
@@ -139,11 +156,13 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
     wanted = {run for members in studies.values() for run in members}
     bundles = [bundle for bundle, members in sorted(plan["bundles"].items()) if wanted & set(members)]
 
-    run_frames, metric_frames, partition_frames = [], [], {}
+    run_frames, metric_frames, client_frames, curve_frames, partition_frames = [], [], [], [], {}
     for bundle in bundles:
         folder = bundles_dir / bundle
         run_frames.append(_typed(_read(folder / "runs.parquet", (*_TEXT, *_COUNTS, *_NUMBERS))))
         metric_frames.append(_read(folder / "metrics.parquet", ("run_id", "round", "accuracy", "epsilon_rdp")))
+        client_frames.append(_read(folder / "clients.parquet", ("run_id", "client", "records", "epsilon_rdp")))
+        curve_frames.append(_read(folder / "curves.parquet", ("run_id", "order", "rdp", "delta", "delta_aside")))
         partition_frames[bundle] = _read(
             folder / "partition.parquet", ("dataset", "partition", "clients", "client", "label", "count")
         )
@@ -163,7 +182,10 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
     rounds = membership.merge(all_metrics, on="run_id", how="inner").sort_values(
         ["study", "run_id", "round"], kind="stable"
     )
-    return Tables(runs, rounds.reset_index(drop=True), tradeoff_table(runs), _partitions(partition_frames, runs))
+    tradeoff = tradeoff_table(runs)
+    add_selection(tradeoff, runs, _stack(curve_frames))
+    clients = membership.merge(_stack(client_frames), on="run_id", how="inner")
+    return Tables(runs, rounds.reset_index(drop=True), tradeoff, _partitions(partition_frames, runs), clients)
 
 
 def _replace(path: Path, write: Any) -> None:

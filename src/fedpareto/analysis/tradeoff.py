@@ -22,6 +22,8 @@ PER_SEED = (
     "status",
     "diverged_round",
     "overflow_rounds",
+    "refused_rounds",
+    "wrapped_fraction",
 )
 # Follows from the point, and may be missing where a seed failed: not needed to tell points apart.
 DERIVED = (
@@ -33,10 +35,15 @@ DERIVED = (
     "bytes_up",
     "bytes_down",
     "overflow_probability",
+    "epsilon_median",
+    "releases",
+    "rounds_done",
+    "secagg_client_s",
+    "secagg_server_s",
 )
 PROVENANCE = ("device", "execution", "versions", "fingerprint", "accounting_warnings")
 # Points are compared within these: an epsilon of another unit, trust model, adjacency or delta is another currency.
-FRONT_GROUP = ("study", "dataset", "partition", "model", "unit", "trust", "adjacency", "delta")
+FRONT_GROUP = ("study", "dataset", "partition", "model", "unit", "trust", "participation", "adjacency", "delta")
 # Calibrated noise reaches its target only to a tolerance; epsilons are compared as a reader compares them.
 EPSILON_DIGITS = 4
 
@@ -86,11 +93,13 @@ def point_ids(runs: pd.DataFrame) -> pd.Series:
     return pd.Series(ids, index=runs.index, dtype=object)
 
 
-def _common(values: pd.Series, point: str) -> float:
+def _common(values: pd.Series, point: str, per_partition: bool) -> float:
     """The one epsilon of a point; seeds that failed before they had one are passed over."""
     known = values.dropna().to_numpy(dtype=np.float64)
     if known.size == 0:
         return float("nan")
+    if per_partition:  # Clients prove their own, by their sizes, which seeds deal out: the point promises the worst.
+        return float(known.max())
     if np.isfinite(known).any() and not np.allclose(known, known[0], rtol=1e-9, atol=0.0):
         raise TableError(
             f"point {point}: {values.name} differs between seeds ({known.min():g} to {known.max():g}); train it again"
@@ -104,6 +113,7 @@ def _point_row(point: pd.DataFrame, keys: list[str]) -> dict[str, Any]:
     accuracy = ok["accuracy"].to_numpy(dtype=np.float64)
     low, high = bootstrap_interval(accuracy)
     name = str(point["point_id"].iloc[0])
+    own = bool(((point["unit"] == "record") & (point["trust"] == "local")).all())
     row: dict[str, Any] = {key: point[key].iloc[0] for key in keys}
     row["noise_multiplier"] = point["noise_multiplier"].max()
     row |= {column: point[column].max() for column in DERIVED if not column.startswith("epsilon")}
@@ -117,8 +127,9 @@ def _point_row(point: pd.DataFrame, keys: list[str]) -> dict[str, Any]:
         "loss_mean": ok["loss"].mean(),
         "worst_client_accuracy_mean": ok["worst_client_accuracy"].mean(),
         "median_client_accuracy_mean": ok["median_client_accuracy"].mean(),
-        "epsilon_rdp": _common(point["epsilon_rdp"], name),
-        "epsilon_pld": _common(point["epsilon_pld"], name),
+        "epsilon_rdp": _common(point["epsilon_rdp"], name, own),
+        "epsilon_pld": _common(point["epsilon_pld"], name, own),
+        "epsilon_median": point["epsilon_median"].max(),
         "wall_s": point["wall_s"].mean(),
     }
     return row

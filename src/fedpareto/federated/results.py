@@ -37,6 +37,7 @@ def write_bundle(
     _write(pd.concat([metric_rows(*entry) for entry in runs]), folder / "metrics.parquet")
     _write(partition_rows(bundle, data), folder / "partition.parquet")
     _write(client_rows(bundle, accounted, data), folder / "clients.parquet")
+    _write(curve_rows(bundle, accounted), folder / "curves.parquet")
 
 
 def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult, data: PreparedData) -> dict[str, Any]:
@@ -137,6 +138,18 @@ def client_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun], data: Pre
         )
     ]
     kinds = {"run_id": "object", "client": "int64", "records": "int64", "epsilon_rdp": "float64"}
+    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+
+
+def curve_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun]) -> pd.DataFrame:
+    """The Rényi divergence of every private run, one row an order; its delta, and what of that is spent beside it."""
+    runs = [(run.run_id, accounted[run.run_id]) for run in bundle.runs if run.private]
+    rows = [
+        (name, order, rdp, run.plan.delta, (run.plan.delta or 0.0) - run.plan.accounted_delta)
+        for name, run in runs
+        for order, rdp in zip(*run.curve, strict=True)
+    ]
+    kinds = {"run_id": "object"} | dict.fromkeys(("order", "rdp", "delta", "delta_aside"), "float64")
     return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
 
