@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpareto import facts
 from fedpareto.problems import Problems, study_key
-from fedpareto.soundness import DISCRETE, Choice, default_participation, faults
+from fedpareto.soundness import DISCRETE, Choice, default_participation, faults, schedule_length
 
 if TYPE_CHECKING:
     from fedpareto.config import Study
@@ -41,6 +41,7 @@ def check_mechanism(study: Study, problems: Problems) -> None:
 
 def _choices(axes: Mapping[str, Any]) -> Iterator[Choice]:
     """Every combination of values that decides whether a mechanism is sound."""
+    clients = [n for n in axes.get("clients", ()) if n]
     several = any(n is not None and n > 1 for n in axes.get("local_steps", ())) or any(axes.get("local_epochs", ()))
     names = ("unit", "trust", "sampling", "participation", "mechanism", "clipping", "algorithm", "weighting")
     numbers = ("sampling_rate", "dropout", "stragglers")
@@ -56,6 +57,10 @@ def _choices(axes: Mapping[str, Any]) -> Iterator[Choice]:
             clipping=one["clipping"]["name"],
             algorithm=one["algorithm"]["name"],
             sampling_rate=one["sampling_rate"],
+            # Where the data says how many clients there are, the plan of each run looks again.
+            separation=min(
+                (schedule_length(n, one["sampling_rate"]) for n in clients), default=round(1 / one["sampling_rate"])
+            ),
             weight_cap=None if weighting["name"] == "uniform" else weighting["cap"] or 0,
             several_steps=several,
             dropout=bool(one["dropout"]),

@@ -26,6 +26,7 @@ class Choice:
       clipping: `fixed` or `adaptive`.
       algorithm: `fedavg`, `fedprox` or `scaffold`.
       sampling_rate: Expected share of the units that join a round.
+      separation: Rounds from one participation of a unit in a schedule to its next, see `schedule_length`.
       weight_cap: Number of examples from which a client's weight grows no further; None for uniform weights, 0 for weights
         without a cap.
       several_steps: Whether a client makes more than one local step.
@@ -42,6 +43,7 @@ class Choice:
     clipping: str = "fixed"
     algorithm: str = "fedavg"
     sampling_rate: float = 1.0
+    separation: int = 1
     weight_cap: int | None = None
     several_steps: bool = False
     dropout: bool = False
@@ -52,11 +54,6 @@ class Choice:
     def server_sees_records_only_through_one_step(self) -> bool:
         """Records under a sum that the server (or secure aggregation) protects: one clipped gradient each."""
         return self.unit == "record" and self.trust != "local"
-
-    @property
-    def batches(self) -> int:
-        """Rounds in which a schedule goes through everybody once."""
-        return max(1, round(1 / self.sampling_rate))
 
 
 @dataclass(frozen=True)
@@ -150,9 +147,9 @@ _RULES = (
         "correlated noise is proved for clients that return after a known number of rounds",
     ),
     _Rule(
-        lambda c: c.mechanism == "banded" and c.bands > c.batches,
+        lambda c: c.mechanism == "banded" and c.bands > c.separation,
         "mechanism",
-        "have at most as many bands as rounds between two participations (1/sampling_rate)",
+        "have at most as many bands as rounds from one participation to the next (1/sampling_rate)",
         "with more bands the noise of a client's two participations overlaps, and the sensitivity is not that of one",
     ),
     _Rule(
@@ -208,6 +205,11 @@ def faults(choice: Choice) -> Iterator[Fault]:
     for rule in _RULES:
         if rule.broken(choice):
             yield Fault(rule.key, rule.must, rule.why)
+
+
+def schedule_length(population: int, sampling_rate: float) -> int:
+    """Rounds in which a schedule uses every unit once, in batches of one size; units that are left over sit out."""
+    return max(1, population // max(1, round(population * sampling_rate)))
 
 
 def default_participation(trust: str, sampling: str, unit: str) -> str:

@@ -28,7 +28,7 @@ from fedpareto.federated import program as program_module
 from fedpareto.federated.client import LocalWork, client_update
 from fedpareto.federated.program import make_program
 from fedpareto.federated.round import one_round
-from fedpareto.federated.server import noisy_mean, server_optimizer, server_update
+from fedpareto.federated.server import server_optimizer, server_update
 from fedpareto.models import build
 from fedpareto.privacy.clipping import global_norm
 
@@ -88,12 +88,6 @@ def test_one_client_moves_the_sum_by_at_most_the_clip_norm():
         absent, present = total(0), total(PAD)
         difference = float(global_norm(jax.tree.map(jnp.subtract, present, absent)))
         assert 0 < difference <= clip * (1 + 1e-4)
-
-
-def test_the_divisor_is_the_expected_cohort_whatever_the_realised_one():
-    total = {"w": jnp.full((4,), 3.0)}
-    mean = noisy_mean(total, jax.random.key(0), jnp.float32(0.0), 6.0)
-    np.testing.assert_allclose(mean["w"], 0.5)
 
 
 def test_noise_of_a_round_has_the_stated_scale():

@@ -7,6 +7,8 @@ import dp_accounting
 import pytest
 from scipy.stats import binom
 
+from fedpareto.privacy.accounting import guarantee
+from fedpareto.privacy.parties import Sum
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
 PLAN = PrivacyPlan(population=1000, sampling_rate=0.1, rounds=100, clip_norm=0.5, noise_multiplier=2.0, delta=1e-5)
@@ -28,6 +30,25 @@ def test_replacing_a_client_doubles_the_sensitivity_and_the_event_says_so():
     assert fixed.step_event() == dp_accounting.SampledWithoutReplacementDpEvent(
         1000, 100, dp_accounting.GaussianDpEvent(1.0)
     )
+
+
+@pytest.mark.parametrize(("population", "rate", "size"), [(10, 0.15, 2), (7, 0.4, 3), (3, 0.1, 1), (105, 0.1, 10)])
+def test_cohorts_of_a_fixed_size_are_whole_and_accounted_for_as_they_are(population, rate, size):
+    plan = replace(PLAN, population=population, sampling_rate=rate, sampling="fixed_size", delta=1e-3)
+    assert plan.cohort_pad == plan.expected_cohort == size
+    assert plan.inclusion == size / population
+    whole = Sum(dimension=10, participants=size, bits=12, threshold=0.6)
+    discrete = replace(plan, trust="distributed", mechanism="skellam", sum=whole, noise_multiplier=4.0)
+    for kind in (plan, discrete, replace(discrete, participation="seen")):
+        stated = replace(kind, sampling_rate=size / population)
+        assert guarantee(kind, with_pld=False) == guarantee(stated, with_pld=False)
+
+
+def test_no_more_bands_than_rounds_between_two_participations_of_whole_cohorts():
+    cyclic = replace(PLAN, population=10, sampling_rate=0.15, sampling="cyclic", participation="seen")
+    assert cyclic.batches == 5  # of two clients each, where 1 / 0.15 is above 6
+    with pytest.raises(PrivacyPlanError, match="at most as many bands"):
+        replace(cyclic, mechanism="banded", strategy=(0.5,) * 6)
 
 
 def test_event_of_a_poisson_run():

@@ -136,7 +136,7 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
         seen = replace(plan, participation="seen")
         kept, steps, dropped = rdp_curve(seen, orders)
         per_round = steps * plan.local.steps
-        hidden = [mixture(r, plan.sampling_rate, a) for a, r in zip(kept, per_round, strict=True)]
+        hidden = [mixture(r, plan.inclusion, a) for a, r in zip(kept, per_round, strict=True)]
         return kept, np.asarray(hidden), dropped
     accountant = rdp.RdpAccountant(orders, _relation(plan))
     with _quiet_accountant():
@@ -174,7 +174,7 @@ def _discrete_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
     if not plan.amplified:
         return curve(np.asarray(orders, float))
     bound = poisson if plan.sampling == "poisson" else without_replacement
-    return np.array([bound(curve, plan.sampling_rate, int(order)) for order in orders])
+    return np.array([bound(curve, plan.inclusion, int(order)) for order in orders])
 
 
 def _unless_the_sampler_errs(plan: PrivacyPlan, epsilon: float) -> float:
@@ -231,7 +231,7 @@ def _sampled(plan: PrivacyPlan) -> float:
     """The Poisson rate inside one release of Gaussian noise; 1 where nothing is sampled in secret."""
     if plan.local is not None:
         return plan.local.worst
-    return plan.sampling_rate if plan.amplified else 1.0
+    return plan.inclusion if plan.amplified else 1.0
 
 
 def _pld_interval(noise: float, scale: float) -> tuple[float, str | None]:

@@ -17,7 +17,7 @@ from fedpareto.privacy.lattice import Lattice, padded
 from fedpareto.privacy.participation import binomial_tail, scheduled, smallest_bound
 from fedpareto.privacy.parties import LocalSteps, Sum
 from fedpareto.privacy.share_table import largest_total_variation
-from fedpareto.soundness import DISCRETE, SCHEDULED, Choice, faults
+from fedpareto.soundness import DISCRETE, SCHEDULED, Choice, faults, schedule_length
 
 if TYPE_CHECKING:
     import dp_accounting
@@ -123,6 +123,7 @@ class PrivacyPlan:
             mechanism=self.mechanism,
             clipping="adaptive" if self.adaptive else "fixed",
             sampling_rate=self.sampling_rate,
+            separation=self.batches,
             bands=len(self.strategy),
         )
 
@@ -145,30 +146,37 @@ class PrivacyPlan:
     @property
     def amplified(self) -> bool:
         """Whether the guarantee counts on the adversary not knowing which units a round used."""
-        return self.participation == "secret" and self.sampling not in SCHEDULED and self.sampling_rate < 1
+        return self.participation == "secret" and self.sampling not in SCHEDULED and self.inclusion < 1
 
     @property
     def expected_cohort(self) -> float:
-        """The divisor of the noisy sum: the public, expected cohort size, never the realised one."""
-        return self.population * self.sampling_rate
+        """The divisor of the noisy sum: the public, expected cohort size, never the realised one.
+
+        A whole number where cohorts have a fixed size.
+        """
+        asked = self.population * self.sampling_rate
+        return asked if self.sampling == "poisson" else float(max(1, round(asked)))
+
+    @property
+    def inclusion(self) -> float:
+        """Probability that a given unit joins a given round: the sampling rate, up to whole cohorts of a fixed size."""
+        return self.sampling_rate if self.sampling == "poisson" else self.expected_cohort / self.population
 
     @property
     def batches(self) -> int:
         """Rounds in which a schedule uses every unit once."""
-        return max(1, self.population // max(1, round(self.expected_cohort)))
-
-    @property
-    def client_weight(self) -> float:
-        """Largest weight of a client in the sum, so that the clip norm alone bounds the sensitivity."""
-        return 1.0
+        return schedule_length(self.population, self.sampling_rate)
 
     @property
     def sensitivity(self) -> float:
-        """L2 change of the noiseless release between neighbours; infinite without a clip norm."""
+        """L2 change of the noiseless release between neighbours; infinite without a clip norm.
+
+        No weight in a sum is above 1, so that the clip norm bounds it.
+        """
         if self.clip_norm is None:
             return math.inf
         swapped = 2.0 if self.adjacency == "replace_one" else 1.0
-        return swapped * self.client_weight * self.clip_norm
+        return swapped * self.clip_norm
 
     @property
     def count_stddev(self) -> float:
@@ -214,7 +222,7 @@ class PrivacyPlan:
     def cohort_pad(self) -> int:
         """Size of the cohort buffer: at most `overflow_budget` of all runs ever see a larger cohort."""
         if self.sampling != "poisson":
-            return max(1, round(self.expected_cohort))
+            return int(self.expected_cohort)
         return max(1, smallest_bound(self.population, self.sampling_rate, self.overflow_budget, self.rounds))
 
     @property
@@ -237,7 +245,7 @@ class PrivacyPlan:
     @property
     def participation_budget(self) -> float:
         """The probability that one unit takes part more often than `participations` says; 0 where nothing is drawn."""
-        drawn = not self.amplified and self.sampling not in SCHEDULED and self.sampling_rate < 1
+        drawn = not self.amplified and self.sampling not in SCHEDULED and self.inclusion < 1
         return PARTICIPATION_SHARE_OF_DELTA * (self.delta or 0.0) if drawn else 0.0
 
     @property
@@ -275,7 +283,7 @@ class PrivacyPlan:
             return scheduled(rounds, self.batches)
         if self.participation_budget == 0:
             return rounds
-        return smallest_bound(rounds, self.sampling_rate, self.participation_budget)
+        return smallest_bound(rounds, self.inclusion, self.participation_budget)
 
     def releases(self, rounds: int) -> float:
         """How many times the guarantee of one `step_event` composes over the first `rounds` rounds.
@@ -316,7 +324,7 @@ class PrivacyPlan:
             return dp_accounting.PoissonSampledDpEvent(self.sampling_rate, gaussian) if poisson else gaussian
         if self.sampling == "poisson":
             return dp_accounting.PoissonSampledDpEvent(self.sampling_rate, gaussian)
-        return dp_accounting.SampledWithoutReplacementDpEvent(self.population, round(self.expected_cohort), gaussian)
+        return dp_accounting.SampledWithoutReplacementDpEvent(self.population, self.cohort_pad, gaussian)
 
     @property
     def relative_noise(self) -> float:
