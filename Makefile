@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env sweep report test test-slow bench lint format lock clean
+.PHONY: help env sweep report test test-slow mutate bench lint format lock clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ test: $(STAMP) ## Run the tests (under 15 minutes on 2 cores)
 
 test-slow: $(STAMP) ## Run the tests that take longer
 	pytest -m slow
+
+mutate: $(STAMP) ## Break the privacy code in a hundred ways and see that the tests notice each (half an hour)
+	python tests/mutation/mutate.py --out docs/mutation.md
 
 bench: $(STAMP) benchmarks/.venv/.installed ## Time this program and its peers in turn (half an hour; FEDPARETO_DATA/mnist)
 	python benchmarks/run.py --peers benchmarks/.venv/bin/python

@@ -115,11 +115,11 @@ def _table(axes: Axes, chosen: dict[str, pd.DataFrame], colours: dict) -> None:
         joining = _client_rounds(first)
         secagg = "–"
         if np.isfinite(first["secagg_client_s"]):
-            secagg = f"{1e3 * first['secagg_client_s']:.2g} + {1e3 * first['secagg_server_s']:.2g}"
+            secagg = " + ".join(_plain(1e3 * first[f"secagg_{party}_s"]) for party in ("client", "server"))
         cells = {
             "protects": f"{PROTECTED[first['unit']]} ({curve.split(', ', 1)[1]})",
             "against": adversary(first["unit"], first["trust"], first["participation"]),
-            "s": f"{best['wall_s'].mean():.2g}",
+            "s": _plain(best["wall_s"].mean()),
             "up": f"{first['bytes_up'] / joining / KILOBYTE:,.3g}",
             "down": f"{first['bytes_down'] / joining / KILOBYTE:,.3g}",
             "bits": f"{first['bits_per_parameter']:g}",
@@ -127,6 +127,11 @@ def _table(axes: Axes, chosen: dict[str, pd.DataFrame], colours: dict) -> None:
         }
         axes.plot(0.006, i + 0.6, color=colours[curve], marker=MARKERS[i % len(MARKERS)], markersize=6, clip_on=False)
         _line(axes, i + 0.6, cells)
+
+
+def _plain(value: float) -> str:
+    """Two digits, or all before the point, and never an exponent."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _line(axes: Axes, y: float, cells: dict[str, str], weight: str = "normal") -> None:

@@ -15,7 +15,8 @@ def build(tables: Tables, title: str) -> Figure:
     """Seconds a run (left), megabytes up and down (right), against the expected client-rounds of a run."""
     runs = tables.runs[tables.runs["kind"].isin(["private", "clipped", "non_private"])].copy()
     # With records as the unit every client has a part in every round: only it knows whether a record of its was drawn.
-    joining = runs["sampling_rate"].where(runs["unit"] == "client", 1.0)
+    everybody = (runs["unit"] == "record") & (runs["trust"] != "local")
+    joining = runs["sampling_rate"].mask(everybody, 1.0)
     runs["work"] = runs["clients"] * joining * runs["rounds"]
     clients = style.colours(sorted(runs["clients"].unique()))
     figure, (left, right) = plt.subplots(1, 2, figsize=(style.WIDTH, 3.2), layout="constrained")
@@ -44,10 +45,11 @@ def build(tables: Tables, title: str) -> Figure:
     rounds = ", ".join(f"{r}" for r in sorted(runs["rounds"].unique()))
     figure.suptitle(f"{title}: what training costs", x=0.01, ha="left", fontweight="bold")
     parameters = ", ".join(f"{p:,}" for p in sorted(runs["parameters"].unique()))
-    rate = "sampling rate" if (runs["unit"] == "client").any() else "1 (records are sampled)"
+    bits = ", ".join(f"{b:g}" for b in sorted(runs["bits_per_parameter"].unique()))
+    rate = "1 (records are sampled)" if everybody.all() else "sampling rate"
     figure.supxlabel(
         f"client-rounds = clients x {rate} x rounds; {rounds} rounds; seconds without compilation; "
-        f"float32 updates of {parameters} parameters",
+        f"updates of {parameters} parameters at {bits} bits",
         fontsize="x-small",
         color="0.3",
     )
