@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from fedpareto.checks import check
 from fedpareto.problems import (
@@ -22,12 +18,12 @@ from fedpareto.problems import (
     unknown_name,
     valid,
 )
+from fedpareto.schema import leaves, names_a_file, schema, swept
 from fedpareto.yaml_files import difference, overlay, overlay_all, read_all
 
-__all__ = ["Config", "ConfigError", "Study", "from_snakemake", "load", "schema"]
+__all__ = ["Config", "ConfigError", "Study", "from_snakemake", "load"]
 
 Json = Any
-SPEC_COMMON = {"partitions": "every_partition", "server_optimizers": "every_server_optimizer"}
 BASELINES = ("non_private", "centralised", "alone")
 
 
@@ -114,14 +110,6 @@ def from_snakemake(config: Mapping[str, Json], files: Sequence[Path | str]) -> C
     return _checked(overlay(config, typed), [*trees, (COMMAND_LINE, typed)])
 
 
-@lru_cache(maxsize=1)
-def schema() -> dict[str, Json]:
-    """The study language, from `config.schema.yaml`."""
-    text = Path(__file__).with_name("config.schema.yaml").read_text(encoding="utf-8")
-    loaded: dict[str, Json] = yaml.safe_load(text)
-    return loaded
-
-
 def _checked(merged: Mapping[str, Json], sources: Sequence[tuple[str, Json]]) -> Config:
     problems = Problems(sources)
     config = _resolve(merged, problems)
@@ -151,11 +139,11 @@ def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
     chosen = _chosen(tree.get("only"), list(studies), problems)
     resolved = [_study(name, body, everywhere, problems) for name, body in studies.items() if name in chosen]
     execution: Json = tree["execution"] if isinstance(tree.get("execution"), dict) else {}
-    leaves = _leaves(["execution"], execution, known["execution"], problems, sweep=False)
+    laid_out = leaves(["execution"], execution, known["execution"], problems, sweep=False)
     return Config(
         tuple(study for study in resolved if study),
         own,
-        {k: v[0] for k, v in leaves.items() if v},
+        {k: v[0] for k, v in laid_out.items() if v},
         _comparisons(tree.get("comparisons"), list(studies), chosen, problems),
     )
 
@@ -170,17 +158,17 @@ def _comparisons(
         if not isinstance(body, dict):
             problems.add(key, body, "be a mapping with studies")
             continue
-        if not _names_a_file(str(name)):
+        if not names_a_file(str(name)):
             problems.add(key, name, "have a name of letters, digits, - and _", "it names a folder")
         if str(name) in studies:
             problems.add(key, name, "not have the name of a study", "both name a folder of figures")
-        leaves = _leaves(key, body, schema()["comparison"], problems, sweep=False)
-        members = [str(member) for member in leaves["studies"][0]] if leaves.get("studies") else []
+        values = leaves(key, body, schema()["comparison"], problems, sweep=False)
+        members = [str(member) for member in values["studies"][0]] if values.get("studies") else []
         for i, member in enumerate(members):
             if member not in studies:
                 unknown_name([*key, "studies", i], member, studies, problems)
         if len(problems.lines) == already and set(members) <= set(chosen):
-            title = leaves["title"][0] if "title" in leaves else str(name)
+            title = values["title"][0] if "title" in values else str(name)
             found[str(name)] = Comparison(title, tuple(members))
     return found
 
@@ -208,10 +196,10 @@ def _dataset(name: str, options: Json, problems: Problems) -> dict[str, Json]:
     if not isinstance(options, dict):
         problems.add(key, options, "be a mapping with path and label")
         return {}
-    if not _names_a_file(name):
+    if not names_a_file(name):
         problems.add(key, name, "have a name of letters, digits, - and _", "it names a file")
-    leaves = _leaves(key, options, table, problems, sweep=False)
-    return {k: v[0] for k, v in leaves.items()} if len(problems.lines) == already else {}
+    values = leaves(key, options, table, problems, sweep=False)
+    return {k: v[0] for k, v in values.items()} if len(problems.lines) == already else {}
 
 
 def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Problems) -> Study | None:
@@ -219,13 +207,13 @@ def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Prob
     if not isinstance(body, dict):
         problems.add(key, body, "be a mapping")
         return None
-    if not _names_a_file(name):
+    if not names_a_file(name):
         problems.add(key, name, "have a name of letters, digits, - and _", "it names a folder")
     table = schema()["study"]
     already = len(problems.lines)
-    values = _leaves(key, dict(body) | dict(everywhere), table, problems)
+    values = leaves(key, dict(body) | dict(everywhere), table, problems)
     # A value at fault has its line already and leaves no value: the default stands in for it.
-    single = {k: (*values.pop(k), table[k].get("default", name))[0] for k in list(values) if not _swept(table[k])}
+    single = {k: (*values.pop(k), table[k].get("default", name))[0] for k in list(values) if not swept(table[k])}
     seeds, baselines = single["seeds"], single["baselines"]
     baselines = [baselines] if isinstance(baselines, str) else baselines
     for i, baseline in enumerate(baselines):
@@ -246,73 +234,3 @@ def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Prob
         max_runs=single["max_runs"],
         well_formed=len(problems.lines) == already,
     )
-
-
-def _leaves(
-    key: Sequence[str | int],
-    body: Mapping[str, Json],
-    table: Mapping[str, Json],
-    problems: Problems,
-    sweep: bool = True,
-) -> dict[str, tuple[Json, ...]]:
-    """The values of each key of `body`, checked against `table`, with defaults for absent ones."""
-    found: dict[str, tuple[Json, ...]] = {}
-    for name, value in body.items():
-        if name not in table:
-            unknown_key([*key, str(name)], value, list(table), problems)
-            continue
-        rule = table[name]
-        swept = sweep and _swept(rule) and isinstance(value, list)
-        if swept and not value:
-            problems.add([*key, name], value, "hold at least one value", "remove the key for its default")
-        items = value if swept else [value]
-        values: list[Json] = []
-        for i, item in enumerate(items):
-            place = [*key, name, i] if swept else [*key, name]
-            if "spec" in rule:
-                values += _spec(place, item, rule, problems)
-            elif valid(place, item, rule, problems):
-                # JSON Schema takes 5.0 for a whole number, and so did whoever wrote it.
-                values.append(int(item) if isinstance(item, float) and "integer" in rule.get("type", ()) else item)
-        found[name] = tuple(values)
-    for name, rule in table.items():
-        if name in body:
-            continue
-        if rule.get("required"):
-            problems.add([*key, name], None, rule["must"], rule.get("hint", rule.get("description", "")))
-        elif "default" in rule:
-            found[name] = (
-                tuple(_spec([*key, name], rule["default"], rule, problems)) if "spec" in rule else (rule["default"],)
-            )
-    return found
-
-
-def _spec(
-    key: Sequence[str | int], value: Json, rule: Mapping[str, Json], problems: Problems
-) -> Iterator[dict[str, Json]]:
-    """All the specs that a name, or a mapping whose arguments may be lists, stands for."""
-    choices = schema()[rule["spec"]]
-    name = value.get("name") if isinstance(value, dict) else value
-    if isinstance(value, dict) and isinstance(name, list):
-        for one in name:
-            yield from _spec(key, value | {"name": one}, rule, problems)
-        return
-    if not isinstance(name, str) or name not in choices:
-        unknown_name(key, value if name is None else name, list(choices), problems)
-        return
-    common = SPEC_COMMON.get(rule["spec"])
-    table = dict(choices[name]) | (schema()[common] if common else {})
-    arguments = {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {}
-    leaves = _leaves(key, arguments, table, problems)
-    for values in product(*leaves.values()):
-        # Numbers that a program traces are floats, so that 1 and 1.0 are the same run.
-        typed = [float(v) if table[k].get("type") == "number" else v for k, v in zip(leaves, values, strict=True)]
-        yield {"name": name} | dict(sorted(zip(leaves, typed, strict=True)))
-
-
-def _swept(rule: Mapping[str, Json]) -> bool:
-    return rule.get("sweep") is not False
-
-
-def _names_a_file(name: str) -> bool:
-    return bool(name) and all(c.isascii() and (c.isalnum() or c in "_-") for c in name)

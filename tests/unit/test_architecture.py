@@ -17,7 +17,8 @@ ALLOWED = {
     "facts": set(),
     "privacy_checks": {"config", "facts", "problems", "soundness"},
     "checks": {"config", "facts", "problems", "privacy_checks"},
-    "config": {"checks", "problems", "yaml_files"},
+    "config": {"checks", "problems", "schema", "yaml_files"},
+    "schema": {"problems"},
     "run": set(),
     "plan": {"config", "facts", "run", "soundness"},
     "paths": set(),
@@ -32,7 +33,19 @@ ALLOWED = {
     "doctor": {"environment", "data", "federated"},
 }
 HOST_SIDE = (
-    *("problems", "yaml_files", "soundness", "facts", "privacy_checks", "checks", "config", "run", "plan", "paths"),
+    *(
+        "problems",
+        "yaml_files",
+        "soundness",
+        "facts",
+        "privacy_checks",
+        "checks",
+        "config",
+        "schema",
+        "run",
+        "plan",
+        "paths",
+    ),
     *("provenance", "environment"),
 )
 

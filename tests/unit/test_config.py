@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from fedpareto.config import ConfigError, from_snakemake, load, schema
+from fedpareto.config import ConfigError, from_snakemake, load
 from fedpareto.plan import Plan, make_plan
 from fedpareto.run import Bundle
+from fedpareto.schema import schema
 
 GOOD = {
     "dataset": "digits",

@@ -23,7 +23,6 @@ from problem import (
     train,
 )
 
-from fedpareto.config import schema
 from fedpareto.federated import program as program_module
 from fedpareto.federated.client import LocalWork, client_update
 from fedpareto.federated.program import make_program
@@ -31,6 +30,7 @@ from fedpareto.federated.round import one_round
 from fedpareto.federated.server import server_optimizer, server_update
 from fedpareto.models import build
 from fedpareto.privacy.clipping import global_norm
+from fedpareto.schema import schema
 
 
 @pytest.mark.parametrize("at_once", [1, 5])

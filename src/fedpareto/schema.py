@@ -1,0 +1,96 @@
+"""The study language as `config.schema.yaml` holds it, and values checked against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedpareto.problems import Problems, unknown_key, unknown_name, valid
+
+Json = Any
+SPEC_COMMON = {"partitions": "every_partition", "server_optimizers": "every_server_optimizer"}
+
+
+@lru_cache(maxsize=1)
+def schema() -> dict[str, Json]:
+    """The study language, from `config.schema.yaml`."""
+    text = Path(__file__).with_name("config.schema.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, Json] = yaml.safe_load(text)
+    return loaded
+
+
+def leaves(
+    key: Sequence[str | int],
+    body: Mapping[str, Json],
+    table: Mapping[str, Json],
+    problems: Problems,
+    sweep: bool = True,
+) -> dict[str, tuple[Json, ...]]:
+    """The values of each key of `body`, checked against `table`, with defaults for absent ones."""
+    found: dict[str, tuple[Json, ...]] = {}
+    for name, value in body.items():
+        if name not in table:
+            unknown_key([*key, str(name)], value, list(table), problems)
+            continue
+        rule = table[name]
+        is_list = sweep and swept(rule) and isinstance(value, list)
+        if is_list and not value:
+            problems.add([*key, name], value, "hold at least one value", "remove the key for its default")
+        items = value if is_list else [value]
+        values: list[Json] = []
+        for i, item in enumerate(items):
+            place = [*key, name, i] if is_list else [*key, name]
+            if "spec" in rule:
+                values += _spec(place, item, rule, problems)
+            elif valid(place, item, rule, problems):
+                # JSON Schema takes 5.0 for a whole number, and so did whoever wrote it.
+                values.append(int(item) if isinstance(item, float) and "integer" in rule.get("type", ()) else item)
+        found[name] = tuple(values)
+    for name, rule in table.items():
+        if name in body:
+            continue
+        if rule.get("required"):
+            problems.add([*key, name], None, rule["must"], rule.get("hint", rule.get("description", "")))
+        elif "default" in rule:
+            found[name] = (
+                tuple(_spec([*key, name], rule["default"], rule, problems)) if "spec" in rule else (rule["default"],)
+            )
+    return found
+
+
+def _spec(
+    key: Sequence[str | int], value: Json, rule: Mapping[str, Json], problems: Problems
+) -> Iterator[dict[str, Json]]:
+    """All the specs that a name, or a mapping whose arguments may be lists, stands for."""
+    choices = schema()[rule["spec"]]
+    name = value.get("name") if isinstance(value, dict) else value
+    if isinstance(value, dict) and isinstance(name, list):
+        for one in name:
+            yield from _spec(key, value | {"name": one}, rule, problems)
+        return
+    if not isinstance(name, str) or name not in choices:
+        unknown_name(key, value if name is None else name, list(choices), problems)
+        return
+    common = SPEC_COMMON.get(rule["spec"])
+    table = dict(choices[name]) | (schema()[common] if common else {})
+    arguments = {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {}
+    values_of = leaves(key, arguments, table, problems)
+    for values in product(*values_of.values()):
+        # Numbers that a program traces are floats, so that 1 and 1.0 are the same run.
+        typed = [float(v) if table[k].get("type") == "number" else v for k, v in zip(values_of, values, strict=True)]
+        yield {"name": name} | dict(sorted(zip(values_of, typed, strict=True)))
+
+
+def swept(rule: Mapping[str, Json]) -> bool:
+    """Whether a list of values for such a key is an axis, and not one value."""
+    return rule.get("sweep") is not False
+
+
+def names_a_file(name: str) -> bool:
+    """Whether a name can be that of a file or a folder everywhere."""
+    return bool(name) and all(c.isascii() and (c.isalnum() or c in "_-") for c in name)
