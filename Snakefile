@@ -16,6 +16,7 @@ include: "workflow/rules/privacy.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/reproduce.smk"
 
 
 rule sweep:

@@ -102,6 +102,14 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("--figure", required=True)
     figures.add_argument("--title", help="headline; default: the studies' names")
     figures.add_argument("--output", type=Path, required=True, help="file name without ending")
+
+    compare = _verb(verbs, "compare", _compare, "stage: set a paper's numbers beside ours")
+    compare.add_argument("--paper", type=Path, required=True)
+    compare.add_argument("--output", type=Path, required=True, help="folder of its table and figure")
+
+    reproduce = _verb(verbs, "reproduce", _reproduce, "published results that can be re-run, and what that takes")
+    reproduce.add_argument("--list", action="store_true", required=True, help="`snakemake reproduce_<name>` runs one")
+    reproduce.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
 
@@ -300,6 +308,52 @@ def _figures(arguments: argparse.Namespace) -> None:
     from fedpareto.analysis.figures import draw
 
     draw(arguments.figure, arguments.tables, arguments.study, arguments.output, arguments.title)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from fedpareto import papers
+    from fedpareto.analysis import reproduction_stage
+
+    paper = papers.read(arguments.paper)
+    if paper.config is None:
+        from fedpareto.privacy.published import recompute
+
+        recomputed = [recompute(claim) for claim in paper.claims]
+        reproduction_stage.compare_claims(paper.claims, recomputed, paper.title, arguments.output)
+        return
+    from fedpareto.plan import make_plan
+
+    plan = make_plan(paper.config)
+    bundles = [Path(paths.RESULTS, "bundles", name) for name in plan.bundles]
+    reproduction_stage.compare_numbers(paper.numbers, plan.studies, bundles, paper.title, arguments.output)
+
+
+def _reproduce(arguments: argparse.Namespace) -> None:
+    import os
+
+    from fedpareto import papers
+    from fedpareto.plan import make_plan
+
+    rows = []
+    for name, paper in papers.read_folder().items():
+        runs = len(make_plan(paper.config).runs) if paper.config else 0
+        # Training takes all cores there are; that is how far the estimate goes.
+        minutes = None if paper.minutes is None else paper.minutes * MEASURED_CORES / max(1, os.cpu_count() or 1)
+        entry = {"name": name, "title": paper.title, "runs": runs, "numbers": len(paper.numbers) + len(paper.claims)}
+        rows.append(entry | {"device": paper.device, "minutes": minutes})
+    if arguments.json:
+        print(json.dumps(rows))
+        return
+    print(f"{'name':<20} {'runs':>5} {'numbers':>8} {'here, about':>12}  title")
+    for row in rows:
+        cost = (
+            "needs a GPU" if row["device"] == "gpu" else "?" if row["minutes"] is None else f"{row['minutes']:.3g} min"
+        )
+        print(f"{row['name']:<20} {row['runs']:>5} {row['numbers']:>8} {cost:>12}  {row['title']}")
+
+
+# The cores of the machine on which the minutes of config/papers were measured.
+MEASURED_CORES = 2
 
 
 def _write(path: Path, text: str) -> None:

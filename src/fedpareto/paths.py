@@ -9,6 +9,11 @@ CHECKPOINTS_FOLDER = f"{RESULTS}/checkpoints"
 COMPILATION_CACHE = f"{RESULTS}/.jax_cache"
 
 
+def paper_plan(paper: str) -> str:
+    """The plan of a paper's runs."""
+    return f"{RESULTS}/reproduce/{paper}/plan.json"
+
+
 def data_file(dataset: str) -> str:
     """The prepared arrays of a data set."""
     return f"{RESULTS}/data/{dataset}.npz"

@@ -138,7 +138,7 @@ def expand(study: Study, datasets: Mapping[str, Mapping[str, Any]]) -> Iterator[
     clips, deltas, accountants = axes.pop("clip_norm"), axes.pop("delta", (None,)), axes.pop("accountant")
     stops = axes.pop("stop_at_epsilon")
     private_study = any(z or e is not None for z, e in noise)
-    wanted = dict.fromkeys((*study.baselines, *(("non_private",) if private_study else ())))
+    wanted = dict.fromkeys((*study.baselines, *(("non_private",) if private_study and study.baselines else ())))
     axes.setdefault("clients", (None,))
     for values in product(*axes.values()):
         cell = _cell(dict(zip(axes, values, strict=True)), datasets)

@@ -21,6 +21,7 @@ ALLOWED = {
     "schema": {"problems"},
     "run": set(),
     "plan": {"config", "facts", "run", "soundness"},
+    "papers": {"config", "problems", "schema", "yaml_files"},
     "paths": set(),
     "provenance": set(),
     "environment": set(),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
-from fedpareto import environment, paths, plan, provenance
+from fedpareto import environment, papers, paths, plan, provenance
 from fedpareto.config import ConfigError, from_snakemake
 
 # Jobs find this package and this interpreter, whether or not the environment was activated.
@@ -14,9 +14,20 @@ environment.share_with_jobs(SOURCE)
 
 try:
     PLAN = plan.make_plan(from_snakemake(config, workflow.configfiles))
+    PAPERS = papers.read_folder(os.path.relpath(Path(workflow.basedir) / papers.FOLDER))
 except ConfigError as error:
     # Where the mistake is stands in the message; where it was noticed helps nobody.
     raise error.with_traceback(None) from None
+
+# Published results are plans of their own: `sweep` makes none of their runs, `reproduce` nothing else.
+PAPER_PLANS = {
+    name: plan.make_plan(paper.config)
+    for name, paper in PAPERS.items()
+    if paper.config is not None
+}
+BUNDLES = PLAN.bundles | {
+    name: bundle for one in PAPER_PLANS.values() for name, bundle in one.bundles.items()
+}
 
 TABLES = ["runs", "tradeoff", "rounds", "partitions", "clients"]
 
@@ -29,6 +40,7 @@ CODE = {
         "train": "federated.results",
         "tables": "analysis.tables",
         "figures": "analysis.figures",
+        "reproduction": "analysis.reproduction_stage",
     }.items()
 }
 
@@ -44,22 +56,25 @@ wildcard_constraints:
     dataset="[A-Za-z0-9_-]+",
     study="[A-Za-z0-9_-]+",
     figure="[a-z]+",
+    paper="[A-Za-z0-9_-]+",
 
 
 onstart:
     # Jobs look their bundle up here. Not an input of any rule: a bundle's name is a hash of its content.
     plan.write(PLAN, paths.PLAN_FILE)
+    for name, one in PAPER_PLANS.items():
+        plan.write(one, paths.paper_plan(name))
     print(PLAN.summary(), file=sys.stderr)
 
 
 def data_of_bundle(wildcards):
     """The prepared data set that a bundle trains on."""
-    return paths.data_file(PLAN.bundles[wildcards.bundle].dataset)
+    return paths.data_file(BUNDLES[wildcards.bundle].dataset)
 
 
 def data_to_account(wildcards):
     """The data set where epsilon depends on the clients' sizes or on the number of parameters; nothing elsewhere."""
-    bundle = PLAN.bundles[wildcards.bundle]
+    bundle = BUNDLES[wildcards.bundle]
     return (
         [paths.data_file(bundle.dataset)]
         if any(run.needs_data_to_account for run in bundle.runs)
@@ -86,3 +101,26 @@ def title_of_study(wildcards):
 def studies_of_figure(wildcards):
     """The studies that a figure shows: one, or those of a comparison."""
     return PLAN.comparisons.get(wildcards.study, [wildcards.study])
+
+
+def plan_of_bundle(wildcards):
+    """The file in which a bundle's runs are written down."""
+    if wildcards.bundle in PLAN.bundles:
+        return paths.PLAN_FILE
+    return next(
+        paths.paper_plan(name)
+        for name, one in PAPER_PLANS.items()
+        if wildcards.bundle in one.bundles
+    )
+
+
+def tables_of_paper(wildcards):
+    """What the runs of a paper left behind."""
+    bundles = (
+        PAPER_PLANS[wildcards.paper].bundles if wildcards.paper in PAPER_PLANS else []
+    )
+    return collect(
+        "results/bundles/{bundle}/{part}.parquet",
+        bundle=bundles,
+        part=["runs", "metrics"],
+    )

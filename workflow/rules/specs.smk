@@ -13,5 +13,7 @@ rule spec:
         "results/logs/spec/{bundle}.log",
     conda:
         "../../environment.yml"
+    params:
+        plan=plan_of_bundle,
     shell:
-        "python -m fedpareto spec --bundle {wildcards.bundle} --output {output} &> {log}"
+        "python -m fedpareto spec --plan {params.plan} --bundle {wildcards.bundle} --output {output} &> {log}"

@@ -22,7 +22,9 @@ rule tables:
             caption="../report/tables.rst",
             category="3 Tables",
         ),
-        more=collect("results/tables/{table}.csv", table=["rounds", "partitions", "clients"]),
+        more=collect(
+            "results/tables/{table}.csv", table=["rounds", "partitions", "clients"]
+        ),
     log:
         "results/logs/tables.log",
     conda:

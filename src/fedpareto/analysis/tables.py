@@ -57,7 +57,17 @@ _NUMBERS = (
         "epsilon_rdp",
     ),
     *("epsilon_pld", "rdp_order", "accuracy", "loss", "worst_client_accuracy", "median_client_accuracy", "bytes_up"),
-    *("bytes_down", "wall_s", "proximal", "dropout", "stragglers", "stop_at_epsilon", "epsilon_median", "releases"),
+    *(
+        "bytes_down",
+        "wall_s",
+        "proximal",
+        "dropout",
+        "stragglers",
+        "stop_at_epsilon",
+        "epsilon_median",
+        "releases",
+        "epsilon_rdp_classic",
+    ),
     *("secagg_client_s", "secagg_server_s", "wrapped_fraction"),
 )
 

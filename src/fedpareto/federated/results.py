@@ -91,6 +91,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "seed": run.seed,
         "epsilon_rdp": final.epsilon_rdp,
         "epsilon_pld": final.epsilon_pld,
+        "epsilon_rdp_classic": final.epsilon_rdp_classic,
         "epsilon_median": final.epsilon_median,
         "releases": final.releases,
         "rdp_order": final.rdp_order,

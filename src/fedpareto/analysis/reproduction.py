@@ -1,0 +1,117 @@
+"""Published numbers beside ours: value, interval, tolerance, verdict, epsilon under three accountants, cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedpareto.analysis.pareto import bootstrap_interval
+from fedpareto.analysis.tradeoff import TableError
+
+# What may differ between runs that are one and the same point: only the seed, and what follows from it.
+POINT = (
+    *("partition", "clients", "sampling_rate", "sampling", "rounds", "local_epochs", "local_steps", "batch_size"),
+    *("client_learning_rate", "server_optimizer", "clip_norm", "noise_multiplier", "target_epsilon", "delta", "model"),
+    *("dataset", "unit", "trust", "algorithm", "baseline"),
+)
+COLUMNS = (
+    *("name", "table", "what", "metric", "published", "ours", "low", "high", "seeds", "tolerance", "why", "at_least"),
+    *("verdict", "verified", "published_epsilon", "published_accountant", "epsilon_rdp", "epsilon_pld"),
+    *("epsilon_rdp_classic", "delta", "unit", "adjacency", "sampling", "picked", "seconds", "device"),
+)
+
+
+def compare(
+    numbers: Sequence[Any], studies: Mapping[str, Sequence[str]], runs: pd.DataFrame, metrics: pd.DataFrame
+) -> pd.DataFrame:
+    """One row a published number.
+
+    Args:
+      numbers: `fedpareto.papers.Number`s.
+      studies: Study -> the ids of its runs.
+      runs: Rows of the `runs` table.
+      metrics: `run_id`, `round` and the scores at every evaluation.
+
+    Returns:
+      The columns `COLUMNS`. `verdict` is `reproduced`, `differs`, or `not run` where no run has ended well.
+
+    Raises:
+      TableError: A number picks runs of several points where it must pick one, or none at all.
+    """
+    rows = [_row(number, runs[runs["run_id"].isin(studies[number.study])], metrics) for number in numbers]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _row(number: Any, runs: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(number, name) for name in COLUMNS[:5]}
+    row |= {name: getattr(number, name) for name in ("tolerance", "why", "at_least", "verified")}
+    row |= {"published_epsilon": number.epsilon, "published_accountant": number.accountant}
+    for column, value in number.where.items():
+        if column not in runs:
+            raise TableError(f"number {number.name}: the runs table has no column {column}")
+        wanted = runs[column].isna() if value is None else runs[column] == value
+        if isinstance(value, float):
+            wanted = np.isclose(runs[column].astype(float), value, rtol=1e-9, atol=0.0)
+        runs = runs[wanted]
+    if runs.empty:
+        raise TableError(f"number {number.name}: no run of study {number.study} has {dict(number.where)}")
+    points = [own for _, own in runs.groupby(list(POINT), dropna=False, sort=False)]
+    if len(points) > 1 and number.metric != "rounds_to_accuracy":
+        raise TableError(
+            f"number {number.name}: {len(points)} points of study {number.study} have {dict(number.where)}"
+        )
+    found = [(_values(number, own, metrics), own) for own in points]
+    # A learning rate for each cell of a table, as its authors chose theirs.
+    values, own = min(found, key=lambda pair: float(np.mean(pair[0])) if len(pair[0]) else math.inf)
+    row |= {"seeds": len(values), "seconds": float(runs["wall_s"].sum()), "device": ", ".join(runs["device"].unique())}
+    if len(points) > 1:
+        row["picked"] = f"client_learning_rate {own['client_learning_rate'].iloc[0]:g} of {len(points)}"
+    first = own.iloc[0]
+    for name in ("epsilon_rdp", "epsilon_pld", "epsilon_rdp_classic"):
+        # Each client's own under local trust is that of the worst; seeds that deal the records out anew may differ.
+        row[name] = float(own[name].max())
+    row |= {name: first[name] for name in ("delta", "unit", "adjacency", "sampling")}
+    if not len(values):
+        return row | {"verdict": "not run"}
+    ours = float(np.mean(values))
+    low, high = bootstrap_interval(values) if np.isfinite(values).all() else (math.nan, math.nan)
+    return row | {"ours": ours, "low": low, "high": high, "verdict": _verdict(number, ours)}
+
+
+def _values(number: Any, runs: pd.DataFrame, metrics: pd.DataFrame) -> np.ndarray:
+    """The metric of each run that ended well, float64 [seeds]."""
+    ended = runs[runs["status"] == "ok"].sort_values("seed")
+    if number.metric != "rounds_to_accuracy":
+        return ended[number.metric].to_numpy(float)
+    curves = {name: curve for name, curve in metrics.groupby("run_id")}
+    return np.array([rounds_to(curves[name], number.level) for name in ended["run_id"]], float)
+
+
+def rounds_to(curve: pd.DataFrame, level: float) -> float:
+    """Rounds until the best accuracy so far reaches `level`, interpolated between evaluations; infinite if it never does.
+
+    The protocol of McMahan et al. (2017): curves are made monotone, and crossed by linear interpolation.
+    """
+    curve = curve.sort_values("round")
+    best = np.maximum.accumulate(curve["accuracy"].to_numpy(float))
+    rounds = curve["round"].to_numpy(float)
+    reached = int(np.searchsorted(best, level))
+    if reached == len(best):
+        return math.inf
+    if reached == 0:
+        return float(rounds[0])
+    before, after = best[reached - 1], best[reached]
+    return float(rounds[reached - 1] + (level - before) / (after - before) * (rounds[reached] - rounds[reached - 1]))
+
+
+def _verdict(number: Any, ours: float) -> str:
+    allowed = number.tolerance * (number.published if number.metric == "rounds_to_accuracy" else 1.0)
+    better = ours - number.published
+    if number.metric == "rounds_to_accuracy":
+        better = -better
+    near = abs(better) <= allowed
+    return "reproduced" if near or (number.at_least and better > 0) else "differs"

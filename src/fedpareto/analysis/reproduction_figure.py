@@ -1,0 +1,124 @@
+"""Published numbers over ours: hollow markers for what is in print, filled ones for what came out here."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from fedpareto.analysis import style
+
+ROW = 0.22  # inches of a line of a list
+COLOURS = {"reproduced": "#029e73", "differs": "#d55e00", "not run": "0.5"}
+ACCOUNTANTS = {"epsilon_rdp_classic": ("classic", "s"), "epsilon_rdp": ("RDP", "o"), "epsilon_pld": ("PLD", "^")}
+CLAIMS = {"reproduced": "#029e73", "loose": "#0173b2", "wrong": "#d55e00", "what-if": "0.5"}
+
+
+def of_numbers(table: pd.DataFrame, title: str) -> Figure:
+    """Accuracy against epsilon where all numbers have one; else a line for each number, ours against the tolerance."""
+    if table["published_epsilon"].notna().all() and (table["metric"] != "rounds_to_accuracy").all():
+        return _trade_off(table, title)
+    return _list(table, title)
+
+
+def of_claims(table: pd.DataFrame, title: str) -> Figure:
+    """A line for each published epsilon, with ours under three accountants."""
+    figure, axes = plt.subplots(figsize=(style.WIDTH, 1.2 + ROW * len(table)), layout="constrained")
+    at = np.arange(len(table))[::-1]
+    for column, (label, marker) in ACCOUNTANTS.items():
+        axes.scatter(table[column], at, marker=marker, s=16, color="0.35", label=f"ours, {label}", zorder=3)
+    edges = [CLAIMS[verdict] for verdict in table["verdict"]]
+    axes.scatter(table["published"], at, s=60, facecolors="none", edgecolors=edges, linewidths=1.4, zorder=4)
+    for verdict, colour in CLAIMS.items():
+        axes.scatter([], [], s=60, facecolors="none", edgecolors=colour, linewidths=1.4, label=f"published: {verdict}")
+    axes.set_yticks(at, table["name"], fontsize="xx-small")
+    axes.set_ylim(-1, len(table))
+    axes.set_xscale("log")
+    style.plain_log(axes.xaxis)
+    axes.set_xlabel("ε")
+    figure.legend(loc="outside lower center", ncols=4, fontsize="x-small")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def _trade_off(table: pd.DataFrame, title: str) -> Figure:
+    figure, axes = plt.subplots(figsize=(style.WIDTH, 4.2), layout="constrained")
+    style.epsilon_axis(axes, pd.concat([table["published_epsilon"], table["epsilon_rdp"].dropna()]))
+    style.accuracy_axis(axes)
+    for row in table.itertuples():
+        colour = COLOURS[row.verdict]
+        axes.errorbar(
+            row.published_epsilon, row.published, yerr=row.tolerance, color="0.75", linewidth=6, alpha=0.5, zorder=1
+        )
+        if pd.notna(row.ours):
+            axes.plot(
+                [row.published_epsilon, row.epsilon_rdp],
+                [row.published, row.ours],
+                color="0.6",
+                linewidth=0.8,
+                zorder=2,
+            )
+            axes.errorbar(
+                row.epsilon_rdp, row.ours, yerr=_interval(row), color=colour, marker="o", markersize=5, zorder=4
+            )
+        axes.scatter(
+            row.published_epsilon, row.published, s=45, facecolors="white", edgecolors="black", linewidths=1.2, zorder=3
+        )
+    axes.set(xlabel="ε (published: as printed; ours: by RDP, for the run that was made)", ylabel=_label(table))
+    _legend(figure, table)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def _list(table: pd.DataFrame, title: str) -> Figure:
+    figure, axes = plt.subplots(figsize=(style.WIDTH, 1.3 + ROW * len(table)), layout="constrained")
+    rounds = (table["metric"] == "rounds_to_accuracy").all()
+    for y, row in zip(np.arange(len(table))[::-1], table.itertuples(), strict=True):
+        allowed = row.tolerance * (row.published if row.metric == "rounds_to_accuracy" else 1.0)
+        axes.plot([row.published - allowed, row.published + allowed], [y, y], color="0.75", linewidth=6, alpha=0.5)
+        if np.isfinite(row.ours):
+            axes.errorbar(
+                row.ours, y, xerr=_interval(row), color=COLOURS[row.verdict], marker="o", markersize=5, zorder=4
+            )
+        axes.scatter(row.published, y, s=45, facecolors="white", edgecolors="black", linewidths=1.2, zorder=3)
+    axes.set_yticks(np.arange(len(table))[::-1], table["what"], fontsize="x-small")
+    axes.set_ylim(-1, len(table))
+    if rounds:
+        axes.set_xscale("log")
+        style.plain_log(axes.xaxis)
+    else:
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.set_xlabel(_label(table))
+    _legend(figure, table)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def _legend(figure: Figure, table: pd.DataFrame) -> None:
+    hollow = {"marker": "o", "linestyle": "", "markerfacecolor": "white", "markeredgecolor": "black"}
+    entries = [
+        plt.Line2D([], [], **hollow, label="published"),
+        plt.Line2D([], [], color="0.75", linewidth=6, label="tolerance"),
+    ]
+    entries += [
+        plt.Line2D([], [], color=colour, marker="o", linestyle="", label=f"ours: {verdict}")
+        for verdict, colour in COLOURS.items()
+        if (table["verdict"] == verdict).any() and verdict != "not run"
+    ]
+    figure.legend(handles=entries, loc="outside lower center", ncols=4, fontsize="x-small")
+
+
+def _label(table: pd.DataFrame) -> str:
+    labels = {
+        "accuracy": "test accuracy",
+        "mean_client_accuracy": "test accuracy, mean over clients",
+        "rounds_to_accuracy": "rounds",
+    }
+    return ", ".join(labels[metric] for metric in table["metric"].unique())
+
+
+def _interval(row: object) -> list[list[float]] | None:
+    low, high, ours = (getattr(row, name) for name in ("low", "high", "ours"))
+    return [[max(0.0, ours - low)], [max(0.0, high - ours)]] if np.isfinite([low, high]).all() else None

@@ -1,0 +1,213 @@
+"""Published results as files: what to run, the numbers in print, and how far ours may be from them.
+
+A paper is a configuration in the study language with three keys more: `paper` (title, citation, what is unknown), `numbers`
+(published numbers that runs are compared with) and `claims` (published epsilons, which are computed anew without a run).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from fedpareto.config import Config, load
+from fedpareto.problems import Problems, nearest
+from fedpareto.schema import leaves, schema
+from fedpareto.yaml_files import read_all
+
+Json = Any
+FOLDER = Path("config/papers")
+METRICS = ("accuracy", "mean_client_accuracy", "rounds_to_accuracy")
+VERDICTS = ("reproduced", "loose", "wrong", "what-if")
+
+
+@dataclass(frozen=True)
+class Number:
+    """One published number.
+
+    Attributes:
+      name: Unique in its paper.
+      table: Where it stands in print.
+      what: What it is, in a few words.
+      metric: One of `METRICS`; accuracies are shares of 1.
+      published: The number.
+      tolerance: How far ours may be from it: in the number's own unit, or as a share of it for `rounds_to_accuracy`.
+      why: Why so far.
+      at_least: Whether a better number is no difference.
+      study: The study whose runs are compared.
+      where: Columns of the `runs` table -> the values that pick the runs.
+      level: The accuracy to reach, for `rounds_to_accuracy`.
+      epsilon: Epsilon in print beside the number, or None.
+      accountant: The accountant behind it: `classic`, `rdp` or `pld`.
+      verified: False where the number was never read in a public source: nothing is concluded from it.
+    """
+
+    name: str
+    table: str
+    what: str
+    metric: str
+    published: float
+    tolerance: float
+    why: str
+    study: str
+    where: Mapping[str, Json]
+    at_least: bool = False
+    level: float | None = None
+    epsilon: float | None = None
+    accountant: str | None = None
+    verified: bool = True
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One published epsilon, and what it was computed from.
+
+    Attributes:
+      name: Unique in its paper.
+      source: Paper and place.
+      rate: Poisson sampling rate.
+      noise: Noise multiplier.
+      steps: Noisy steps of a record.
+      delta: Delta.
+      published: The epsilon in print.
+      accountant: What it was computed with: `classic`, `rdp`, `pld` or words for something else.
+      verdict: One of `VERDICTS`.
+      why: The reason, where it is not `reproduced`.
+      rounds: Rounds, where clients take the steps on their own records.
+      also: Noise multipliers of further releases of all records.
+      layers: Layers that are clipped one by one, each with this noise.
+    """
+
+    name: str
+    source: str
+    rate: float
+    noise: float
+    steps: int
+    delta: float
+    published: float
+    accountant: str
+    verdict: str
+    why: str = ""
+    rounds: int | None = None
+    also: tuple[float, ...] = ()
+    layers: int = 1
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper as a file has it.
+
+    Attributes:
+      name: The file's name without its ending.
+      title: Headline.
+      citation: Authors, title, year, where.
+      notes: How its protocol is run here, and where that differs from the original.
+      unknown: What the original does not say, and what stands here instead.
+      device: `cpu`, or `gpu` where a CPU would take days.
+      minutes: What all of it took on two CPU cores, or None where nobody has measured it.
+      numbers: Published numbers.
+      claims: Published epsilons.
+      config: What to run; None where nothing is.
+    """
+
+    name: str
+    title: str
+    citation: str
+    notes: tuple[str, ...]
+    unknown: tuple[str, ...]
+    device: str
+    minutes: float | None
+    numbers: tuple[Number, ...]
+    claims: tuple[Claim, ...]
+    config: Config | None
+
+
+def read(file: Path | str) -> Paper:
+    """Reads and checks the file of one paper.
+
+    Raises:
+      ConfigError: All problems, one line each.
+    """
+    file = Path(file)
+    trees = read_all([str(file)])
+    tree = trees[0][1]
+    problems, known = Problems(trees), schema()
+    about = _single(["paper"], tree.get("paper"), known["paper"], problems)
+    config = load([file]) if "studies" in tree else None
+    studies = [study.name for study in config.studies] if config else []
+    numbers = [
+        _number(["numbers", i], body, studies, problems) for i, body in enumerate(_list(tree, "numbers", problems))
+    ]
+    claims = [_claim(["claims", i], body, problems) for i, body in enumerate(_list(tree, "claims", problems))]
+    for kind, entries in (("numbers", numbers), ("claims", claims)):
+        names = [entry.name for entry in entries if entry]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                problems.add([kind, i, "name"], name, "be unique in its paper")
+    if not numbers and not claims:
+        problems.add(["numbers"], None, "hold a published number", "or give claims")
+    problems.raise_if_any()
+    return Paper(
+        name=file.stem,
+        title=about["title"],
+        citation=about["citation"],
+        notes=tuple(about["notes"]),
+        unknown=tuple(about["unknown"]),
+        device=about["device"],
+        minutes=about["minutes"],
+        numbers=tuple(filter(None, numbers)),
+        claims=tuple(filter(None, claims)),
+        config=config,
+    )
+
+
+def read_folder(folder: Path | str = FOLDER) -> dict[str, Paper]:
+    """All papers of a folder by name."""
+    return {file.stem: read(file) for file in sorted(Path(folder).glob("*.yaml"))}
+
+
+def _number(key: Sequence[str | int], body: Json, studies: Sequence[str], problems: Problems) -> Number | None:
+    values = _single(key, body, schema()["number"], problems)
+    if not values:
+        return None
+    if values["study"] not in studies:
+        problems.add([*key, "study"], values["study"], "be a study of this file", nearest(values["study"], studies))
+    if (values["metric"] == "rounds_to_accuracy") != (values["level"] is not None):
+        problems.add([*key, "level"], values["level"], "be set for rounds_to_accuracy, and for nothing else")
+    if (values["epsilon"] is None) != (values["accountant"] is None):
+        problems.add([*key, "accountant"], values["accountant"], "be set where epsilon is, and nowhere else")
+    return Number(**values)
+
+
+def _claim(key: Sequence[str | int], body: Json, problems: Problems) -> Claim | None:
+    values = _single(key, body, schema()["claim"], problems)
+    if not values:
+        return None
+    try:
+        values["rate"] = float(Fraction(str(values["rate"])))
+    except ValueError:
+        problems.add([*key, "rate"], values["rate"], "be a number or a fraction", "e.g. 256/60000")
+        return None
+    if values["verdict"] != "reproduced" and not values["why"]:
+        problems.add([*key, "why"], None, f"say why the verdict is {values['verdict']}")
+    return Claim(**values | {"also": tuple(values["also"])})
+
+
+def _single(key: list[str | int] | Sequence[str | int], body: Json, table: Json, problems: Problems) -> dict[str, Json]:
+    """The values of a mapping none of whose keys is an axis; empty where one of them is at fault."""
+    already = len(problems.lines)
+    if not isinstance(body, dict):
+        problems.add(key, body, "be a mapping", "with " + ", ".join(table))
+        return {}
+    found = leaves(key, body, table, problems, sweep=False)
+    return {name: values[0] for name, values in found.items()} if len(problems.lines) == already else {}
+
+
+def _list(tree: Mapping[str, Json], key: str, problems: Problems) -> list[Json]:
+    entries = tree.get(key, [])
+    if isinstance(entries, list):
+        return entries
+    problems.add([key], entries, "be a list")
+    return []

@@ -1,0 +1,199 @@
+"""Files of papers, what is made of their numbers, and the three verdicts."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from fedpareto.analysis import reproduction_figure, style
+from fedpareto.analysis.reproduction import COLUMNS, POINT, compare, rounds_to
+from fedpareto.analysis.reproduction_stage import compare_claims, numbers_as_markdown
+from fedpareto.analysis.tradeoff import TableError
+from fedpareto.papers import FOLDER, read, read_folder
+from fedpareto.plan import make_plan
+from fedpareto.privacy.published import recompute
+from fedpareto.problems import ConfigError
+
+ROOT = Path(__file__).parents[2]
+PAPERS = read_folder(ROOT / FOLDER)
+
+PAPER = {
+    "paper": {"title": "One", "citation": "One et al. 2020"},
+    "studies": {
+        "s": {
+            "dataset": "digits",
+            "clients": 10,
+            "rounds": 4,
+            "model": "logistic",
+            "local_epochs": 1,
+            "client_learning_rate": [0.1, 0.2],
+            "noise_multiplier": 0,
+            "baselines": [],
+            "seeds": 3,
+        }
+    },
+    "numbers": [
+        {"name": "a", "table": "1", "what": "a", "published": 0.9, "tolerance": 0.01, "why": "so", "study": "s"},
+    ],
+}
+
+
+def written(folder, **changes):
+    path = folder / "one.yaml"
+    path.write_text(yaml.safe_dump(PAPER | changes), encoding="utf-8")
+    return path
+
+
+def number(**changes):
+    return PAPER["numbers"][0] | changes
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_every_paper_has_runs_for_its_numbers(name):
+    paper = PAPERS[name]
+    assert paper.numbers or paper.claims
+    if paper.config is not None:
+        plan = make_plan(paper.config)
+        assert {one.study for one in paper.numbers} == set(plan.studies)  # no study is trained for nothing
+        assert all(run.baseline is None for run in plan.runs.values())
+
+
+def test_a_paper_is_read(tmp_path):
+    paper = read(written(tmp_path))
+    assert (paper.name, paper.title, paper.device, paper.minutes) == ("one", "One", "cpu", None)
+    assert len(make_plan(paper.config).runs) == 6
+    assert paper.numbers[0].published == 0.9
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"paper": {"title": "One"}}, "paper.citation = null must be authors, title, year and where"),
+        ({"numbers": [number(study="t")]}, "numbers[0].study = t must be a study of this file"),
+        ({"numbers": [number(tolerance=0)]}, "numbers[0].tolerance = 0 must be a number above 0"),
+        ({"numbers": [number(level=0.9)]}, "numbers[0].level = 0.9 must be set for rounds_to_accuracy"),
+        ({"numbers": [number(metric="rounds_to_accuracy")]}, "numbers[0].level = null must be set for rounds"),
+        ({"numbers": [number(epsilon=1.0)]}, "numbers[0].accountant = null must be set where epsilon is"),
+        ({"numbers": [number(metric="f2")]}, "numbers[0].metric = f2 must be accuracy"),
+        ({"numbers": [number(), number()]}, "numbers[1].name = a must be unique in its paper"),
+        ({"numbers": [number(kind=1)]}, "numbers[0].kind = 1 must be a key that exists"),
+        ({"numbers": []}, "numbers = null must hold a published number"),
+        ({"numbers": {}}, "numbers = {} must be a list"),
+        ({"claims": [{"name": "x"}]}, "claims[0].source = null must be paper and place"),
+    ],
+)
+def test_each_mistake_in_a_paper_has_its_line(tmp_path, changes, line):
+    with pytest.raises(ConfigError) as raised:
+        read(written(tmp_path, **changes))
+    assert line in str(raised.value)
+    assert "one.yaml: " in str(raised.value)
+
+
+def a_number(**changes):
+    values = {
+        "name": "a", "table": "1", "what": "a", "metric": "accuracy", "published": 0.9, "tolerance": 0.01, "why": "so",
+        "study": "s", "where": {}, "at_least": False, "level": None, "epsilon": 1.0, "accountant": "rdp", "verified": True,
+    }  # fmt: skip
+    return SimpleNamespace(**values | changes)
+
+
+def runs_of(accuracy, rate=0.1, status="ok"):
+    frame = pd.DataFrame({"accuracy": accuracy, "seed": range(len(accuracy)), "status": status})
+    frame["run_id"] = [f"{rate}-{seed}" for seed in frame["seed"]]
+    for column in POINT:
+        frame[column] = np.nan
+    return frame.assign(
+        client_learning_rate=rate, wall_s=1.0, device="cpu", epsilon_rdp=1.1, epsilon_pld=0.9, epsilon_rdp_classic=1.2,
+        delta=1e-5, unit="record", adjacency="add_or_remove_one", sampling="poisson",
+    )  # fmt: skip
+
+
+def compared(one, runs, metrics=None):
+    return compare([one], {"s": list(runs["run_id"])}, runs, metrics).iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("ours", "at_least", "verdict"),
+    [(0.905, False, "reproduced"), (0.895, False, "reproduced"), (0.92, False, "differs"), (0.88, False, "differs"),
+     (0.92, True, "reproduced"), (0.88, True, "differs")],
+)  # fmt: skip
+def test_verdicts(ours, at_least, verdict):
+    row = compared(a_number(at_least=at_least), runs_of([ours - 0.001, ours, ours + 0.001]))
+    assert row["verdict"] == verdict
+    assert row["ours"] == pytest.approx(ours)
+    assert row["low"] <= ours <= row["high"]
+    assert (row["epsilon_rdp"], row["epsilon_pld"], row["epsilon_rdp_classic"]) == (1.1, 0.9, 1.2)
+
+
+def test_runs_that_diverged_are_not_compared():
+    row = compared(a_number(), runs_of([0.9, 0.9], status="diverged"))
+    assert row["verdict"] == "not run"
+    assert math.isnan(row["ours"])
+
+
+def test_a_number_picks_one_point_and_says_where_there_is_none_or_are_several():
+    both = pd.concat([runs_of([0.9], 0.1), runs_of([0.5], 0.2)])
+    assert compared(a_number(where={"client_learning_rate": 0.2}), both)["ours"] == 0.5
+    with pytest.raises(TableError, match="2 points"):
+        compared(a_number(), both)
+    with pytest.raises(TableError, match="no run"):
+        compared(a_number(where={"client_learning_rate": 0.3}), both)
+    with pytest.raises(TableError, match="no column"):
+        compared(a_number(where={"momentum": 0.3}), both)
+
+
+def test_rounds_to_an_accuracy_cross_a_monotone_curve():
+    curve = pd.DataFrame({"round": [0, 10, 20, 30, 40], "accuracy": [0.1, 0.5, 0.4, 0.7, 0.6]})
+    assert rounds_to(curve, 0.5) == 10
+    assert rounds_to(curve, 0.6) == 25  # half of the way from 0.5, kept through round 20, to 0.7
+    assert rounds_to(curve, 0.05) == 0
+    assert rounds_to(curve, 0.71) == math.inf
+
+
+def test_rounds_are_compared_at_the_best_learning_rate():
+    metrics = pd.DataFrame(
+        {"run_id": ["0.1-0"] * 3 + ["0.2-0"] * 3, "round": [0, 10, 20] * 2, "accuracy": [0, 0.5, 0.9, 0, 0.9, 0.9]}
+    )
+    both = pd.concat([runs_of([0.9], 0.1), runs_of([0.9], 0.2)])
+    one = a_number(metric="rounds_to_accuracy", level=0.9, published=12.0, tolerance=0.25, epsilon=None)
+    row = compared(one, both, metrics)
+    assert row["ours"] == 10
+    assert row["verdict"] == "reproduced"
+    assert row["picked"] == "client_learning_rate 0.2 of 2"
+    never = compared(a_number(metric="rounds_to_accuracy", level=0.99, published=12.0, epsilon=None), both, metrics)
+    assert never["ours"] == math.inf
+    assert never["verdict"] == "differs"
+
+
+def test_the_page_shows_first_what_differs():
+    table = pd.DataFrame(
+        [
+            dict.fromkeys(COLUMNS, np.nan) | dict(compared(a_number(what=what, published=published), runs_of([0.9])))
+            for what, published in (("good", 0.9), ("bad", 0.99))
+        ]
+    )
+    lines = numbers_as_markdown(table).splitlines()
+    assert lines[2].startswith("| bad | 99.0 % | 90.0 %")
+    assert "| differs | 1 (rdp) | 1.20 / 1.10 / 0.9 |" in lines[2]
+    assert lines[3].startswith("| good | 90.0 % | 90.0 %")
+    style.apply()
+    reproduction_figure.of_numbers(table, "One").canvas.draw()
+
+
+def test_claims_are_computed_anew(tmp_path):
+    claim = SimpleNamespace(
+        name="x", source="X 2016", rate=0.01, noise=4.0, steps=10_000, delta=1e-5, published=1.26, accountant="classic",
+        verdict="reproduced", why="", rounds=None, also=(), layers=1,
+    )  # fmt: skip
+    found = recompute(claim)
+    assert found["epsilon_rdp_classic"] == pytest.approx(1.26, abs=0.01)
+    assert found["epsilon_pld"] < found["epsilon_rdp"] < found["epsilon_rdp_classic"]
+    table = compare_claims([claim], [found], "Claims", tmp_path)
+    assert table["epsilon_rdp"].tolist() == [found["epsilon_rdp"]]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "table.csv", "table.md", "table.parquet", "figure.svg", "figure.pdf", "figure.png"
+    }  # fmt: skip
