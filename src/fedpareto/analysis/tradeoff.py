@@ -32,6 +32,7 @@ DERIVED = (
     "rdp_order",
     "epsilon_rdp",
     "epsilon_pld",
+    "epsilon_rdp_classic",
     "bytes_up",
     "bytes_down",
     "overflow_probability",
