@@ -123,7 +123,7 @@ def _data(found: Diagnosis) -> None:
     if folder is not None and not folder.is_dir():
         found.problems.append(f"{FOLDER_VARIABLE} = {folder} is not a folder (unset it, or correct it)")
     for name, entry in REGISTRY.items():
-        at_hand = "folder or cache" if is_complete(name, entry.files) else "to be fetched"
+        at_hand = "folder or cache" if is_complete(entry.folder or name, entry.files) else "to be fetched"
         found.data_sets[name] = at_hand if entry.files else "built in"
 
 

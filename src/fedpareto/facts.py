@@ -43,6 +43,7 @@ REGISTERED: dict[str, Facts] = {
     "fashion_mnist": Facts(60_000, image=True),
     "pneumoniamnist": Facts(4708, image=True),
     "heart_disease": Facts(735, clients=4),
+    "fed_heart_disease": Facts(486, clients=4),
     "credit_default": Facts(24_000),
     "bank_marketing": Facts(36_169),
     "adult": Facts(32_561),

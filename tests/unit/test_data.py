@@ -21,6 +21,7 @@ COUNTS = {  # training examples, test examples, classes, natural clients
     "fashion_mnist": (60_000, 10_000, 10, None),
     "pneumoniamnist": (4708, 624, 2, None),
     "heart_disease": (735, 185, 2, 4),
+    "fed_heart_disease": (486, 254, 2, 4),
     "credit_default": (24_000, 6_000, 2, None),
     "bank_marketing": (36_169, 9_042, 2, None),
     "adult": (32_561, 16_281, 2, None),
@@ -65,6 +66,17 @@ def test_heart_disease_keeps_its_hospitals(data_folder, tmp_path):
     assert data.client_names.tolist() == ["cleveland", "hungarian", "switzerland", "va"]
     assert np.bincount(data.client_test).tolist() == [61, 59, 25, 40]
     assert "cholesterol" in report["notes"][0]
+
+
+def test_flambys_heart_disease_has_its_counts_and_standardised_hospitals(data_folder, tmp_path):
+    data, _ = prepared("fed_heart_disease", tmp_path)
+    assert data.x_train.shape[1] == 13
+    assert np.bincount(data.client_train).tolist() == [199, 172, 30, 85]  # as FLamby prints them
+    assert np.bincount(data.client_test).tolist() == [104, 89, 16, 45]
+    for hospital in range(4):
+        own = data.x_train[data.client_train == hospital]
+        np.testing.assert_allclose(own.mean(axis=0), 0, atol=1e-5)
+        assert set(np.round(own.std(axis=0, ddof=1), 4)) <= {0.0, 1.0}
 
 
 def test_an_altered_local_file_is_refused(tmp_path, monkeypatch):

@@ -15,60 +15,32 @@ from fedpareto.analysis.selection import add_selection
 from fedpareto.analysis.tradeoff import TableError, kind_of, point_ids, tradeoff_table
 
 TABLES = ("runs", "rounds", "tradeoff", "partitions", "clients")
-_TEXT = (
-    *("run_id", "bundle_id", "dataset", "model", "partition", "sampling", "algorithm", "baseline", "server_optimizer"),
-    *(
-        "unit",
-        "trust",
-        "participation",
-        "mechanism",
-        "clipping",
-        "weighting",
-        "adjacency",
-        "accountant",
-        "device",
-        "status",
-    ),
-    *("versions", "fingerprint"),
+
+
+def _columns(names: str) -> tuple[str, ...]:
+    return tuple(names.split())
+
+
+_TEXT = _columns(
+    """
+    run_id bundle_id dataset model partition sampling algorithm baseline server_optimizer unit trust participation
+    mechanism clipping weighting adjacency accountant device status versions fingerprint
+    """
 )
 # Counts that may be missing stay whole numbers in both formats: 5, never 5.0.
-_COUNTS = (
-    *(
-        "parameters",
-        "clients",
-        "examples",
-        "rounds",
-        "local_epochs",
-        "local_steps",
-        "batch_size",
-        "seed",
-        "diverged_round",
-    ),
-    *("overflow_rounds", "refused_rounds", "rounds_done", "bits_per_parameter"),
+_COUNTS = _columns(
+    """
+    parameters clients examples rounds local_epochs local_steps batch_size seed diverged_round overflow_rounds
+    refused_rounds rounds_done bits_per_parameter
+    """
 )
-_NUMBERS = (
-    *(
-        "sampling_rate",
-        "client_learning_rate",
-        "clip_norm",
-        "noise_multiplier",
-        "target_epsilon",
-        "delta",
-        "epsilon_rdp",
-    ),
-    *("epsilon_pld", "rdp_order", "accuracy", "loss", "worst_client_accuracy", "median_client_accuracy", "bytes_up"),
-    *(
-        "bytes_down",
-        "wall_s",
-        "proximal",
-        "dropout",
-        "stragglers",
-        "stop_at_epsilon",
-        "epsilon_median",
-        "releases",
-        "epsilon_rdp_classic",
-    ),
-    *("secagg_client_s", "secagg_server_s", "wrapped_fraction"),
+_NUMBERS = _columns(
+    """
+    sampling_rate client_learning_rate clip_norm noise_multiplier target_epsilon delta epsilon_rdp epsilon_pld
+    rdp_order accuracy loss worst_client_accuracy median_client_accuracy mean_client_accuracy bytes_up bytes_down
+    wall_s proximal dropout stragglers stop_at_epsilon epsilon_median releases epsilon_rdp_classic secagg_client_s
+    secagg_server_s wrapped_fraction
+    """
 )
 
 

@@ -18,6 +18,7 @@ PER_SEED = (
     "loss",
     "worst_client_accuracy",
     "median_client_accuracy",
+    "mean_client_accuracy",
     "wall_s",
     "status",
     "diverged_round",

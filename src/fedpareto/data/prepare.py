@@ -30,7 +30,7 @@ def prepare(dataset: str, arrays_file: Path, report_file: Path, options: Mapping
         if dataset not in REGISTRY:
             raise DataError(f"{dataset} is not a registered data set (one of {', '.join(REGISTRY)}; or give --options)")
         entry = REGISTRY[dataset]
-        files = {file.name: fetch(dataset, file) for file in entry.files}
+        files = {file.name: fetch(entry.folder or dataset, file) for file in entry.files}
         data, report = entry.load(files)
         report |= {"licence": entry.licence}
     else:

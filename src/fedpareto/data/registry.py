@@ -32,16 +32,28 @@ class DataSet:
       load: Files by name -> arrays and a report.
       files: What it needs; nothing for those that scikit-learn carries.
       licence: Of the data.
+      folder: Where its files are looked for, if not below its own name.
     """
 
     load: Loader
     files: tuple[RemoteFile, ...] = ()
     licence: str = ""
+    folder: str | None = None
 
 
 def _files(mirrors: tuple[str, ...], hashes: Mapping[str, str]) -> tuple[RemoteFile, ...]:
     return tuple(RemoteFile(name, (known,), tuple(m + name for m in mirrors)) for name, known in hashes.items())
 
+
+HEART_FILES = _files(
+    (f"{UCI}/heart-disease/",),
+    {
+        "processed.cleveland.data": "a74b7efa387bc9d108d7d0115d831fe9b414b29ae7124f331b622b4efa0427c8",
+        "processed.hungarian.data": "d1ad108f785768cd3d7e82dc522e6f5a61eea93cccfb3a46ee8076f73fc3d796",
+        "processed.switzerland.data": "834a405ccf5b66ab4056bb77794adc8df0b7125186454c0a1d002d33c6c3b314",
+        "processed.va.data": "e7c93d8d0d2acdadfa4c5e8de768e2191e7f618b952e29623f1f0d5949ff6b8f",
+    },
+)
 
 REGISTRY: dict[str, DataSet] = {
     "digits": DataSet(named.digits, licence="CC BY 4.0"),
@@ -92,19 +104,8 @@ REGISTRY: dict[str, DataSet] = {
         ),
         "CC BY 4.0",
     ),
-    "heart_disease": DataSet(
-        named.heart_disease,
-        _files(
-            (f"{UCI}/heart-disease/",),
-            {
-                "processed.cleveland.data": "a74b7efa387bc9d108d7d0115d831fe9b414b29ae7124f331b622b4efa0427c8",
-                "processed.hungarian.data": "d1ad108f785768cd3d7e82dc522e6f5a61eea93cccfb3a46ee8076f73fc3d796",
-                "processed.switzerland.data": "834a405ccf5b66ab4056bb77794adc8df0b7125186454c0a1d002d33c6c3b314",
-                "processed.va.data": "e7c93d8d0d2acdadfa4c5e8de768e2191e7f618b952e29623f1f0d5949ff6b8f",
-            },
-        ),
-        "CC BY 4.0",
-    ),
+    "heart_disease": DataSet(named.heart_disease, HEART_FILES, "CC BY 4.0"),
+    "fed_heart_disease": DataSet(named.fed_heart_disease, HEART_FILES, "CC BY 4.0", folder="heart_disease"),
     "credit_default": DataSet(
         named.credit_default,
         (

@@ -22,12 +22,14 @@ class Scores(NamedTuple):
       loss: Mean cross-entropy over all test examples, in nats.
       worst_client_accuracy: Smallest over clients that hold test examples.
       median_client_accuracy: Median over clients that hold test examples.
+      mean_client_accuracy: Mean over clients that hold test examples, however many each holds.
     """
 
     accuracy: jax.Array
     loss: jax.Array
     worst_client_accuracy: jax.Array
     median_client_accuracy: jax.Array
+    mean_client_accuracy: jax.Array
 
 
 def evaluate(
@@ -48,7 +50,8 @@ def evaluate(
     holders = min(clients, client.shape[0])  # of a million clients, few hold test examples
     counts = jax.ops.segment_sum(jnp.ones_like(correct), client, holders)
     by_client = jax.ops.segment_sum(correct, client, holders) / counts  # NaN where nobody has this number
-    return Scores(jnp.mean(correct), jnp.mean(losses), jnp.nanmin(by_client), jnp.nanmedian(by_client))
+    worst, median, mean = jnp.nanmin(by_client), jnp.nanmedian(by_client), jnp.nanmean(by_client)
+    return Scores(jnp.mean(correct), jnp.mean(losses), worst, median, mean)
 
 
 def example_scores(

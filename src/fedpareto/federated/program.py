@@ -27,13 +27,14 @@ METRICS = (
     "loss",
     "worst_client_accuracy",
     "median_client_accuracy",
+    "mean_client_accuracy",
     "cohort_size",
     "clipped_fraction",
     "update_norm",
     "clip_norm",
     "wrapped_fraction",
 )
-REPORTED = METRICS[4:]  # of the last round, where the others are the scores of the model
+REPORTED = METRICS[5:]  # of the last round, where the others are the scores of the model
 RUNS = "runs"
 
 

@@ -19,7 +19,7 @@ from fedpareto.privacy.account import AccountedRun
 from fedpareto.run import Bundle, Run, describe
 
 BYTES_PER_PARAMETER = 4  # updates and models travel as float32
-SCORES = ("accuracy", "loss", "worst_client_accuracy", "median_client_accuracy")
+SCORES = ("accuracy", "loss", "worst_client_accuracy", "median_client_accuracy", "mean_client_accuracy")
 
 
 def write_bundle(

@@ -205,6 +205,7 @@ def _outcome(run: Run, state: State | AloneState) -> dict[str, Any]:
             "loss": float(state.loss.mean()),
             "worst_client_accuracy": float(state.accuracy.min()),
             "median_client_accuracy": float(np.median(state.accuracy)),
+            "mean_client_accuracy": float(np.mean(state.accuracy)),
         }
         metrics = {name: [_number(values.get(name, math.nan))] for name in METRICS}
         return {
