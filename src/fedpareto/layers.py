@@ -21,13 +21,20 @@ OUTPUTS = "layer_outputs"
 
 
 class Dense(nn.Module):
-    """Affine layer [batch, n] -> [batch, features], parameters as in `flax.linen.Dense`."""
+    """Affine layer [batch, n] -> [batch, features], parameters as in `flax.linen.Dense`.
+
+    Attributes:
+      features: Outputs.
+      initial_scale: Standard deviation of the first weights over that of flax's default.
+    """
 
     features: int
+    initial_scale: float = 1.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (x.shape[1], self.features))
+        initializer = nn.initializers.variance_scaling(self.initial_scale**2, "fan_in", "truncated_normal")
+        kernel = self.param("kernel", initializer, (x.shape[1], self.features))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         self.sow(INPUTS, "x", x)
         return self.perturb("y", x @ kernel + bias, collection=OUTPUTS)

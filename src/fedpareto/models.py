@@ -22,13 +22,14 @@ PyTree = Any
 
 
 class LogisticRegression(nn.Module):
-    """Multinomial logistic regression."""
+    """Multinomial logistic regression; `initial_scale` is that of `fedpareto.layers.Dense`."""
 
     classes: int
+    initial_scale: float = 1.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return Dense(self.classes)(x.reshape(x.shape[0], -1))
+        return Dense(self.classes, self.initial_scale)(x.reshape(x.shape[0], -1))
 
 
 class MLP(nn.Module):
@@ -114,7 +115,7 @@ def build(spec: Mapping[str, Any], example_shape: tuple[int, ...], classes: int)
     """The model that `spec` names.
 
     Args:
-      spec: `name`, a key of `MODELS`, and for `mlp` also `width` and `depth`.
+      spec: `name`, a key of `MODELS`, for `mlp` also `width` and `depth`, and for `logistic` perhaps `initial_scale`.
       example_shape: Shape of one example without the batch axis.
       classes: Number of classes.
     """

@@ -78,7 +78,7 @@ def _row(number: Any, runs: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, An
     if not len(values):
         return row | {"verdict": "not run"}
     ours = float(np.mean(values))
-    low, high = bootstrap_interval(values) if np.isfinite(values).all() else (math.nan, math.nan)
+    low, high = map(float, bootstrap_interval(values)) if np.isfinite(values).all() else (math.nan, math.nan)
     return row | {"ours": ours, "low": low, "high": high, "verdict": _verdict(number, ours)}
 
 
