@@ -1,4 +1,4 @@
-"""Epsilons against closed forms and published values."""
+"""Epsilon by both accountants of the two kinds of central runs, Poisson and fixed size."""
 
 import math
 from dataclasses import replace
@@ -8,8 +8,7 @@ from scipy.stats import norm
 
 from fedpareto.privacy import accounting
 from fedpareto.privacy.accounting import guarantee, guarantees
-from fedpareto.privacy.calibration import calibrate
-from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
+from fedpareto.privacy.plan import PrivacyPlan
 
 GAUSSIAN = PrivacyPlan(population=1, sampling_rate=1.0, rounds=1, clip_norm=1.0, noise_multiplier=1.0, delta=1e-5)
 
@@ -18,20 +17,6 @@ def exact_gaussian_delta(epsilon, noise_multiplier):
     """Balle and Wang (2018), Theorem 8."""
     half, shift = 0.5 / noise_multiplier, epsilon * noise_multiplier
     return norm.cdf(half - shift) - math.exp(epsilon) * norm.cdf(-half - shift)
-
-
-# Subsampled Gaussian, population 60,000, batches of 256: the TensorFlow Privacy tutorial's three rows, which were
-# published under the classic conversion.
-@pytest.mark.parametrize(
-    ("noise", "steps", "published", "rdp", "pld"),
-    [(1.3, 3510, 1.19, 0.954, 0.864), (1.1, 14040, 3.01, 2.594, 2.380), (0.7, 10530, 7.10, 6.315, 5.635)],
-)
-def test_published_epsilons(noise, steps, published, rdp, pld):
-    plan = replace(GAUSSIAN, sampling_rate=256 / 60_000, rounds=steps, noise_multiplier=noise)
-    proven = guarantee(plan)
-    assert proven.epsilon_rdp_classic == pytest.approx(published, abs=0.01)
-    assert proven.epsilon_rdp == pytest.approx(rdp, abs=0.01)
-    assert proven.epsilon_pld == pytest.approx(pld, abs=0.01)
 
 
 @pytest.mark.parametrize("noise", [0.5, 1.0, 3.0, 20.0])
@@ -49,13 +34,7 @@ def test_full_participation_composes_like_one_gaussian():
     assert guarantee(many).epsilon_rdp == pytest.approx(guarantee(GAUSSIAN).epsilon_rdp, rel=1e-6)
 
 
-def test_no_noise_proves_nothing_and_no_round_costs_nothing():
-    bare = replace(GAUSSIAN, noise_multiplier=0.0, delta=None)
-    assert guarantee(bare).epsilon_rdp == math.inf
-    assert [g.epsilon_rdp for g in guarantees(GAUSSIAN, [0])] == [0.0]
-
-
-def test_noise_without_bound_costs_nothing():
+def test_noise_without_bound_costs_nothing_by_pld():
     assert guarantee(replace(GAUSSIAN, noise_multiplier=1e6)).epsilon_pld < 1e-3
 
 
@@ -99,19 +78,3 @@ def test_an_optimal_order_at_the_end_of_the_grid_is_reported():
     proven = guarantee(replace(GAUSSIAN, noise_multiplier=500.0))
     assert proven.rdp_order == accounting.ORDERS[-1]
     assert any("largest of the grid" in line for line in proven.warnings)
-
-
-@pytest.mark.parametrize("accountant", ["rdp", "pld"])
-@pytest.mark.parametrize("target", [0.5, 2.0, 8.0])
-def test_calibrated_noise_keeps_the_promise_and_is_the_smallest(accountant, target):
-    plan = replace(GAUSSIAN, population=500, sampling_rate=0.1, rounds=40)
-    calibrated = calibrate(plan, target, accountant)
-    reached = getattr(guarantee(calibrated), f"epsilon_{accountant}")
-    less_noise = replace(calibrated, noise_multiplier=0.995 * calibrated.noise_multiplier)
-    assert reached <= target
-    assert getattr(guarantee(less_noise), f"epsilon_{accountant}") > target
-
-
-def test_an_epsilon_out_of_reach_is_refused():
-    with pytest.raises(PrivacyPlanError, match="out of reach"):
-        calibrate(GAUSSIAN, 1e-4)

@@ -144,7 +144,11 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
     bounded = np.isfinite(accountant.rdp)
     if not bounded.any():  # The noise is so small that every order overflows: nothing is proven.
         return np.asarray(orders, float), np.full(len(orders), np.inf), 0
-    return np.asarray(orders, float)[bounded], accountant.rdp[bounded], int((~bounded).sum())
+    kept, curve = np.asarray(orders, float)[bounded], accountant.rdp[bounded]
+    if plan.amplified and plan.sampling == "fixed_size":
+        # A sample never tells more than all would (joint quasi-convexity); dp-accounting's bound for it can say so at large orders.
+        curve = np.minimum(curve, kept / (2 * plan.relative_noise**2))
+    return kept, curve, int((~bounded).sum())
 
 
 def whole_curve(plan: PrivacyPlan) -> tuple[tuple[float, ...], tuple[float, ...]]:
