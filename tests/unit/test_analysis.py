@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from fedpareto.analysis import figures, style
 from fedpareto.analysis.pareto import bootstrap_interval, front_probability, non_dominated
-from fedpareto.analysis.selection import repeat_and_select
+from fedpareto.analysis.selection import add_selection, repeat_and_select
 from fedpareto.analysis.tables import build_tables, read_tables, write_tables
-from fedpareto.analysis.tradeoff import TableError
+from fedpareto.analysis.tradeoff import FRONT_GROUP, TableError
 
 ORDERS = [1.5, 2.0, 3.0, 5.0, 8.0, 16.0, 32.0, 64.0]
 GRID = st.integers(0, 4).map(float)
@@ -100,7 +100,7 @@ def bundle(folder, diverged=()):
         row |= {"bytes_up": 1e6, "bytes_down": 1e6, "wall_s": 0.4, "sampling_rate": 0.2, "client_learning_rate": 0.1}
         row |= {"overflow_probability": 1e-8}
         if z:
-            at = {"run_id": row["run_id"], "delta": 1e-4, "delta_aside": 1e-7}
+            at = {"run_id": row["run_id"], "delta": 1e-4, "delta_aside": 1e-7, "largest_epsilon": np.inf}
             curves += [at | {"order": a, "rdp": a / (2 * z**2)} for a in ORDERS]
         if (n, clip, z, seed) in diverged:
             row |= {"status": "diverged", "accuracy": np.nan, "loss": np.nan, "diverged_round": 3}
@@ -163,6 +163,20 @@ def test_choosing_among_more_runs_costs_more_and_one_run_costs_itself(tables):
         alone, _ = rdp.compute_epsilon(orders, orders / (2 * z**2), 1e-4)
         assert (alone < group["epsilon_if_selected"]).all()
     assert points[points["kind"] == "non_private"]["epsilon_if_selected"].isna().all()
+
+
+def test_the_best_of_runs_is_not_proved_beyond_what_their_samplers_allow():
+    curve = pd.DataFrame({"order": ORDERS, "rdp": np.array(ORDERS) / 8, "delta": 1e-4, "delta_aside": 1e-7})
+    points = pd.DataFrame({"point_id": ["p"], "study": ["s"], "kind": ["private"], "epsilon_rdp": [1.5]})
+    points = points.assign(**dict.fromkeys(FRONT_GROUP[1:], "x"))
+    runs = pd.DataFrame({"point_id": "p", "study": "s", "run_id": ["a", "b"], "epsilon_rdp": 1.5})
+    found = []
+    for largest in (np.inf, 2.0):
+        curves = pd.concat([curve.assign(run_id=name, largest_epsilon=largest) for name in ("a", "b")])
+        add_selection(points, runs, curves)
+        found.append(points["epsilon_if_selected"].item())
+    assert 2.0 < found[0] < np.inf
+    assert found[1] == np.inf
 
 
 @pytest.mark.parametrize("mean", [1.5, 10, 300])

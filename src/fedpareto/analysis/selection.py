@@ -25,7 +25,8 @@ def add_selection(tradeoff: pd.DataFrame, runs: pd.DataFrame, curves: pd.DataFra
     Args:
       tradeoff: One row a point.
       runs: One row a run.
-      curves: `run_id`, `order`, `rdp`, `delta`, `delta_aside` (what each run of several spends of it by itself).
+      curves: `run_id`, `order`, `rdp`, `delta`, `delta_aside` (what each run of several spends of it by itself),
+        `largest_epsilon` (above which its noise is not exact enough for a proof).
     """
     tradeoff["candidates"] = 0
     tradeoff["epsilon_if_selected"] = np.nan
@@ -87,6 +88,6 @@ def _epsilon_of_best(curves: list[pd.DataFrame], number: int) -> float:
     delta = float(curves[0]["delta"].iloc[0]) - number * aside
     if delta <= 0:
         return float("inf")
-    if number == 1:
-        return float(compute_epsilon(orders, rdp, delta)[0])
-    return min(float(compute_epsilon(orders, one, delta)[0]) for one in repeat_and_select(orders, rdp, number))
+    candidates = [rdp] if number == 1 else repeat_and_select(orders, rdp, number)
+    epsilon = min(float(compute_epsilon(orders, one, delta)[0]) for one in candidates)
+    return epsilon if epsilon <= min(float(curve["largest_epsilon"].iloc[0]) for curve in curves) else float("inf")

@@ -143,14 +143,17 @@ def client_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun], data: Pre
 
 
 def curve_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun]) -> pd.DataFrame:
-    """The Rényi divergence of every private run, one row an order; its delta, and what of that is spent beside it."""
+    """The Rényi divergence of every private run, one row an order.
+
+    With it go delta, what of delta is spent beside the divergence, and up to which epsilon it holds.
+    """
     runs = [(run.run_id, accounted[run.run_id]) for run in bundle.runs if run.private]
     rows = [
-        (name, order, rdp, run.plan.delta, (run.plan.delta or 0.0) - run.plan.accounted_delta)
+        (name, order, rdp, run.plan.delta, run.plan.delta_aside, run.plan.largest_epsilon)
         for name, run in runs
         for order, rdp in zip(*run.curve, strict=True)
     ]
-    kinds = {"run_id": "object"} | dict.fromkeys(("order", "rdp", "delta", "delta_aside"), "float64")
+    kinds = {"run_id": "object"} | dict.fromkeys(("order", "rdp", "delta", "delta_aside", "largest_epsilon"), "float64")
     return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
 

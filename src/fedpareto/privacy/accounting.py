@@ -63,16 +63,11 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
             for t in rounds
         ]
     proven = _guarantees(plan, rounds, with_pld)
-    if not _by_general_bound(plan):
+    if not plan.by_general_bound:
         return proven
     # Who does not see who took part learns no more than who does. The general bounds may promise less than that.
     seen = _guarantees(replace(plan, participation="seen"), rounds, with_pld)
     return [min(pair, key=lambda one: one.epsilon_rdp) for pair in zip(proven, seen, strict=True)]
-
-
-def _by_general_bound(plan: PrivacyPlan) -> bool:
-    """Whether secrecy of who took part is accounted for by a bound that holds for any mechanism."""
-    return plan.amplified and (plan.mechanism in DISCRETE or plan.local is not None)
 
 
 def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> list[Guarantee]:
@@ -96,7 +91,7 @@ def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> lis
         results.append(
             Guarantee(
                 rounds=t,
-                epsilon_rdp=_unless_the_sampler_errs(plan, float(epsilon)),
+                epsilon_rdp=float(epsilon) if epsilon <= plan.largest_epsilon else math.inf,
                 epsilon_pld=by_pld.get(t, math.nan),
                 epsilon_rdp_classic=classic_epsilon(plan, t),
                 rdp_order=float(order),
@@ -152,10 +147,10 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
 
 
 def whole_curve(plan: PrivacyPlan) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Rényi orders, and the divergence of the whole run at each."""
+    """Rényi orders, and the divergence of the whole run at each, which holds but for `PrivacyPlan.delta_aside`."""
     orders, step_rdp, _ = rdp_curve(plan)
     whole = step_rdp * plan.releases(plan.rounds)
-    if _by_general_bound(plan):
+    if plan.by_general_bound:
         seen = replace(plan, participation="seen")
         more, seen_rdp, _ = rdp_curve(seen, orders.tolist())
         whole = np.minimum(whole[np.isin(orders, more)], seen_rdp * seen.releases(plan.rounds))
@@ -179,17 +174,6 @@ def _discrete_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
         return curve(np.asarray(orders, float))
     bound = poisson if plan.sampling == "poisson" else without_replacement
     return np.array([bound(curve, plan.inclusion, int(order)) for order in orders])
-
-
-def _unless_the_sampler_errs(plan: PrivacyPlan, epsilon: float) -> float:
-    """Epsilon, or infinity where the sampler of discrete noise is not exact enough for the delta set aside for it.
-
-    A sampler within total variation eta of the exact one turns (epsilon, delta) into (epsilon, delta + (1 + e^epsilon) eta).
-    """
-    if plan.mechanism not in DISCRETE:
-        return epsilon
-    eta = plan.sampler_error
-    return epsilon if eta * (1 + math.exp(min(epsilon, 700.0))) <= plan.sampler_budget else math.inf
 
 
 def _pld_epsilons(

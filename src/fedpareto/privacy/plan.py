@@ -274,6 +274,32 @@ class PrivacyPlan:
         own_batches = OVERFLOW_SHARE_OF_DELTA * self.delta if self.unit == "record" and self.trust != "central" else 0.0
         return self.delta - self.overflow_probability - self.participation_budget - own_batches - self.sampler_budget
 
+    @property
+    def by_general_bound(self) -> bool:
+        """Whether secrecy of who took part is accounted for by a bound that holds for any mechanism.
+
+        It may promise less than no secrecy at all, so that both guarantees are computed and the better one counts.
+        """
+        return self.amplified and (self.mechanism in DISCRETE or self.local is not None)
+
+    @property
+    def delta_aside(self) -> float:
+        """What the Renyi divergence of the whole run leaves out of delta: 0 where nothing may go wrong."""
+        if not self.private or self.delta is None:
+            return 0.0
+        seen = replace(self, participation="seen") if self.by_general_bound else self
+        return self.delta - min(self.accounted_delta, seen.accounted_delta)
+
+    @property
+    def largest_epsilon(self) -> float:
+        """The epsilon up to which the sampler of discrete noise is exact enough for the delta set aside for it.
+
+        A sampler within total variation eta of the exact one turns (epsilon, delta) into (epsilon, delta + (1 + e^epsilon) eta).
+        """
+        if self.mechanism not in DISCRETE or self.sampler_error == 0:
+            return math.inf
+        return math.log(max(math.exp(-700.0), self.sampler_budget / self.sampler_error - 1))
+
     def participations(self, rounds: int) -> int:
         """Rounds among the first `rounds` that may use one unit.
 

@@ -69,7 +69,7 @@ def recompute(claim: Claimed) -> dict[str, float]:
 
     def whole(orders: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
         kept, one, _ = rdp_curve(plan, orders)
-        return kept, one * plan.rounds + sum(kept / (2 * z**2) for z in claim.also)
+        return kept, one * plan.releases(plan.rounds) + sum(kept / (2 * z**2) for z in claim.also)
 
     old_orders, old = whole(CLASSIC_ORDERS)
     orders, new = whole(ORDERS)
