@@ -1,0 +1,84 @@
+"""A sound mechanism in numpy, whose parts the faulty ones of `test_faults.py` replace."""
+
+from dataclasses import replace
+
+import numpy as np
+from checks import Claim, Mechanism
+from dp_accounting import pld
+
+UNITS, RATE, STEPS, CLIP, NOISE, DELTA = 40, 0.25, 20, 1.0, 2.0, 1e-5
+LEAVES = (12, 12, 6)
+DIMENSION = sum(LEAVES)
+ADD, SWAP = "add_or_remove_one", "replace_one"
+
+
+def proven(noise, rate, steps, delta=DELTA):
+    """Epsilon by PLD under add or remove one."""
+    one = pld.privacy_loss_distribution.from_gaussian_mechanism(noise, sampling_prob=rate)
+    return one.self_compose(steps).get_epsilon_for_delta(delta)
+
+
+def poisson(rate=RATE, steps=STEPS):
+    return lambda rng, n: [np.flatnonzero(rng.random(n) < rate) for _ in range(steps)]
+
+
+def fixed_size(size, steps=STEPS):
+    return lambda rng, n: [rng.permutation(n)[:size] for _ in range(steps)]
+
+
+def shuffled(size, steps=STEPS):
+    def sample(rng, n):
+        batches = n // size
+        orders = [rng.permutation(n) for _ in range(-(-steps // batches))]
+        return [orders[t // batches][t % batches * size :][:size] for t in range(steps)]
+
+    return sample
+
+
+def clip(update, bound=CLIP):
+    """Joint L2 clipping; one that is not finite is zero."""
+    norm = np.linalg.norm(update)
+    return update * min(1.0, bound / max(norm, 1e-30)) if np.isfinite(norm) else np.zeros_like(update)
+
+
+def clipped_sum(clip, divisor):
+    def query(data, cohort):
+        with np.errstate(all="ignore"):
+            return sum((clip(data[i]) for i in cohort), np.zeros(DIMENSION)) / divisor
+
+    return query
+
+
+def white(stddev, leaves=LEAVES):
+    return lambda rng, cohorts: [[rng.normal(0, stddev, n) for n in leaves] for _ in cohorts]
+
+
+CLAIM = Claim("client", ADD, "poisson", RATE, STEPS, NOISE, CLIP, UNITS * RATE, DELTA, proven(NOISE, RATE, STEPS))
+
+
+def vectors(n=UNITS, dimension=DIMENSION):
+    return list(np.random.default_rng(3).normal(size=(n, dimension)) * 0.1)
+
+
+def extremes(dimension=DIMENSION):
+    def one(value):
+        vector = np.zeros(dimension)
+        vector[0] = value
+        return vector
+
+    everywhere = [np.full(dimension, value) for value in (0.0, 1e-9, 1.0, -1.0, 1e30, 1e200, np.inf, -np.inf, np.nan)]
+    return everywhere + [one(value) for value in (1e3, -1e3, np.nan)]
+
+
+SOUND = Mechanism(
+    claim=CLAIM,
+    data=vectors(),
+    extremes=extremes(),
+    sample=poisson(),
+    query=clipped_sum(clip, CLAIM.divisor),
+    noise=white(CLAIM.noise_stddev),
+)
+
+
+def claiming(mechanism, **changes):
+    return replace(mechanism, claim=replace(mechanism.claim, **changes))

@@ -1,0 +1,371 @@
+"""Every kind of plan against closed forms and brute force."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from dp_accounting import rdp
+from plans import (
+    ADAPTIVE,
+    BANDED,
+    CENTRAL,
+    DISTRIBUTED,
+    DISTRIBUTED_RECORD,
+    KINDS,
+    LOCAL_CLIENT,
+    SCHEDULED,
+    SECRET_RECORD,
+    SEEN_RECORD,
+    by_rdp,
+    proven,
+)
+from scipy.optimize import brentq
+from scipy.stats import binom, norm
+
+import fedpareto.privacy.plan as plan_module
+from fedpareto.privacy.account import Measured, account
+from fedpareto.privacy.accounting import by_client, guarantee, guarantees, rdp_curve, whole_curve
+from fedpareto.privacy.parties import LocalSteps
+from fedpareto.privacy.plan import PrivacyPlanError
+from fedpareto.run import Bundle, Run
+
+
+def exact_delta(epsilon, noise):
+    """Balle and Wang (2018), Theorem 8: one Gaussian of this noise over its sensitivity."""
+    half, shift = 0.5 / noise, epsilon * noise
+    return norm.cdf(half - shift) - math.exp(epsilon) * norm.cdf(-half - shift)
+
+
+def exact_epsilon(delta, noise):
+    return brentq(lambda e: exact_delta(e, noise) - delta, 0.0, 200.0, xtol=1e-12)
+
+
+def is_gaussian(plan, noise):
+    """Whether PLD is that of one Gaussian: never below the closed form, and hardly above it."""
+    exact = exact_epsilon(plan.accounted_delta, noise)
+    return exact - 1e-9 <= proven(plan).epsilon_pld <= exact * (1 + 2e-3)
+
+
+# --- one Gaussian, whatever the plan calls it ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("noise", "rounds"), [(1.0, 1), (3.0, 7), (20.0, 40)])
+def test_participations_of_a_client_that_noises_its_own_update_are_one_gaussian_at_half_the_noise(noise, rounds):
+    plan = replace(LOCAL_CLIENT, noise_multiplier=noise, rounds=rounds)
+    assert plan.accounted_delta == plan.delta
+    assert is_gaussian(plan, noise / (2 * math.sqrt(rounds)))
+
+
+@pytest.mark.parametrize("sampling", ["shuffled", "cyclic"])
+@pytest.mark.parametrize(("rounds", "passes"), [(1, 1), (9, 1), (10, 1), (11, 2), (25, 3)])
+def test_a_schedule_uses_a_unit_once_a_pass(sampling, rounds, passes):
+    plan = replace(SCHEDULED, sampling=sampling, rounds=rounds)
+    assert plan.batches == 10
+    assert plan.participations(rounds) == plan.releases(rounds) == passes
+    assert plan.accounted_delta == plan.delta
+    assert is_gaussian(plan, 2.0 / (2 * math.sqrt(passes)))
+
+
+@pytest.mark.parametrize(("population", "rate"), [(100, 0.1), (105, 0.1), (7, 0.4), (10, 0.15), (5, 0.9), (3, 0.1)])
+@pytest.mark.parametrize("rounds", [1, 5, 12, 23])
+def test_no_unit_takes_part_more_often_than_its_schedule_says(population, rate, rounds):
+    plan = replace(SCHEDULED, population=population, sampling_rate=rate)
+    size = max(1, round(plan.expected_cohort))
+    rng = np.random.default_rng(0)
+    for sampling in ("shuffled", "cyclic"):
+        most, order = 0, rng.permutation(population)
+        for _ in range(50):
+            counts = np.zeros(population, int)
+            for t in range(rounds):
+                if t % plan.batches == 0 and sampling == "shuffled":
+                    order = rng.permutation(population)
+                start = t % plan.batches * size
+                assert start + size <= population
+                counts[order[start : start + size]] += 1
+            most = max(most, counts.max())
+        assert most == replace(plan, sampling=sampling).participations(rounds)
+
+
+@pytest.mark.parametrize(("rate", "rounds"), [(0.1, 100), (0.02, 1000), (0.5, 12)])
+def test_participations_are_the_fewest_whose_tail_is_paid_for(rate, rounds):
+    plan = replace(LOCAL_CLIENT, sampling_rate=rate, rounds=rounds, noise_multiplier=10.0)
+    k = plan.participations(rounds)
+    budget = 1e-3 * plan.delta
+    assert binom.sf(k, rounds, rate) <= budget < binom.sf(k - 1, rounds, rate)
+    assert k <= rounds
+    assert plan.accounted_delta == pytest.approx(plan.delta - budget, rel=1e-12)
+    assert is_gaussian(plan, 10.0 / (2 * math.sqrt(k)))
+
+
+def test_all_that_may_go_wrong_is_paid_out_of_delta():
+    overflowing = replace(CENTRAL, population=1000, sampling_rate=0.1, rounds=50)
+    assert 0 < overflowing.overflow_probability <= 1e-3 * overflowing.delta
+    assert overflowing.accounted_delta == overflowing.delta - overflowing.overflow_probability
+    own_batches, participations, sampler = (1e-3 * CENTRAL.delta,) * 3
+    for plan, paid in (
+        (SECRET_RECORD, own_batches),
+        (SEEN_RECORD, own_batches + participations),
+        (replace(SEEN_RECORD, sampling_rate=1.0), own_batches),
+        (DISTRIBUTED, sampler),
+        (replace(DISTRIBUTED, sampling_rate=0.5), sampler + participations),
+        (replace(DISTRIBUTED, sampling_rate=0.5, participation="secret"), sampler),
+        (DISTRIBUTED_RECORD, own_batches + sampler + participations),
+    ):
+        paid += plan.overflow_probability
+        assert plan.accounted_delta == pytest.approx(plan.delta - paid, rel=1e-12)
+    # What is paid is missing: the epsilon is that of the smaller delta.
+    assert by_rdp(SECRET_RECORD) > by_rdp(replace(SECRET_RECORD, delta=1.01 * SECRET_RECORD.delta))
+
+
+def brute_force_sensitivity(strategy, rounds, patterns):
+    """Largest squared norm of C u over participation patterns and signs of the contributions."""
+    matrix = np.zeros((rounds, rounds))
+    for column in range(rounds):
+        for band, value in enumerate(strategy[: rounds - column]):
+            matrix[column + band, column] = value
+    worst = 0.0
+    for pattern in patterns:
+        for signs in itertools.product((-1.0, 1.0), repeat=len(pattern)):
+            worst = max(worst, float(((matrix[:, list(pattern)] @ np.array(signs)) ** 2).sum()))
+    return worst
+
+
+@pytest.mark.parametrize("strategy", [(1.0,), (0.8, 0.6), (0.8, 0.48, 0.36), (0.6, 0.48, 0.64)])
+@pytest.mark.parametrize("rounds", [1, 2, 3, 7, 11])
+def test_releases_of_banded_noise_are_the_squared_sensitivity(strategy, rounds):
+    plan = replace(BANDED, strategy=strategy, sampling_rate=0.25, rounds=rounds)
+    assert plan.batches == 4
+    patterns = [tuple(range(first, rounds, 4)) for first in range(min(4, rounds))]
+    worst = brute_force_sensitivity(strategy, rounds, patterns)
+    assert plan.releases(rounds) == pytest.approx(worst, rel=1e-9)
+    assert is_gaussian(plan, 2.0 / (2 * math.sqrt(worst)))
+    orders, one, _ = rdp_curve(plan)
+    assert one * plan.releases(rounds) == pytest.approx(orders * worst * 4 / (2 * 4), rel=1e-9)
+
+
+@pytest.mark.parametrize("count_noise", [None, 1.1, 3.0, 50.0])
+def test_adaptive_clipping_splits_the_noise_between_update_and_count(count_noise):
+    plan = replace(ADAPTIVE, count_noise=count_noise, clip_norm=0.3)
+    update = plan.noise_stddev / plan.clip_norm
+    assert plan.noise_multiplier**-2 == pytest.approx(update**-2 + (2 * plan.count_stddev) ** -2, rel=1e-12)
+    assert update > plan.noise_multiplier
+    # Two Gaussians, of sensitivities C and 1/2, are one at the noise multiplier of the plan.
+    orders, together, _ = rdp_curve(replace(plan, sampling_rate=1.0, sampling="poisson", population=1))
+    apart = orders / (2 * update**2) + orders * 0.5**2 / (2 * plan.count_stddev**2)
+    assert together == pytest.approx(apart, rel=1e-9)
+
+
+def test_adaptive_clipping_costs_noise_and_not_epsilon():
+    fixed = replace(ADAPTIVE, adaptive=False)
+    for name in ("epsilon_rdp", "epsilon_pld", "epsilon_rdp_classic"):
+        assert getattr(proven(ADAPTIVE), name) == getattr(proven(fixed), name)
+    assert ADAPTIVE.noise_stddev > fixed.noise_stddev
+
+
+# --- records that are noised by the clients -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", [SECRET_RECORD, SEEN_RECORD], ids=["secret", "seen"])
+def test_the_guarantee_is_that_of_the_client_with_the_largest_rate(plan):
+    alone = [by_rdp(replace(plan, local=replace(plan.local, record_rates=(r,)))) for r in plan.local.record_rates]
+    assert by_client(plan) == pytest.approx(alone)
+    assert by_rdp(plan) == max(by_client(plan)) == by_client(plan)[2]
+    assert np.argsort(by_client(plan), kind="stable").tolist() == [1, 3, 0, 4, 2]
+    assert by_client(plan)[0] == by_client(plan)[4]
+
+
+def test_steps_of_all_participations_compose():
+    everybody = replace(SEEN_RECORD, sampling_rate=1.0)
+    assert everybody.releases(20) == 80
+    # One client's own records, sampled by Poisson at every step, are a central run of so many rounds.
+    central = replace(CENTRAL, sampling_rate=0.2, rounds=80, delta=everybody.accounted_delta)
+    assert proven(everybody).epsilon_rdp == pytest.approx(proven(central).epsilon_rdp, rel=1e-9)
+    assert proven(everybody).epsilon_pld == pytest.approx(proven(central).epsilon_pld, rel=1e-3)
+    k = SEEN_RECORD.participations(20)
+    assert binom.sf(k, 20, 0.3) <= 1e-8 < binom.sf(k - 1, 20, 0.3)
+    assert SEEN_RECORD.releases(20) == 4 * k
+
+
+def test_one_guarantee_for_all_has_no_epsilon_by_client():
+    with pytest.raises(PrivacyPlanError, match="epsilons of their own"):
+        by_client(CENTRAL)
+
+
+@pytest.mark.parametrize("plan", [SECRET_RECORD, SEEN_RECORD], ids=["secret", "seen"])
+def test_more_clients_of_their_own_do_not_change_the_guarantee(plan):
+    one, many = (replace(plan, local=LocalSteps(4, (0.2,) * n), population=n) for n in (1, 5000))
+    # The pad of the round's cohort is the one thing that knows how many there are.
+    assert by_rdp(many) == pytest.approx(by_rdp(one), rel=1e-4)
+    assert rdp_curve(many)[1].tolist() == rdp_curve(one)[1].tolist()
+    noisy = replace(LOCAL_CLIENT, sampling_rate=0.2, rounds=30, noise_multiplier=10.0, sampling="fixed_size")
+    assert by_rdp(replace(noisy, population=10)) == by_rdp(replace(noisy, population=10_000))
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.3, 0.95])
+@pytest.mark.parametrize("steps", [1, 4, 30])
+def test_what_nobody_sees_never_costs_more(rate, steps):
+    hidden = replace(SECRET_RECORD, sampling_rate=rate, local=LocalSteps(steps, (0.05,)))
+    seen = replace(hidden, participation="seen")
+    assert by_rdp(hidden) <= by_rdp(seen)
+    orders, whole = whole_curve(hidden)
+    assert rdp.compute_epsilon(orders, whole, hidden.accounted_delta)[0] <= by_rdp(hidden) * (1 + 1e-9)
+
+
+def test_a_client_that_always_takes_part_hides_nothing():
+    hidden, seen = (replace(plan, sampling_rate=1.0) for plan in (SECRET_RECORD, SEEN_RECORD))
+    assert by_rdp(hidden) == by_rdp(seen)
+    assert by_rdp(replace(hidden, sampling_rate=0.01)) < by_rdp(hidden)
+
+
+def a_run(**changes):
+    values = {name: None for name in Run.__dataclass_fields__} | {
+        "dataset": "none",
+        "partition": {"name": "iid"},
+        "clients": 5,
+        "model": {"name": "logistic"},
+        "algorithm": "fedavg",
+        "sampling": "poisson",
+        "sampling_rate": 0.3,
+        "rounds": 20,
+        "local_steps": 4,
+        "batch_size": 5,
+        "server_optimizer": {"name": "sgd"},
+        "unit": "record",
+        "trust": "local",
+        "clip_norm": 0.7,
+        "noise_multiplier": 2.0,
+        "accountant": "rdp",
+        "delta": 1e-5,
+        "evaluate_every": 10,
+        "seed": 0,
+    }
+    return Run(**values | changes)
+
+
+def test_the_client_in_the_middle_is_reported_beside_the_worst():
+    run = a_run()
+    accounted = account(Bundle((run,)), Measured(parameters=10, records={0: (50, 250, 25, 100, 50)}))[run.run_id]
+    plan = replace(SEEN_RECORD, population=5, clip_norm=0.7)
+    assert accounted.plan == plan
+    own = by_client(plan)
+    assert list(accounted.client_epsilons) == pytest.approx(own)
+    assert accounted.final.epsilon_median == pytest.approx(sorted(own)[2])
+    assert accounted.final.epsilon_rdp == pytest.approx(max(own))
+    assert sorted(own)[0] < accounted.final.epsilon_median < max(own)
+
+
+# --- integer noise under secure aggregation -----------------------------------------------------------------------------
+
+LAWS = ("skellam", "discrete_gaussian")
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_integer_noise_tends_to_the_gaussian_as_bits_grow(law):
+    plans = {b: replace(DISTRIBUTED, mechanism=law, sum=replace(DISTRIBUTED.sum, bits=b)) for b in (10, 12, 16, 20, 24)}
+    # At integer orders, which are all that is proved for integer noise; a vector swapped for another moves it by 2 C.
+    curves = {b: rdp_curve(plan) for b, plan in plans.items()}
+    orders = curves[24][0]
+    gaussian = orders * (2 / 4.0) ** 2 / 2
+    excess = [float((one / gaussian).max()) - 1 for _, one, _ in curves.values()]
+    assert excess == sorted(excess, reverse=True)
+    assert excess[0] > 0.2
+    assert 0 < excess[-1] < 1e-4
+    assert all((one >= gaussian).all() for _, one, _ in curves.values())
+    epsilons = [by_rdp(plans[b]) for b in (10, 12, 16, 20)]
+    assert epsilons == sorted(epsilons, reverse=True)
+    limit, _ = rdp.compute_epsilon(orders, gaussian * 5, plans[20].accounted_delta)
+    assert limit <= epsilons[-1] <= 1.001 * limit
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_a_grid_too_fine_to_sample_from_is_refused(law):
+    with pytest.raises(PrivacyPlanError, match="fewer bits make a coarser grid"):
+        guarantee(replace(DISTRIBUTED, mechanism=law, sum=replace(DISTRIBUTED.sum, bits=24)))
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_fewer_answers_that_must_come_mean_larger_shares(law):
+    def share(threshold):
+        plan = replace(DISTRIBUTED, mechanism=law, sum=replace(DISTRIBUTED.sum, threshold=threshold))
+        return plan.lattice.share_variance * plan.lattice.granularity**2
+
+    # The fewest answers make up the noise that is accounted: 40 x 0.75 = 30 of variance (z C)^2 / 30 each.
+    assert share(0.75) == pytest.approx((4.0 * 0.5) ** 2 / 30)
+    assert share(0.55) == pytest.approx((4.0 * 0.5) ** 2 / 22)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("bits", [2, 4])
+def test_too_few_bits_are_refused(law, bits):
+    plan = replace(DISTRIBUTED, mechanism=law, sum=replace(DISTRIBUTED.sum, bits=bits), population=4000)
+    with pytest.raises(PrivacyPlanError, match="too few"):
+        guarantee(plan)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_a_sampler_that_errs_more_than_is_paid_for_proves_nothing(law, monkeypatch):
+    plan = replace(DISTRIBUTED, mechanism=law)
+    epsilon = by_rdp(plan)
+    assert 0 < plan.sampler_error * (1 + math.exp(epsilon)) <= plan.sampler_budget
+    draws = 512 * 40 * 5  # coordinates x shares x rounds
+    most = plan.sampler_budget / (1 + math.exp(epsilon)) / draws
+    for error, expected in ((0.99 * most, epsilon), (1.01 * most, math.inf)):
+        monkeypatch.setattr(plan_module, "largest_total_variation", lambda *_, error=error: error)
+        fresh = replace(plan)
+        assert fresh.sampler_error == pytest.approx(draws * error)
+        assert guarantee(fresh).epsilon_rdp == expected
+
+
+@pytest.mark.parametrize("plan", [DISTRIBUTED, DISTRIBUTED_RECORD], ids=["client", "record"])
+@pytest.mark.parametrize("law", LAWS)
+def test_secrecy_of_the_sample_never_costs_more_under_secure_aggregation(plan, law):
+    hidden = replace(plan, mechanism=law, sampling_rate=0.1, participation="secret", rounds=30)
+    seen = replace(hidden, participation="seen")
+    assert by_rdp(hidden) <= by_rdp(seen)
+    assert by_rdp(replace(hidden, sampling_rate=0.02)) < by_rdp(replace(seen, sampling_rate=0.02))
+
+
+def test_pld_is_not_claimed_where_there_is_none():
+    for plan in (DISTRIBUTED, DISTRIBUTED_RECORD, SECRET_RECORD):
+        assert math.isnan(guarantee(replace(plan, sampling_rate=0.01, participation="secret")).epsilon_pld)
+
+
+# --- limits -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_noise_costs_less_and_no_noise_is_without_end(kind):
+    plan = KINDS[kind]
+    epsilons = [by_rdp(replace(plan, noise_multiplier=z)) for z in (2.0, 2.2, 8.0, 64.0)]
+    assert all(more < less for less, more in itertools.pairwise(epsilons))
+    nothing = guarantee(replace(plan, noise_multiplier=0.0))
+    assert nothing.epsilon_rdp == nothing.epsilon_pld == nothing.epsilon_rdp_classic == math.inf
+    assert guarantees(plan, [0])[0].epsilon_rdp == 0.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_without_bound_costs_nothing(kind):
+    # RDP up to order 1,024 cannot say less than about 0.0035 at delta = 1e-5.
+    assert by_rdp(replace(KINDS[kind], noise_multiplier=1e5)) < 0.004
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_epsilon_grows_with_the_rounds(kind):
+    plan = KINDS[kind]
+    epsilons = [g.epsilon_rdp for g in guarantees(plan, range(plan.rounds + 1), with_pld=False)]
+    assert epsilons == sorted(epsilons)
+    assert epsilons[0] == 0 < epsilons[1] < epsilons[-1]
+
+
+SECRET_SUM = replace(DISTRIBUTED, sampling_rate=0.1, participation="secret", rounds=60, noise_multiplier=40.0)
+
+
+@pytest.mark.parametrize("plan", [*KINDS.values(), SECRET_SUM], ids=[*KINDS, "skellam, secret"])
+def test_the_curve_of_a_run_promises_what_its_guarantee_does_and_not_more(plan):
+    orders, whole = whole_curve(plan)
+    by_curve, _ = rdp.compute_epsilon(orders, whole, plan.delta - plan.delta_aside)
+    assert by_curve >= by_rdp(plan) * (1 - 1e-12)
+    assert by_curve <= by_rdp(plan) * (1 + 1e-2)
+    assert by_rdp(plan) <= plan.largest_epsilon

@@ -1,0 +1,75 @@
+"""Calibrated noise and rounds cut at a budget keep the promise, and waste nothing."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from plans import CENTRAL, KINDS, SCHEDULED, by_rdp, proven
+
+from fedpareto.privacy.accounting import guarantee
+from fedpareto.privacy.calibration import calibrate, stopped
+from fedpareto.privacy.plan import PrivacyPlanError
+
+
+@pytest.mark.parametrize("kind", ["central", "client noises", "record, seen", "banded", "skellam, records"])
+def test_a_run_that_stops_at_a_budget_ends_with_the_last_round_within_it(kind):
+    # As in `account`, more rounds are asked for than are afforded.
+    plan = replace(KINDS[kind], rounds=60)
+    budget = 1.02 * by_rdp(plan.after(17))
+    cut = stopped(plan, budget)
+    assert 17 <= cut.rounds < 60
+    assert replace(cut, rounds=60) == plan
+    assert by_rdp(cut) <= budget < by_rdp(plan.after(cut.rounds + 1))
+    assert stopped(plan, by_rdp(plan)) == plan
+    with pytest.raises(PrivacyPlanError, match="within no round"):
+        stopped(plan, 0.99 * by_rdp(plan.after(1)))
+
+
+def test_a_run_stops_by_the_accountant_asked_for():
+    plan = replace(CENTRAL, sampling_rate=0.1, rounds=300)
+    budget = proven(plan.after(40)).epsilon_rdp
+    by_pld = stopped(plan, budget, "pld")
+    assert by_pld.rounds > stopped(plan, budget).rounds >= 40
+    assert proven(by_pld).epsilon_pld <= budget < proven(plan.after(by_pld.rounds + 1)).epsilon_pld
+
+
+def test_schedules_stop_at_the_end_of_a_pass():
+    plan = replace(SCHEDULED, rounds=100)
+    assert stopped(plan, 1.001 * by_rdp(plan.after(21))).rounds == 30
+
+
+# Runs whose curve is a Gaussian's, like that of others here, are left out: calibration sees no more than the curve.
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("shuffled", "adaptive")])
+def test_calibrated_noise_keeps_the_promise_and_is_the_smallest(kind):
+    target = 4.0
+    calibrated = calibrate(KINDS[kind], target)
+    assert by_rdp(calibrated) <= target
+    assert by_rdp(replace(calibrated, noise_multiplier=0.995 * calibrated.noise_multiplier)) > target
+    assert replace(calibrated, noise_multiplier=KINDS[kind].noise_multiplier) == KINDS[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [("central", 0.5), ("central", 8.0), ("client noises", 2.0), ("record, seen", 2.0), ("banded", 2.0)],
+)
+def test_calibration_by_pld(kind, target):
+    calibrated = calibrate(KINDS[kind], target, "pld")
+    assert guarantee(calibrated).epsilon_pld <= target
+    less = replace(calibrated, noise_multiplier=0.995 * calibrated.noise_multiplier)
+    assert guarantee(less).epsilon_pld > target
+
+
+def test_an_epsilon_out_of_reach_is_refused():
+    with pytest.raises(PrivacyPlanError, match="out of reach"):
+        calibrate(CENTRAL, 1e-4)
+
+
+@pytest.mark.parametrize("target", [0.0, -1.0, math.inf, math.nan])
+def test_targets_without_a_meaning_are_refused(target):
+    with pytest.raises(PrivacyPlanError, match="finite and above 0"):
+        calibrate(CENTRAL, target)
+
+
+def test_an_accountant_that_does_not_exist_is_refused():
+    with pytest.raises(PrivacyPlanError, match="rdp or pld"):
+        calibrate(CENTRAL, 1.0, "moments")

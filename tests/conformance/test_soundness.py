@@ -1,0 +1,166 @@
+"""Every rule of `fedpareto.soundness` refuses what it is about, in a configuration's words and in a plan."""
+
+from dataclasses import asdict, replace
+
+import pytest
+from plans import DISTRIBUTED
+
+from fedpareto import soundness
+from fedpareto.privacy.parties import LocalSteps, Sum
+from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
+from fedpareto.soundness import Choice, faults
+
+ADD, SWAP = "add_or_remove_one", "replace_one"
+
+
+@pytest.mark.parametrize(
+    ("unit", "trust", "sampling", "expected"),
+    [
+        ("client", "central", "poisson", ADD),
+        ("client", "central", "fixed_size", SWAP),
+        ("client", "central", "shuffled", SWAP),
+        ("client", "central", "cyclic", SWAP),
+        ("record", "central", "poisson", ADD),
+        ("record", "central", "fixed_size", SWAP),
+        ("record", "central", "shuffled", SWAP),
+        ("client", "distributed", "fixed_size", SWAP),
+        ("client", "distributed", "shuffled", SWAP),
+        ("client", "distributed", "cyclic", SWAP),
+        ("record", "distributed", "poisson", ADD),
+        ("client", "local", "poisson", SWAP),
+        ("client", "local", "fixed_size", SWAP),
+        ("client", "local", "shuffled", SWAP),
+        ("client", "local", "cyclic", SWAP),
+        ("record", "local", "poisson", ADD),
+        ("record", "local", "fixed_size", ADD),
+        ("record", "local", "shuffled", ADD),
+    ],
+)
+def test_adjacency(unit, trust, sampling, expected):
+    plan = PrivacyPlan(
+        population=100,
+        sampling_rate=0.1,
+        rounds=3,
+        clip_norm=0.5,
+        noise_multiplier=3.0,
+        delta=1e-5,
+        sampling=sampling,
+        unit=unit,
+        trust=trust,
+        participation="seen",
+        mechanism="skellam" if trust == "distributed" else "gaussian",
+        sum=DISTRIBUTED.sum if trust == "distributed" else None,
+        local=LocalSteps(1, (0.1,)) if (unit, trust) == ("record", "local") else None,
+    )
+    assert plan.adjacency == expected
+    assert plan.sensitivity == (0.5 if expected == ADD else 1.0)
+    assert plan.relative_noise == pytest.approx(3.0 if expected == ADD else 1.5)
+
+
+# For every rule of soundness a choice that breaks it and no other, and what is to be changed to make that choice sound.
+SEEN = {"participation": "seen"}
+BROKEN = [
+    (Choice(unit="record", several_steps=True), {"several_steps": False}),
+    (Choice(weight_cap=0), {"weight_cap": 100}),
+    (Choice(weight_cap=100, trust="local", **SEEN), {"weight_cap": None}),
+    (Choice(trust="distributed", sampling="fixed_size"), {"mechanism": "skellam"}),
+    (Choice(mechanism="skellam"), {"mechanism": "gaussian"}),
+    (Choice(trust="distributed", mechanism="skellam", sampling_rate=0.5), {"sampling_rate": 1.0}),
+    (Choice(unit="record", trust="distributed", mechanism="skellam", sampling="fixed_size"), {"sampling": "poisson"}),
+    (Choice(unit="record", trust="local", sampling="fixed_size", participation="secret"), SEEN),
+    (Choice(trust="local", participation="secret"), SEEN),
+    (Choice(sampling="shuffled", participation="secret"), SEEN),
+    (Choice(unit="record", sampling="cyclic", **SEEN), {"sampling": "shuffled"}),
+    (Choice(mechanism="banded", sampling="shuffled", **SEEN), {"sampling": "cyclic"}),
+    (Choice(mechanism="banded", sampling="cyclic", sampling_rate=0.5, separation=2, bands=3, **SEEN), {"bands": 2}),
+    (Choice(mechanism="banded", sampling="cyclic", trust="local", **SEEN), {"trust": "central"}),
+    (Choice(clipping="adaptive", trust="local", **SEEN), {"trust": "central"}),
+    (Choice(algorithm="scaffold", clipping="adaptive"), {"clipping": "fixed"}),
+    (Choice(algorithm="fedprox", unit="record"), {"unit": "client"}),
+    (Choice(unit="record", dropout=True), {"dropout": False}),
+    (Choice(unit="record", stragglers=True), {"stragglers": False}),
+    (Choice(algorithm="scaffold", stragglers=True), {"algorithm": "fedprox"}),
+]
+IN_A_PLAN = {
+    "unit", "trust", "sampling", "participation", "mechanism", "clipping", "sampling_rate", "separation", "bands",
+}  # fmt: skip
+
+
+def only_broken(rule):
+    return [pair for pair in BROKEN if [r for r in soundness._RULES if r.broken(pair[0])] == [rule]]
+
+
+@pytest.mark.parametrize("rule", soundness._RULES, ids=lambda rule: f"{rule.key}: {rule.must}"[:60])
+def test_every_refusal_is_hit_alone_and_goes_away(rule):
+    pairs = only_broken(rule)
+    assert pairs, "no choice in BROKEN breaks this rule alone"
+    for choice, repair in pairs:
+        (fault,) = faults(choice)
+        assert (fault.key, fault.must, fault.why) == (rule.key, rule.must, rule.why)
+        assert list(faults(replace(choice, **repair))) == []
+
+
+def plan_of(choice):
+    return PrivacyPlan(
+        population=100,
+        sampling_rate=choice.sampling_rate,
+        rounds=10,
+        clip_norm=1.0,
+        noise_multiplier=2.0,
+        delta=1e-5,
+        sampling=choice.sampling,
+        unit=choice.unit,
+        trust=choice.trust,
+        participation=choice.participation
+        or soundness.default_participation(choice.trust, choice.sampling, choice.unit),
+        mechanism=choice.mechanism,
+        strategy=(choice.bands**-0.5,) * choice.bands,
+        adaptive=choice.clipping == "adaptive",
+        sum=Sum(10, 100, 18, 0.6) if choice.trust == "distributed" else None,
+        local=LocalSteps(1, (0.1,)) if (choice.unit, choice.trust) == ("record", "local") else None,
+    )
+
+
+PLANNED = [
+    (choice, repair)
+    for choice, repair in BROKEN
+    if not {name for name, value in asdict(choice).items() if value != asdict(Choice())[name]} - IN_A_PLAN
+]
+
+
+@pytest.mark.parametrize(("choice", "repair"), PLANNED)
+def test_a_plan_refuses_what_has_no_sound_guarantee(choice, repair):
+    (fault,) = faults(choice)
+    with pytest.raises(PrivacyPlanError) as refusal:
+        plan_of(choice)
+    assert str(refusal.value) == f"{fault.key} must {fault.must}: {fault.why}"
+    assert plan_of(replace(choice, **repair)).private
+
+
+def test_plans_are_asked_about_all_that_is_theirs():
+    assert len(PLANNED) == 12
+    assert set(plan_of(Choice())._choice.__dataclass_fields__) >= IN_A_PLAN
+
+
+def test_clients_under_secure_aggregation_may_not_count_on_poisson_sampling():
+    with pytest.raises(PrivacyPlanError, match="size of the cohort must be public"):
+        replace(DISTRIBUTED, sampling="poisson", sampling_rate=0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"sum": None}, "sizes of secure aggregation"),
+        ({"trust": "central", "mechanism": "gaussian"}, "sizes of secure aggregation"),
+        ({"local": LocalSteps(1, (0.1,))}, "local steps"),
+        ({"population": 0}, "at least 1"),
+        ({"rounds": -1}, "at least 1"),
+        ({"sampling": "sorted"}, "poisson or fixed_size"),
+        ({"unit": "household"}, "client or record"),
+        ({"participation": "rumoured"}, "secret or seen"),
+        ({"mechanism": "laplace"}, "gaussian or discrete_gaussian"),
+    ],
+)
+def test_plans_without_a_meaning_are_refused(change, reason):
+    with pytest.raises(PrivacyPlanError, match=reason):
+        replace(DISTRIBUTED, **change)
