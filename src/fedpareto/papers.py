@@ -71,13 +71,14 @@ class Claim:
       noise: Noise multiplier.
       steps: Noisy steps of a record.
       delta: Delta.
-      published: The epsilon in print.
+      published: The epsilon in print, or None.
       accountant: What it was computed with: `classic`, `rdp`, `pld` or words for something else.
       verdict: One of `VERDICTS`.
       why: The reason, where it is not `reproduced`.
       rounds: Rounds, where clients take the steps on their own records.
       also: Noise multipliers of further releases of all records.
       layers: Layers that are clipped one by one, each with this noise.
+      recorded: What another program computed for it: by the classic conversion, RDP and PLD; None where it did not.
     """
 
     name: str
@@ -86,13 +87,14 @@ class Claim:
     noise: float
     steps: int
     delta: float
-    published: float
+    published: float | None
     accountant: str
     verdict: str
     why: str = ""
     rounds: int | None = None
     also: tuple[float, ...] = ()
     layers: int = 1
+    recorded: tuple[float | None, ...] = (None, None, None)
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def _claim(key: Sequence[str | int], body: Json, problems: Problems) -> Claim | 
         return None
     if values["verdict"] != "reproduced" and not values["why"]:
         problems.add([*key, "why"], None, f"say why the verdict is {values['verdict']}")
-    return Claim(**values | {"also": tuple(values["also"])})
+    return Claim(**values | {name: tuple(values[name]) for name in ("also", "recorded")})
 
 
 def _single(key: list[str | int] | Sequence[str | int], body: Json, table: Json, problems: Problems) -> dict[str, Json]:
