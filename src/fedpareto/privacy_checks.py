@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpareto import facts
 from fedpareto.problems import Problems, study_key
-from fedpareto.soundness import DISCRETE, Choice, default_participation, faults, schedule_length
+from fedpareto.soundness import DISCRETE, Choice, faults, schedule_length
 
 if TYPE_CHECKING:
     from fedpareto.config import Study
@@ -25,6 +25,8 @@ def check_mechanism(study: Study, problems: Problems) -> None:
         for fault in faults(choice):
             if fault.key == "local_steps":
                 continue  # check_record has a line for every key that asks for steps
+            if fault.key == "participation" and not private:
+                continue  # nothing is claimed that it could weaken
             values = axes.get(fault.key, (None,))
             at_fault = [i for i, value in enumerate(values) if _is_chosen(fault.key, value, choice)]
             index = at_fault[0] if at_fault else 0
@@ -180,8 +182,7 @@ def _check_accountant(study: Study, problems: Problems) -> None:
     if "pld" not in study.axes["accountant"]:
         return
     for choice in _choices(study.axes):
-        participation = choice.participation or default_participation(choice.trust, choice.sampling, choice.unit)
-        sampled = participation == "secret" and choice.sampling == "fixed_size"
+        sampled = choice.sees_participation == "secret" and choice.sampling == "fixed_size"
         if choice.mechanism in DISCRETE or sampled:
             what = choice.mechanism if choice.mechanism in DISCRETE else "fixed_size sampling"
             problems.add(

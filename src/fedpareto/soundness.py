@@ -51,6 +51,11 @@ class Choice:
     bands: int = 1
 
     @property
+    def sees_participation(self) -> str:
+        """`participation`, or what the trust model says of it."""
+        return self.participation or default_participation(self.trust, self.sampling, self.unit)
+
+    @property
     def server_sees_records_only_through_one_step(self) -> bool:
         """Records under a sum that the server (or secure aggregation) protects: one clipped gradient each."""
         return self.unit == "record" and self.trust != "local"
@@ -172,6 +177,14 @@ _RULES = (
         "algorithm",
         "be fedavg or fedprox here",
         "scaffold sends two vectors, whose joint clip norm is accounted for unit: client, trust: central, Gaussian noise",
+    ),
+    _Rule(
+        lambda c: (
+            (c.algorithm, c.unit) == ("scaffold", "client") and c.sampling_rate < 1 and c.sees_participation == "secret"
+        ),
+        "participation",
+        "be seen with algorithm: scaffold",
+        "control variates remember who took part; amplification is proved for rounds that know released models alone",
     ),
     _Rule(
         lambda c: c.algorithm != "fedavg" and c.unit == "record",

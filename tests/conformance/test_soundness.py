@@ -76,6 +76,8 @@ BROKEN = [
     (Choice(mechanism="banded", sampling="cyclic", trust="local", **SEEN), {"trust": "central"}),
     (Choice(clipping="adaptive", trust="local", **SEEN), {"trust": "central"}),
     (Choice(algorithm="scaffold", clipping="adaptive"), {"clipping": "fixed"}),
+    (Choice(algorithm="scaffold", sampling_rate=0.5), SEEN),
+    (Choice(algorithm="scaffold", sampling="fixed_size", sampling_rate=0.5, participation="secret"), SEEN),
     (Choice(algorithm="fedprox", unit="record"), {"unit": "client"}),
     (Choice(unit="record", dropout=True), {"dropout": False}),
     (Choice(unit="record", stragglers=True), {"stragglers": False}),

@@ -25,21 +25,22 @@ PACKAGE = ROOT / "src" / "fedpareto"
 LIST = Path(__file__).with_name("mutants.yaml")
 ACCOUNTING = (
     "tests/unit/test_privacy_plan.py",
-    "tests/conformance/test_accounting.py",
-    "tests/conformance/test_amplification.py",
-    "tests/conformance/test_calibration.py",
-    "tests/conformance/test_published.py",
     "tests/unit/test_lattice.py",
+    "tests/conformance/test_amplification.py",
+    "tests/conformance/test_epsilon.py",
+    "tests/conformance/test_accounting.py",
+    "tests/conformance/test_published.py",
+    "tests/conformance/test_calibration.py",
     "tests/unit/test_correlated.py",
 )
 ENGINE = (
-    "tests/unit/test_engine.py",
-    "tests/unit/test_quantise.py",
-    "tests/statistical/test_samplers.py",
     "tests/statistical/test_keys.py",
+    "tests/statistical/test_samplers.py",
     "tests/statistical/test_releases.py",
+    "tests/unit/test_quantise.py",
     "tests/conformance/test_sensitivity.py",
     "tests/unit/test_records.py",
+    "tests/unit/test_engine.py",
 )
 # Where a mutant's file begins so, these tests are run, up to the first that fails. The first line that fits counts.
 TESTS = {

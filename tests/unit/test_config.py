@@ -158,6 +158,7 @@ RECORD = {"unit": "record", "local_epochs": None, "batch_size": None, "client_le
         ({"weighting": "examples"}, "studies.s.weighting = examples must have a cap (without one a client with many examples moves the sum by more than the clip norm"),
         ({"sampling": "shuffled", "participation": "secret"}, "studies.s.participation = secret must be seen with this sampling (a schedule uses everybody once a pass"),
         ({"algorithm": "scaffold", "trust": "local"}, "studies.s.algorithm = scaffold must be fedavg or fedprox here"),
+        ({"algorithm": "scaffold"}, "studies.s.participation = null must be seen with algorithm: scaffold (control variates remember who took part"),
         ({"clipping": "adaptive", "trust": "local"}, "studies.s.clipping = adaptive must be fixed here"),
         ({"stop_at_epsilon": 1, "noise_multiplier": 0}, "studies.s.stop_at_epsilon = 1 must come with noise"),
         (RECORD | {"algorithm": "scaffold"}, "studies.s.algorithm = scaffold must be fedavg with unit: record"),

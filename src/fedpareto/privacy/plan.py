@@ -29,6 +29,7 @@ OVERFLOW_PROBABILITY_NON_PRIVATE = 1e-9
 # The same for how often one unit takes part, where that is what composes, and for the sampler of discrete noise.
 PARTICIPATION_SHARE_OF_DELTA = 1e-3
 SAMPLER_SHARE_OF_DELTA = 1e-3
+LEAST_RATE = 2.0**-32  # coins have 32 bits
 COUNT_NOISE_OF_COHORT = 1 / 20  # Andrew et al. (2021)
 COUNT_NOISE_OF_MULTIPLIER = 2.0  # at which the noise on updates is 3 % more than without adaptive clipping
 
@@ -88,8 +89,8 @@ class PrivacyPlan:
             raise PrivacyPlanError(
                 f"population = {self.population} and rounds = {self.rounds} must be at least 1 and 0"
             )
-        if not 0 < self.sampling_rate <= 1:
-            raise PrivacyPlanError(f"sampling_rate = {self.sampling_rate} must be in (0, 1]")
+        if not LEAST_RATE <= self.sampling_rate <= 1:
+            raise PrivacyPlanError(f"sampling_rate = {self.sampling_rate} must be at least {LEAST_RATE} and at most 1")
         if not (math.isfinite(self.noise_multiplier) and self.noise_multiplier >= 0):
             raise PrivacyPlanError(f"noise_multiplier = {self.noise_multiplier} must be finite and at least 0")
         if self.clip_norm is not None and not (math.isfinite(self.clip_norm) and self.clip_norm > 0):

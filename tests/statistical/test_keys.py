@@ -1,0 +1,146 @@
+"""Keys: no two random draws of a run, or of two runs, are made from the same one.
+
+Nothing here is random but by name: no correct implementation fails, whatever the seeds.
+"""
+
+import sys
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problem import CLIENTS, MODEL, make_data, make_hypers, make_static
+
+from fedpareto.federated.arguments import AdaptiveClip, IntegerGrid, IntegerSum
+from fedpareto.federated.program import _first_memory, make_program
+from fedpareto.federated.round import one_round
+from fedpareto.privacy.quantise import DeviceTable
+from fedpareto.privacy.sampling import last_to_join
+from fedpareto.privacy.share_table import share_table
+
+DRAWING, DERIVING = ("bits", "uniform", "normal", "permutation"), ("split", "fold_in")
+PUBLIC = {"_shuffle", "_signs"}  # functions that draw from the public key
+ROUNDS, RUNS = 4, 3
+
+
+def own_records(trust, **changes):
+    shape = {"unit": "record", "trust": trust, "sampling_rate": 1.0, "batch_pad": 4, "local_steps": 2}
+    return shape | changes, {"record_draws": jnp.full((RUNS, CLIENTS), last_to_join(0.3), jnp.uint32)}
+
+
+def summed():
+    """Secure aggregation: what shapes it, and its numbers."""
+    table = share_table("skellam", 4.0)
+    words = (table.high, table.middle, table.low, table.alias, np.int32(table.offset))
+    lattice = IntegerGrid(np.float32(2**-8), np.float32(2**12), DeviceTable(*words))
+    return IntegerSum(64, 20, 1), jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * RUNS), lattice)
+
+
+SUM, LATTICE = summed()
+RULE = AdaptiveClip(*(jnp.full(RUNS, value) for value in (0.5, 0.2, 1.0)))
+OWN_SUMMED, OWN_DRAWS = own_records("distributed", sum=SUM)
+# What shapes the program, numbers of its runs, and the functions that draw.
+KINDS = {
+    "central": (
+        {"adaptive": True, "drops": True, "straggles": True},
+        {"adaptive": RULE, "dropout": jnp.full(RUNS, 0.2), "stragglers": jnp.full(RUNS, 0.5)},
+        {"poisson_cohort", "gaussian_noise", "release", "_behaviour", "_shuffle"},
+    ),
+    "central, shuffled": (
+        {"unit": "record", "sampling": "shuffled", "cohort_pad": 30, "batches": 2},
+        {},
+        {"scheduled_cohort", "gaussian_noise"},
+    ),
+    "local": (
+        {"trust": "local", "sampling": "fixed_size", "cohort_pad": 5},
+        {},
+        {"fixed_size_cohort", "gaussian_noise", "_shuffle"},
+    ),
+    "local, own records": (*own_records("local"), {"poisson_subset", "gaussian_noise"}),
+    "distributed": (
+        {"trust": "distributed", "sum": SUM},
+        {"lattice": LATTICE},
+        {"poisson_cohort", "draw", "noise_share", "_signs", "_shuffle"},
+    ),
+    "distributed, own records": (
+        OWN_SUMMED,
+        OWN_DRAWS | {"lattice": LATTICE},
+        {"poisson_subset", "draw", "noise_share", "_signs"},
+    ),
+}
+
+
+def keys_of(monkeypatch, static, hypers):
+    """The keys that runs draw from and those that they derive others from, by (run, function), with repetitions."""
+    found, now = {"drawn": {}, "parents": {}}, []
+
+    def watched(kind, original):
+        def watch(key, *arguments, **named):
+            caller = sys._getframe(1)
+            if caller.f_globals["__name__"].startswith("fedpareto."):
+                note, name = found[kind], caller.f_code.co_name
+                jax.debug.callback(
+                    lambda run, data: note.setdefault((int(run), name), []).append(tuple(map(int, data))),
+                    now[0],
+                    jax.random.key_data(key),
+                )
+            return original(key, *arguments, **named)
+
+        return watch
+
+    def one(place):
+        run, number = place
+        now[:] = [run]
+        hyper = jax.tree.map(lambda leaf: leaf[run], hypers)
+        params = jax.tree.map(jnp.zeros_like, static.model.init(jax.random.key(0)))
+        state, memory = static.server(hyper.server).init(params), _first_memory(static, hyper, params)
+        return one_round(static, make_data(), hyper, params, state, memory, number)[3]
+
+    places = jnp.asarray([(run, number) for run in range(RUNS) for number in range(ROUNDS)], jnp.int32)
+    with monkeypatch.context() as patch:
+        for kind, names in (("drawn", DRAWING), ("parents", DERIVING)):
+            for name in names:
+                patch.setattr(jax.random, name, watched(kind, getattr(jax.random, name)))
+        options = {"xla_backend_optimization_level": 0}
+        jax.block_until_ready(jax.jit(lambda: jax.lax.map(one, places), compiler_options=options)())
+        jax.effects_barrier()
+    return found["drawn"], found["parents"]
+
+
+@pytest.fixture(scope="module")
+def hypers():
+    """Three runs, the first two of one seed."""
+    public = jnp.asarray([[1, 2], [1, 2], [1, 3]], jnp.uint32)
+    return make_hypers(RUNS)._replace(public_key=public, secret_key=jnp.asarray([[5, 0], [5, 1], [5, 2]], jnp.uint32))
+
+
+def first_keys(hypers):
+    """Keys of the runs' first parameters."""
+    model = replace(MODEL, init=lambda key: {"key": jax.random.key_data(key)})
+    params = make_program(make_static(model=model), jax.devices()[:1]).init(make_data(), hypers).params
+    keys = [tuple(map(int, key)) for key in np.asarray(params["key"])]
+    assert keys[0] == keys[1] != keys[2]
+    return set(keys)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_key_is_used_twice(kind, hypers, monkeypatch):
+    shape, numbers, drawing = KINDS[kind]
+    static = make_static(**shape)
+    drawn, parents = keys_of(monkeypatch, static, hypers._replace(**numbers))
+    assert drawn.keys() == {(run, name) for run in range(RUNS) for name in drawing}
+    # Everybody turns by the same signs in a round, and a pass has one order.
+    common = {"_signs": ROUNDS, "scheduled_cohort": ROUNDS // static.batches}
+    users = {}
+    for (run, name), keys in drawn.items():
+        assert len(set(keys)) == common.get(name, len(keys))
+        for key in set(keys):
+            users.setdefault(key, []).append((run, name))
+    for one in users.values():
+        # Only public keys are shared, for the same use, and between runs of one seed.
+        assert len(one) == 1 or (one[0][1] in PUBLIC and one == [(0, one[0][1]), (1, one[0][1])])
+    assert PUBLIC & drawing == {one[0][1] for one in users.values() if len(one) > 1}
+    # The random numbers of a key and the keys derived from it are the same bits.
+    assert not users.keys() & {key for keys in parents.values() for key in keys}
+    assert not users.keys() & first_keys(hypers)
