@@ -33,10 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
+    from fedpareto.analysis.tradeoff import TableError
     from fedpareto.data import DataError
     from fedpareto.privacy.plan import PrivacyPlanError
 
-    return (DataError, PrivacyPlanError, FileNotFoundError, PermissionError)
+    return (DataError, PrivacyPlanError, TableError, FileNotFoundError, PermissionError)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     compare = _verb(verbs, "compare", _compare, "stage: set a paper's numbers beside ours")
     compare.add_argument("--paper", type=Path, required=True)
     compare.add_argument("--output", type=Path, required=True, help="folder of its table and figure")
+    compare.add_argument("--check", action="store_true", help="fail if a number that was run differs")
 
     reproduce = _verb(verbs, "reproduce", _reproduce, "published results that can be re-run, and what that takes")
     reproduce.add_argument("--list", action="store_true", required=True, help="`snakemake reproduce_<name>` runs one")
@@ -310,7 +312,7 @@ def _figures(arguments: argparse.Namespace) -> None:
     draw(arguments.figure, arguments.tables, arguments.study, arguments.output, arguments.title)
 
 
-def _compare(arguments: argparse.Namespace) -> None:
+def _compare(arguments: argparse.Namespace) -> int:
     from fedpareto import papers
     from fedpareto.analysis import reproduction_stage
 
@@ -320,12 +322,15 @@ def _compare(arguments: argparse.Namespace) -> None:
 
         recomputed = [recompute(claim) for claim in paper.claims]
         reproduction_stage.compare_claims(paper.claims, recomputed, paper.title, arguments.output)
-        return
+        return 0
     from fedpareto.plan import make_plan
 
     plan = make_plan(paper.config)
     bundles = [Path(paths.RESULTS, "bundles", name) for name in plan.bundles]
-    reproduction_stage.compare_numbers(paper.numbers, plan.studies, bundles, paper.title, arguments.output)
+    table = reproduction_stage.compare_numbers(paper.numbers, plan.studies, bundles, paper.title, arguments.output)
+    for row in table.itertuples():
+        print(f"{paper.name} {row.name}: published {row.published:g}, ours {row.ours:.4g}, {row.verdict}")
+    return int(arguments.check and bool((table["verdict"] == "differs").any()))
 
 
 def _reproduce(arguments: argparse.Namespace) -> None:

@@ -135,6 +135,12 @@ def test_runs_that_diverged_are_not_compared():
     assert math.isnan(row["ours"])
 
 
+def test_a_study_that_is_not_there_has_not_been_run():
+    row = compare([a_number(where={"seed": 1})], {"s": ["another"]}, runs_of([0.9]), None).iloc[0]
+    assert row["verdict"] == "not run"
+    assert row["seeds"] == 0
+
+
 def test_a_number_picks_one_point_and_says_where_there_is_none_or_are_several():
     both = pd.concat([runs_of([0.9], 0.1), runs_of([0.5], 0.2)])
     assert compared(a_number(where={"client_learning_rate": 0.2}), both)["ours"] == 0.5

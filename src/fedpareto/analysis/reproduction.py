@@ -37,19 +37,23 @@ def compare(
       metrics: `run_id`, `round` and the scores at every evaluation.
 
     Returns:
-      The columns `COLUMNS`. `verdict` is `reproduced`, `differs`, or `not run` where no run has ended well.
+      The columns `COLUMNS`. `verdict` is `reproduced`, `differs`, or `not run` where the study is not there or no run of
+      it has ended well.
 
     Raises:
-      TableError: A number picks runs of several points where it must pick one, or none at all.
+      TableError: A number picks runs of several points of its study where it must pick one, or none at all.
     """
     rows = [_row(number, runs[runs["run_id"].isin(studies[number.study])], metrics) for number in numbers]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _row(number: Any, runs: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, Any]:
+def _row(number: Any, study: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(number, name) for name in COLUMNS[:5]}
     row |= {name: getattr(number, name) for name in ("tolerance", "why", "at_least", "verified")}
     row |= {"published_epsilon": number.epsilon, "published_accountant": number.accountant}
+    if study.empty:
+        return row | {"verdict": "not run", "seeds": 0, "seconds": 0.0}
+    runs = study
     for column, value in number.where.items():
         if column not in runs:
             raise TableError(f"number {number.name}: the runs table has no column {column}")

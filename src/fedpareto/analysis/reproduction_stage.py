@@ -11,6 +11,7 @@ import pandas as pd
 
 from fedpareto.analysis import reproduction_figure, style
 from fedpareto.analysis.reproduction import compare
+from fedpareto.analysis.tradeoff import TableError
 
 PERCENT = ("accuracy", "mean_client_accuracy")
 
@@ -23,12 +24,17 @@ def compare_numbers(
     Args:
       numbers: `fedpareto.papers.Number`s.
       studies: Study -> the ids of its runs.
-      bundles: Folders of the bundles that hold them.
+      bundles: Folders of the bundles that hold them; those that are not there have not been run.
       title: Headline of the figure.
       folder: Where to write.
     """
-    runs = pd.concat([pd.read_parquet(bundle / "runs.parquet") for bundle in bundles], ignore_index=True)
-    metrics = pd.concat([pd.read_parquet(bundle / "metrics.parquet") for bundle in bundles], ignore_index=True)
+    there = [bundle for bundle in bundles if (bundle / "runs.parquet").is_file()]
+    if not there:
+        raise TableError(f"no run of {title} is there: snakemake reproduce_<name> makes them")
+    runs, metrics = (
+        pd.concat([pd.read_parquet(bundle / f"{part}.parquet") for bundle in there], ignore_index=True)
+        for part in ("runs", "metrics")
+    )
     table = compare(numbers, studies, runs, metrics)
     style.apply()
     style.save(reproduction_figure.of_numbers(table, title), folder / "figure")
