@@ -25,7 +25,7 @@ sweep: $(STAMP) ## Run the default studies, draw them and write results/report.h
 	snakemake --report results/report.html
 
 test: $(STAMP) ## Run the tests (under 15 minutes on 2 cores)
-	pytest -m "not slow"
+	pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(STAMP) ## Run the tests that take longer
 	pytest -m slow
