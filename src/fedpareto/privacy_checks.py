@@ -182,9 +182,10 @@ def _check_accountant(study: Study, problems: Problems) -> None:
     if "pld" not in study.axes["accountant"]:
         return
     for choice in _choices(study.axes):
-        sampled = choice.sees_participation == "secret" and choice.sampling == "fixed_size"
-        if choice.mechanism in DISCRETE or sampled:
-            what = choice.mechanism if choice.mechanism in DISCRETE else "fixed_size sampling"
+        secret = choice.sees_participation == "secret" and choice.sampling_rate < 1
+        hidden_steps = secret and (choice.unit, choice.trust) == ("record", "local")
+        if choice.mechanism in DISCRETE or hidden_steps or (secret and choice.sampling == "fixed_size"):
+            what = choice.mechanism if choice.mechanism in DISCRETE else f"{choice.sampling} sampling in secret"
             problems.add(
                 study_key(study, "accountant"), "pld", f"be rdp with {what}", "dp-accounting's PLD does not cover it"
             )

@@ -25,7 +25,8 @@ from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
 import fedpareto.privacy.plan as plan_module
-from fedpareto.privacy.account import Measured, account
+from fedpareto.privacy import amplification
+from fedpareto.privacy.account import Measured, account, privacy_plan
 from fedpareto.privacy.accounting import by_client, guarantee, guarantees, rdp_curve, whole_curve
 from fedpareto.privacy.parties import LocalSteps
 from fedpareto.privacy.plan import PrivacyPlanError
@@ -244,6 +245,18 @@ def a_run(**changes):
     return Run(**values | changes)
 
 
+def test_as_many_clients_are_asked_for_noise_shares_as_a_round_has():
+    asked = a_run(
+        unit="client", clients=7, sampling_rate=0.4, sampling="fixed_size", local_steps=1, trust="distributed",
+        mechanism={"name": "skellam", "bits": 16, "threshold": 0.6}, noise_multiplier=4.0,
+    )  # fmt: skip
+    measured = Measured(parameters=10, records={0: (10,) * 7})
+    assert privacy_plan(asked, measured).sum.participants == 3
+    # Records are drawn by all clients, and every one of these adds its share.
+    records = replace(asked, unit="record", records=70, sampling="poisson")
+    assert privacy_plan(records, measured).sum.participants == 7
+
+
 def test_the_client_in_the_middle_is_reported_beside_the_worst():
     run = a_run()
     accounted = account(Bundle((run,)), Measured(parameters=10, records={0: (50, 250, 25, 100, 50)}))[run.run_id]
@@ -369,3 +382,29 @@ def test_the_curve_of_a_run_promises_what_its_guarantee_does_and_not_more(plan):
     assert by_curve >= by_rdp(plan) * (1 - 1e-12)
     assert by_curve <= by_rdp(plan) * (1 + 1e-2)
     assert by_rdp(plan) <= plan.largest_epsilon
+
+
+def test_all_steps_of_a_participation_are_what_its_secrecy_hides():
+    orders, hidden, _ = rdp_curve(SECRET_RECORD)
+    central = replace(CENTRAL, sampling_rate=SECRET_RECORD.local.worst)
+    _, step, _ = rdp_curve(central, orders.tolist())
+    q, steps = SECRET_RECORD.sampling_rate, SECRET_RECORD.local.steps
+    exponent = (orders - 1) * steps * step
+    within = exponent < 500  # where float64 can hold it
+    assert within.sum() > 30
+    by_hand = np.log1p(q * np.expm1(exponent[within])) / (orders[within] - 1)
+    assert hidden[within] == pytest.approx(by_hand, rel=1e-9)
+
+
+@pytest.mark.parametrize("law", ["skellam", "discrete_gaussian"])
+def test_a_secret_cohort_of_a_fixed_size_has_the_bound_for_such_cohorts(law):
+    plan = replace(SECRET_SUM, mechanism=law)
+    orders, found, _ = rdp_curve(plan)
+
+    def swapped(at):
+        return plan.lattice.rdp(at, swapped=True)
+
+    own = [amplification.without_replacement(swapped, 0.1, int(a)) for a in orders]
+    other = np.array([amplification.poisson(swapped, 0.1, int(a)) for a in orders])
+    assert found.tolist() == own
+    assert (found > 1.01 * other).any()

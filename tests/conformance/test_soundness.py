@@ -10,23 +10,23 @@ from fedpareto.privacy.parties import LocalSteps, Sum
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 from fedpareto.soundness import Choice, faults
 
-ADD, SWAP = "add_or_remove_one", "replace_one"
+ADD, SWAP, ZERO = "add_or_remove_one", "replace_one", "zero_out"
 
 
 @pytest.mark.parametrize(
     ("unit", "trust", "sampling", "expected"),
     [
-        ("client", "central", "poisson", ADD),
+        ("client", "central", "poisson", ZERO),
         ("client", "central", "fixed_size", SWAP),
         ("client", "central", "shuffled", SWAP),
         ("client", "central", "cyclic", SWAP),
-        ("record", "central", "poisson", ADD),
+        ("record", "central", "poisson", ZERO),
         ("record", "central", "fixed_size", SWAP),
         ("record", "central", "shuffled", SWAP),
         ("client", "distributed", "fixed_size", SWAP),
         ("client", "distributed", "shuffled", SWAP),
         ("client", "distributed", "cyclic", SWAP),
-        ("record", "distributed", "poisson", ADD),
+        ("record", "distributed", "poisson", ZERO),
         ("client", "local", "poisson", SWAP),
         ("client", "local", "fixed_size", SWAP),
         ("client", "local", "shuffled", SWAP),
@@ -36,7 +36,26 @@ ADD, SWAP = "add_or_remove_one", "replace_one"
         ("record", "local", "shuffled", ADD),
     ],
 )
-def test_adjacency(unit, trust, sampling, expected):
+def test_adjacency_where_all_see_who_takes_part(unit, trust, sampling, expected):
+    assert_adjacent(unit, trust, sampling, "seen", expected)
+
+
+@pytest.mark.parametrize(
+    ("unit", "trust", "sampling", "expected"),
+    [
+        ("client", "central", "poisson", ADD),
+        ("client", "central", "fixed_size", SWAP),
+        ("record", "central", "poisson", ADD),
+        ("client", "distributed", "fixed_size", SWAP),
+        ("record", "distributed", "poisson", ADD),
+        ("record", "local", "poisson", ADD),
+    ],
+)
+def test_adjacency_where_nobody_sees_who_takes_part(unit, trust, sampling, expected):
+    assert_adjacent(unit, trust, sampling, "secret", expected)
+
+
+def assert_adjacent(unit, trust, sampling, participation, expected):
     plan = PrivacyPlan(
         population=100,
         sampling_rate=0.1,
@@ -47,14 +66,14 @@ def test_adjacency(unit, trust, sampling, expected):
         sampling=sampling,
         unit=unit,
         trust=trust,
-        participation="seen",
+        participation=participation,
         mechanism="skellam" if trust == "distributed" else "gaussian",
         sum=DISTRIBUTED.sum if trust == "distributed" else None,
         local=LocalSteps(1, (0.1,)) if (unit, trust) == ("record", "local") else None,
     )
     assert plan.adjacency == expected
-    assert plan.sensitivity == (0.5 if expected == ADD else 1.0)
-    assert plan.relative_noise == pytest.approx(3.0 if expected == ADD else 1.5)
+    assert plan.sensitivity == (1.0 if expected == SWAP else 0.5)
+    assert plan.relative_noise == pytest.approx(1.5 if expected == SWAP else 3.0)
 
 
 # For every rule of soundness a choice that breaks it and no other, and what is to be changed to make that choice sound.

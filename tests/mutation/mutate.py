@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from rich.progress import track
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "fedpareto"
@@ -144,7 +143,11 @@ def main() -> int:
                 print(f"{unbroken.caught_by} fails on the code as it is", file=sys.stderr)
                 return 2
             print(f"unbroken: {len(tests)} files of tests pass in {unbroken.seconds:.0f} s")
-        outcomes = list(track(pool.map(lambda m: tried(m, m.tests, cache), chosen), "mutants", total=len(chosen)))
+        outcomes = []
+        for mutant, outcome in zip(chosen, pool.map(lambda m: tried(m, m.tests, cache), chosen), strict=True):
+            outcomes.append(outcome)
+            by = outcome.caught_by or "SURVIVES"
+            print(f"{len(outcomes)}/{len(chosen)} {mutant.what}: {by} ({outcome.seconds:.0f} s)", flush=True)
     survivors = [m for m, outcome in zip(chosen, outcomes, strict=True) if outcome.caught_by is None]
     if arguments.out:
         arguments.out.write_text(table(chosen, outcomes), encoding="utf-8")

@@ -269,13 +269,18 @@ def test_private_runs_need_a_delta(tmp_path):
     assert "studies.s.delta = null must be set where there is noise" in message(tmp_path, without=["delta"])
 
 
-def test_pld_cannot_steer_what_it_does_not_cover(tmp_path):
-    changes = {"target_epsilon": 1, "sampling": "fixed_size", "accountant": "pld"}
-    said = message(tmp_path, changes, without=["noise_multiplier"])
-    assert (
-        "studies.s.accountant = pld must be rdp with fixed_size sampling (dp-accounting's PLD does not cover it)"
-        in said
-    )
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"sampling": "fixed_size"}, "fixed_size sampling in secret"),
+        (RECORD | {"trust": "local", "local_steps": 2, "batch_size": 8, "client_learning_rate": 0.1, "participation": "secret"},
+         "poisson sampling in secret"),
+        ({"trust": "distributed", "sampling": "shuffled", "mechanism": "skellam"}, "skellam"),
+    ],
+)  # fmt: skip
+def test_pld_cannot_steer_what_it_does_not_cover(tmp_path, changes, what):
+    said = message(tmp_path, {"target_epsilon": 1, "accountant": "pld"} | changes, without=["noise_multiplier"])
+    assert f"studies.s.accountant = pld must be rdp with {what} (dp-accounting's PLD does not cover it)" in said
 
 
 def test_an_epsilon_that_rdp_cannot_prove_is_refused_before_any_job(tmp_path):

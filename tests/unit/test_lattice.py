@@ -101,12 +101,15 @@ def test_the_fewest_shares_make_up_the_noise():
 
 @BOTH
 @pytest.mark.parametrize("swapped", [False, True])
-def test_rdp_of_the_sum_by_hand(distribution, swapped):
-    lattice = replace(LATTICE, distribution=distribution)
+@pytest.mark.parametrize(("bits", "threshold"), [(16, 80), (6, 10)])  # on the coarse grid the laws are far from normal
+def test_rdp_of_the_sum_by_hand(distribution, swapped, bits, threshold):
+    lattice = replace(LATTICE, distribution=distribution, bits=bits, threshold=threshold)
     d, gamma = lattice.dimension, lattice.granularity
-    c, s2 = 0.5 / gamma, (0.4 / gamma) ** 2 / 80
+    c, s2 = 0.5 / gamma, (0.4 / gamma) ** 2 / threshold
     d2 = math.sqrt(min(c**2 + d / 4 + (c + math.sqrt(d) / 2), (c + math.sqrt(d)) ** 2)) * (2 if swapped else 1)
-    d1, v = min(math.sqrt(d) * d2, d2**2), 80 * s2
+    d1, v = min(math.sqrt(d) * d2, d2**2), threshold * s2
+    normal = np.array((2, 8, 64)) / 2 * d2**2 / v
+    assert (lattice.rdp((2, 8, 64), swapped) > normal * (1.005 if bits == 6 else 1)).all()
     for a, found in zip((2, 8, 64), lattice.rdp((2, 8, 64), swapped), strict=True):
         if distribution == "skellam":
             extra = min(((2 * a - 1) * d2**2 + 6 * d1) / (4 * v**2), 3 * d1 / (2 * v))

@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentF
 WIDTH = 7.2  # inches: a page's text width, or a column's at half size
 ENDINGS = ("svg", "pdf", "png")
 UNITS = {"client": "client-level", "record": "record-level"}
-ADJACENCIES = {"add_or_remove_one": "add or remove one", "replace_one": "replace one"}
+ADJACENCIES = {"add_or_remove_one": "add or remove one", "replace_one": "replace one", "zero_out": "zero out one"}
 BASELINES = {
     "non_private": ("not private", "-", "0.25"),
     "centralised": ("centralised", "--", "0.4"),

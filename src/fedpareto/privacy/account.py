@@ -73,7 +73,9 @@ def privacy_plan(run: Run, measured: Measured | None = None) -> PrivacyPlan:
             distributed = Sum(measured.parameters, max(1, asked), mechanism["bits"], mechanism["threshold"])
         elif run.unit == "record":
             batch = run.batch_size or 1
-            rates = tuple(min(1.0, batch / max(1, n)) for n in measured.records[run.seed])
+            records = measured.records[run.seed]
+            # Who has no record has nothing to protect, and speaks for nobody: the rate of the largest client is the smallest.
+            rates = tuple(min(1.0, batch / (n or max(1, *records))) for n in records)
             local = LocalSteps(run.local_steps or 1, rates)
     return PrivacyPlan(
         population=run.clients if run.records is None else run.records,
@@ -87,7 +89,7 @@ def privacy_plan(run: Run, measured: Measured | None = None) -> PrivacyPlan:
         trust=run.trust,
         participation=run.participation or default_participation(run.trust, run.sampling, run.unit),
         mechanism=mechanism["name"],
-        strategy=band_coefficients(run.rounds, mechanism["bands"]) if "bands" in mechanism else (1.0,),
+        strategy=band_coefficients(run.rounds, min(mechanism["bands"], run.rounds)) if "bands" in mechanism else (1.0,),
         adaptive=clipping.get("name") == "adaptive",
         count_noise=clipping.get("count_noise"),
         sum=distributed,

@@ -91,9 +91,9 @@ def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> lis
         results.append(
             Guarantee(
                 rounds=t,
-                epsilon_rdp=float(epsilon) if epsilon <= plan.largest_epsilon else math.inf,
+                epsilon_rdp=_within(plan, float(epsilon)),
                 epsilon_pld=by_pld.get(t, math.nan),
-                epsilon_rdp_classic=classic_epsilon(plan, t),
+                epsilon_rdp_classic=_within(plan, classic_epsilon(plan, t)),
                 rdp_order=float(order),
                 releases=releases[t],
                 warnings=tuple(warnings),
@@ -176,6 +176,11 @@ def _discrete_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
     return np.array([bound(curve, plan.inclusion, int(order)) for order in orders])
 
 
+def _within(plan: PrivacyPlan, epsilon: float) -> float:
+    """Epsilon, or infinity beyond what the sampler of discrete noise allows to prove."""
+    return epsilon if epsilon <= plan.largest_epsilon else math.inf
+
+
 def _pld_epsilons(
     plan: PrivacyPlan, releases: Mapping[int, float], delta: float, scale: float
 ) -> tuple[dict[int, float], str | None]:
@@ -237,9 +242,10 @@ def _pld_interval(noise: float, scale: float) -> tuple[float, str | None]:
 
 def _relation(plan: PrivacyPlan) -> dp_accounting.NeighboringRelation:
     return (
-        dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
-        if plan.adjacency == "add_or_remove_one"
-        else dp_accounting.NeighboringRelation.REPLACE_ONE
+        # A unit that is zeroed out moves a sum as far as one that leaves.
+        dp_accounting.NeighboringRelation.REPLACE_ONE
+        if plan.adjacency == "replace_one"
+        else dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
     )
 
 

@@ -13,7 +13,8 @@ class Guarantee:
     Attributes:
       rounds: Rounds accounted for.
       epsilon_rdp: By Rényi DP; inf for a run without noise.
-      epsilon_pld: By privacy loss distributions; NaN where the bounds on time and memory forbid it.
+      epsilon_pld: By privacy loss distributions; NaN where no such proof is implemented, or the bounds on time and memory
+        forbid it.
       epsilon_rdp_classic: By the pre-2020 conversion.
       rdp_order: The optimal Rényi order.
       releases: Releases that compose in this guarantee.

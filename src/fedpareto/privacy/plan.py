@@ -137,12 +137,16 @@ class PrivacyPlan:
     def adjacency(self) -> str:
         """Neighbouring data sets.
 
-        A Poisson sample may gain or lose a unit. A cohort of a fixed size can only swap one, and so can a set of messages
-        that each client signs for.
+        A Poisson sample may gain or lose a unit, if nobody sees who is in it: who does sees that a unit is there, and learns
+        little of what it contributes against its having contributed nothing (`zero_out`, Kairouz et al. 2021). A cohort of a
+        fixed size can only swap one, and so can a set of messages that each client signs for.
         """
         secret_sample = self.sampling == "poisson" and self.trust == "central"
         own_sample = self.unit == "record" and self.trust != "central"  # drawn by each client for itself, by Poisson
-        return "add_or_remove_one" if secret_sample or own_sample else "replace_one"
+        if not (secret_sample or own_sample):
+            return "replace_one"
+        shown = self.participation == "seen" and self.local is None
+        return "zero_out" if shown else "add_or_remove_one"
 
     @property
     def amplified(self) -> bool:
