@@ -136,7 +136,7 @@ def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
             problems.add(["studies"], tree.get("studies"), "hold at least one study", "see config/config.yaml")
         return Config((), own, {}, {})
     studies = {str(name): body for name, body in tree["studies"].items()}
-    chosen = _chosen(tree.get("only"), list(studies), problems)
+    chosen = _chosen(tree.get("only"), list(studies), tree.get("comparisons"), problems)
     resolved = [_study(name, body, everywhere, problems) for name, body in studies.items() if name in chosen]
     execution: Json = tree["execution"] if isinstance(tree.get("execution"), dict) else {}
     laid_out = leaves(["execution"], execution, known["execution"], problems, sweep=False)
@@ -173,8 +173,8 @@ def _comparisons(
     return found
 
 
-def _chosen(only: Json, studies: Sequence[str], problems: Problems) -> Sequence[str]:
-    """The studies that `only` names; all where the key is absent."""
+def _chosen(only: Json, studies: Sequence[str], comparisons: Json, problems: Problems) -> Sequence[str]:
+    """The studies that `only` names, a comparison standing for its own; all where the key is absent."""
     if only is None:
         return studies
     if isinstance(only, bool | float | Mapping):
@@ -182,10 +182,18 @@ def _chosen(only: Json, studies: Sequence[str], problems: Problems) -> Sequence[
     names = [str(name) for name in only] if isinstance(only, list | tuple) else [str(only)]
     if not names:
         problems.add(["only"], only, "name at least one study", "remove the key for all of them")
+    groups = {str(name): body["studies"] for name, body in _well_formed(comparisons)}
     for i, name in enumerate(names):
-        if name not in studies:
-            unknown_name(["only", i] if isinstance(only, list | tuple) else ["only"], name, studies, problems)
-    return names
+        if name not in studies and name not in groups:
+            known = [*studies, *groups]
+            unknown_name(["only", i] if isinstance(only, list | tuple) else ["only"], name, known, problems)
+    return [str(study) for name in names for study in groups.get(name, [name])]
+
+
+def _well_formed(comparisons: Json) -> list[tuple[Json, Json]]:
+    """The comparisons that list studies; the others have a line of their own."""
+    entries = comparisons.items() if isinstance(comparisons, dict) else ()
+    return [(k, v) for k, v in entries if isinstance(v, dict) and isinstance(v.get("studies"), list)]
 
 
 def _dataset(name: str, options: Json, problems: Problems) -> dict[str, Json]:

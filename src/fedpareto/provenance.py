@@ -16,10 +16,10 @@ PACKAGE = Path(__file__).parent
 NUMERICAL_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def sources(module: str) -> list[Path]:
-    """The files of this package that `module` (dotted, e.g. `fedpareto.federated.train`) needs, itself included."""
+def sources(*modules: str) -> list[Path]:
+    """The files of this package that `modules` (dotted, e.g. `fedpareto.federated.train`) need, themselves included."""
     found: dict[str, Path] = {}
-    waiting = [module]
+    waiting = [*modules]
     while waiting:
         name = waiting.pop()
         path = _path(name)

@@ -33,14 +33,22 @@ TABLES = ["runs", "tradeoff", "rounds", "partitions", "clients"]
 
 # The code that makes each stage's numbers is an input of its rule: Snakemake sees no edit inside a package otherwise.
 CODE = {
-    stage: [os.path.relpath(path) for path in provenance.sources(f"fedpareto.{module}")]
-    for stage, module in {
-        "data": "data.prepare",
-        "privacy": "federated.setup",
-        "train": "federated.results",
-        "tables": "analysis.tables",
-        "figures": "analysis.figures",
-        "reproduction": "analysis.reproduction_stage",
+    stage: [
+        os.path.relpath(path)
+        for path in provenance.sources(*(f"fedpareto.{module}" for module in modules))
+    ]
+    for stage, modules in {
+        "data": ["data.prepare"],
+        "privacy": [
+            "federated.setup",
+            "privacy.account",
+            "privacy.accounting",
+            "privacy.calibration",
+        ],
+        "train": ["federated.train", "federated.results"],
+        "tables": ["analysis.tables"],
+        "figures": ["analysis.figures"],
+        "reproduction": ["analysis.reproduction_stage", "papers", "privacy.published"],
     }.items()
 }
 

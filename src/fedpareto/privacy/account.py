@@ -163,8 +163,19 @@ def from_json(text: str) -> dict[str, AccountedRun]:
             proven.append(Guarantee(**values, warnings=tuple(stored["warnings"])))
         own = tuple(_decode(value) for value in entry["client_epsilons"])
         orders, rdp = curves[entry["curve"]]
-        accounted[run_id] = AccountedRun(PrivacyPlan.from_dict(entry["plan"]), tuple(proven), own, (orders, rdp))
+        accounted[run_id] = AccountedRun(_plan_from_dict(entry["plan"]), tuple(proven), own, (orders, rdp))
     return accounted
+
+
+def _plan_from_dict(stored: Mapping[str, Any]) -> PrivacyPlan:
+    """Reads what `PrivacyPlan.to_dict` wrote."""
+    values = {key: value for key, value in stored.items() if key in PrivacyPlan.__dataclass_fields__}
+    values["strategy"] = tuple(values["strategy"])
+    if values.get("sum") is not None:
+        values["sum"] = Sum(**values["sum"])
+    if values.get("local") is not None:
+        values["local"] = LocalSteps(values["local"]["steps"], tuple(values["local"]["record_rates"]))
+    return PrivacyPlan(**values)
 
 
 def _encode(value: Any) -> Any:

@@ -384,17 +384,6 @@ class PrivacyPlan:
             "noise_stddev": self.noise_stddev,
         }
 
-    @staticmethod
-    def from_dict(stored: dict[str, Any]) -> PrivacyPlan:
-        """Reads what `to_dict` wrote."""
-        values = {key: value for key, value in stored.items() if key in PrivacyPlan.__dataclass_fields__}
-        values["strategy"] = tuple(values["strategy"])
-        if values.get("sum") is not None:
-            values["sum"] = Sum(**values["sum"])
-        if values.get("local") is not None:
-            values["local"] = LocalSteps(values["local"]["steps"], tuple(values["local"]["record_rates"]))
-        return PrivacyPlan(**values)
-
 
 _VALUES = {
     "sampling": ("poisson", "fixed_size", "shuffled", "cyclic"),
