@@ -108,7 +108,6 @@ def tried(mutant: Mutant | None, tests: tuple[str, ...], cache: Path) -> Outcome
         environment = os.environ | {
             "PYTHONPATH": folder,
             "PYTHONDONTWRITEBYTECODE": "1",
-            "FEDPARETO_UNDER_TEST": folder,
             "JAX_COMPILATION_CACHE_DIR": str(cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
         }
