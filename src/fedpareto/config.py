@@ -18,10 +18,10 @@ from fedpareto.problems import (
     unknown_name,
     valid,
 )
-from fedpareto.schema import leaves, names_a_file, schema, swept
+from fedpareto.schema import leaves, names_a_file, schema, single, swept
 from fedpareto.yaml_files import difference, overlay, overlay_all, read_all
 
-__all__ = ["Config", "ConfigError", "Study", "from_snakemake", "load"]
+__all__ = ["Config", "ConfigError", "Study", "checked", "from_snakemake", "load"]
 
 Json = Any
 BASELINES = ("non_private", "centralised", "alone")
@@ -87,7 +87,7 @@ def load(files: Sequence[Path | str], overrides: Mapping[str, Json] | None = Non
     """
     trees = read_all([str(file) for file in files])
     overrides = overrides or {}
-    return _checked(overlay(overlay_all(trees), overrides), [*trees, (COMMAND_LINE, overrides)])
+    return checked(overlay(overlay_all(trees), overrides), [*trees, (COMMAND_LINE, overrides)])
 
 
 def from_snakemake(config: Mapping[str, Json], files: Sequence[Path | str]) -> Config:
@@ -107,10 +107,19 @@ def from_snakemake(config: Mapping[str, Json], files: Sequence[Path | str]) -> C
     overlaid_last = sorted(files, key=lambda file: Path(file).is_absolute())
     trees = read_all([os.path.relpath(file) for file in overlaid_last])
     typed = difference(config, overlay_all(trees))
-    return _checked(overlay(config, typed), [*trees, (COMMAND_LINE, typed)])
+    return checked(overlay(config, typed), [*trees, (COMMAND_LINE, typed)])
 
 
-def _checked(merged: Mapping[str, Json], sources: Sequence[tuple[str, Json]]) -> Config:
+def checked(merged: Mapping[str, Json], sources: Sequence[tuple[str, Json]]) -> Config:
+    """Checks what has been read and merged.
+
+    Args:
+      merged: The configuration.
+      sources: Where it comes from, for messages: file name and what stands in it.
+
+    Raises:
+      ConfigError: All problems, one line each.
+    """
     problems = Problems(sources)
     config = _resolve(merged, problems)
     check(config, problems)
@@ -198,7 +207,6 @@ def _well_formed(comparisons: Json) -> list[tuple[Json, Json]]:
 
 def _dataset(name: str, options: Json, problems: Problems) -> dict[str, Json]:
     """The options of a user's own data set with their defaults; empty where one of them is at fault."""
-    table = schema()["dataset"]
     key = ["datasets", name]
     already = len(problems.lines)
     if not isinstance(options, dict):
@@ -206,8 +214,8 @@ def _dataset(name: str, options: Json, problems: Problems) -> dict[str, Json]:
         return {}
     if not names_a_file(name):
         problems.add(key, name, "have a name of letters, digits, - and _", "it names a file")
-    values = leaves(key, options, table, problems, sweep=False)
-    return {k: v[0] for k, v in values.items()} if len(problems.lines) == already else {}
+    values = single(key, options, schema()["dataset"], problems)
+    return values if len(problems.lines) == already else {}
 
 
 def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Problems) -> Study | None:

@@ -12,9 +12,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from fedpareto.config import Config, load
+from fedpareto.config import Config, checked
 from fedpareto.problems import Problems, nearest
-from fedpareto.schema import leaves, schema
+from fedpareto.schema import schema, single
 from fedpareto.yaml_files import read_all
 
 Json = Any
@@ -137,7 +137,7 @@ def read(file: Path | str) -> Paper:
     tree = trees[0][1]
     problems, known = Problems(trees), schema()
     about = _single(["paper"], tree.get("paper"), known["paper"], problems)
-    config = load([file]) if "studies" in tree else None
+    config = checked(tree, trees) if "studies" in tree else None
     studies = [study.name for study in config.studies] if config else []
     numbers = [
         _number(["numbers", i], body, studies, problems) for i, body in enumerate(_list(tree, "numbers", problems))
@@ -197,14 +197,12 @@ def _claim(key: Sequence[str | int], body: Json, problems: Problems) -> Claim | 
     return Claim(**values | {name: tuple(values[name]) for name in ("also", "recorded")})
 
 
-def _single(key: list[str | int] | Sequence[str | int], body: Json, table: Json, problems: Problems) -> dict[str, Json]:
-    """The values of a mapping none of whose keys is an axis; empty where one of them is at fault."""
-    already = len(problems.lines)
-    if not isinstance(body, dict):
-        problems.add(key, body, "be a mapping", "with " + ", ".join(table))
-        return {}
-    found = leaves(key, body, table, problems, sweep=False)
-    return {name: values[0] for name, values in found.items()} if len(problems.lines) == already else {}
+def _single(key: Sequence[str | int], body: Json, table: Json, problems: Problems) -> dict[str, Json]:
+    """The values of what ought to be a mapping; empty where it or one of them is at fault."""
+    if isinstance(body, dict):
+        return single(key, body, table, problems)
+    problems.add(key, body, "be a mapping", "with " + ", ".join(table))
+    return {}
 
 
 def _list(tree: Mapping[str, Json], key: str, problems: Problems) -> list[Json]:

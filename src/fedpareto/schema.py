@@ -63,6 +63,15 @@ def leaves(
     return found
 
 
+def single(
+    key: Sequence[str | int], body: Mapping[str, Json], table: Mapping[str, Json], problems: Problems
+) -> dict[str, Json]:
+    """The values of a mapping none of whose keys is an axis; empty where one of them is at fault."""
+    already = len(problems.lines)
+    found = leaves(key, body, table, problems, sweep=False)
+    return {name: values[0] for name, values in found.items()} if len(problems.lines) == already else {}
+
+
 def _spec(
     key: Sequence[str | int], value: Json, rule: Mapping[str, Json], problems: Problems
 ) -> Iterator[dict[str, Json]]:
