@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from fedpareto.analysis import style
 from fedpareto.analysis.adversary import PROTECTED, adversary, name
 from fedpareto.analysis.tables import Tables
+from fedpareto.analysis.tradeoff import client_rounds
 
 KILOBYTE = 1e3
 MARKERS = "osD^vP*X"
@@ -51,10 +52,10 @@ def build(tables: Tables, title: str) -> Figure:
     figure.suptitle(f"{title}: accuracy at equal ε", x=0.01, ha="left", fontweight="bold")
     candidates = int(private.groupby(["curve", "target"])["n_seeds"].sum().max())
     figure.supxlabel(
-        f"{style.means_over(int(private['n_seeds'].max()))}; each point is the best of up to {candidates} runs. "
-        "Adjacency: add or remove one under central trust and for records, replace one elsewhere.\n"
-        "s: training a run, without compilation. kB: a client in a round. Bits: of a number sent. Secagg: milliseconds "
-        "of a client and of the server in a round of secure aggregation, measured.",
+        f"{style.means_over(int(private['n_seeds'].max()))}; each point is the best of up to {candidates} runs.\n"
+        f"Neighbours: {_adjacencies(private)}.\n"
+        "s: training a run, without compilation. kB: a client in a round. Bits: of a number sent. Secagg: secure aggregation "
+        "as measured, a client and the server in a round.",
         fontsize="x-small",
         color="0.3",
         x=0.01,
@@ -105,14 +106,14 @@ def _table(axes: Axes, chosen: dict[str, pd.DataFrame], colours: dict) -> None:
         "up": "kB up",
         "down": "kB down",
         "bits": "bits",
+        "secagg": "secagg ms",
     }
-    header |= {"secagg": "secagg ms"}
     _line(axes, -0.3, header, weight="bold")
     for i, (curve, best) in enumerate(chosen.items()):
         if best.empty:
             continue
         first = best.iloc[0]
-        joining = _client_rounds(first)
+        joining = client_rounds(best).iloc[0]
         secagg = "–"
         if np.isfinite(first["secagg_client_s"]):
             secagg = " + ".join(_plain(1e3 * first[f"secagg_{party}_s"]) for party in ("client", "server"))
@@ -142,10 +143,10 @@ def _line(axes: Axes, y: float, cells: dict[str, str], weight: str = "normal") -
         )
 
 
-def _client_rounds(point: pd.Series) -> float:
-    """Clients times rounds that exchange vectors in a run, in expectation."""
-    everybody = point["unit"] == "record" and point["trust"] != "local"
-    return float(point["clients"] * (1 if everybody else point["sampling_rate"]) * point["rounds_done"])
+def _adjacencies(private: pd.DataFrame) -> str:
+    """Which curves each adjacency is about."""
+    by_adjacency = private.groupby("adjacency", sort=False)["curve"].unique()
+    return "; ".join(f"{style.ADJACENCIES.get(a, a)}: {' / '.join(curves)}" for a, curves in by_adjacency.items())
 
 
 def _deltas(private: pd.DataFrame) -> str:

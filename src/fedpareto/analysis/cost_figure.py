@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from fedpareto.analysis import style
 from fedpareto.analysis.tables import Tables
+from fedpareto.analysis.tradeoff import client_rounds
 
 MEGABYTE = 1e6
 
@@ -14,10 +15,7 @@ MEGABYTE = 1e6
 def build(tables: Tables, title: str) -> Figure:
     """Seconds a run (left), megabytes up and down (right), against the expected client-rounds of a run."""
     runs = tables.runs[tables.runs["kind"].isin(["private", "clipped", "non_private"])].copy()
-    # With records as the unit every client has a part in every round: only it knows whether a record of its was drawn.
-    everybody = (runs["unit"] == "record") & (runs["trust"] != "local")
-    joining = runs["sampling_rate"].mask(everybody, 1.0)
-    runs["work"] = runs["clients"] * joining * runs["rounds"]
+    runs["work"] = client_rounds(runs)
     clients = style.colours(sorted(runs["clients"].unique()))
     figure, (left, right) = plt.subplots(1, 2, figsize=(style.WIDTH, 3.2), layout="constrained")
     by_bundle = runs.groupby(["bundle_id", "clients", "rounds", "work"], as_index=False).agg(
@@ -46,7 +44,8 @@ def build(tables: Tables, title: str) -> Figure:
     figure.suptitle(f"{title}: what training costs", x=0.01, ha="left", fontweight="bold")
     parameters = ", ".join(f"{p:,}" for p in sorted(runs["parameters"].unique()))
     bits = ", ".join(f"{b:g}" for b in sorted(runs["bits_per_parameter"].unique()))
-    rate = "1 (records are sampled)" if everybody.all() else "sampling rate"
+    sampled = (runs["unit"] == "client") | (runs["trust"] == "local")
+    rate = "sampling rate" if sampled.any() else "1 (records are sampled)"
     figure.supxlabel(
         f"client-rounds = clients x {rate} x rounds; {rounds} rounds; seconds without compilation; "
         f"updates of {parameters} parameters at {bits} bits",

@@ -54,6 +54,13 @@ class TableError(ValueError):
     """A table cannot be built from what training wrote; the message is one line."""
 
 
+def client_rounds(rows: pd.DataFrame) -> pd.Series:
+    """Clients times rounds in which they exchange vectors, in expectation, for rows of `runs` or `tradeoff`."""
+    # Where the server or secure aggregation protects sums over records, only a client knows whether one of its was drawn.
+    everybody = (rows["unit"] == "record") & (rows["trust"] != "local")
+    return rows["clients"] * rows["sampling_rate"].mask(everybody, 1.0) * rows["rounds_done"]
+
+
 def kind_of(runs: pd.DataFrame) -> pd.Series:
     """What a run is for.
 
