@@ -33,6 +33,7 @@ class Choice:
       dropout: Whether clients may fail to answer.
       stragglers: Whether clients may finish only some of their steps.
       bands: Bands of the `banded` mechanism.
+      learns_from_records: Whether preprocessing releases something of all records before the first round.
     """
 
     unit: str = "client"
@@ -49,6 +50,7 @@ class Choice:
     dropout: bool = False
     stragglers: bool = False
     bands: int = 1
+    learns_from_records: bool = False
 
     @property
     def sees_participation(self) -> str:
@@ -191,6 +193,12 @@ _RULES = (
         "algorithm",
         "be fedavg with unit: record",
         "one clipped gradient a record leaves nothing for a local algorithm to change",
+    ),
+    _Rule(
+        lambda c: c.learns_from_records and (c.unit, c.trust) != ("record", "central"),
+        "preprocessing",
+        "be none or group_norm here",
+        "what it learns of all records is noised by a trusted server, and bounded record by record: unit: record, trust: central",
     ),
     _Rule(
         lambda c: c.dropout and c.unit == "record" and c.trust == "central",

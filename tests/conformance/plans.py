@@ -22,6 +22,7 @@ SEEN_RECORD = replace(SECRET_RECORD, participation="seen")
 SCHEDULED = replace(CENTRAL, population=100, sampling_rate=0.1, sampling="cyclic", participation="seen", rounds=25)
 BANDED = replace(SCHEDULED, mechanism="banded", strategy=(0.8, 0.48, 0.36))
 ADAPTIVE = replace(CENTRAL, population=200, sampling_rate=0.1, rounds=30, adaptive=True)
+AFTER_RELEASES = replace(CENTRAL, population=500, sampling_rate=0.1, rounds=30, unit="record", preliminary=(7.0, 16.0))
 DISTRIBUTED = PrivacyPlan(
     population=40,
     sampling_rate=1.0,
@@ -39,6 +40,8 @@ DISTRIBUTED_RECORD = replace(DISTRIBUTED, unit="record", sampling="poisson", sam
 KINDS = {
     "central": replace(CENTRAL, population=50, sampling_rate=0.2, rounds=20),
     "fixed size": replace(CENTRAL, population=50, sampling_rate=0.2, rounds=20, sampling="fixed_size"),
+    "after releases": AFTER_RELEASES,
+    "swapped after releases": replace(AFTER_RELEASES, sampling="shuffled", participation="seen"),
     "shuffled": replace(SCHEDULED, sampling="shuffled"),
     "client noises": replace(LOCAL_CLIENT, population=50, sampling_rate=0.2, rounds=20),
     "record, secret": SECRET_RECORD,

@@ -9,9 +9,10 @@ import dp_accounting
 import jax_privacy.accounting as jax_privacy
 import pytest
 from dp_accounting import pld
-from plans import ADAPTIVE, BANDED, CENTRAL, KINDS, LOCAL_CLIENT, SEEN_RECORD, by_rdp, proven
+from plans import ADAPTIVE, AFTER_RELEASES, BANDED, CENTRAL, KINDS, LOCAL_CLIENT, SEEN_RECORD, by_rdp, proven
 
 from fedpareto.privacy.calibration import calibrate
+from fedpareto.privacy.events import whole_event
 
 # Sampling rate, noise multiplier, rounds: from one release to 14,040, from weak noise to strong.
 POISSON = [
@@ -36,7 +37,7 @@ def run_of(rate, noise, rounds):
 def by_dp_accounting(plan):
     # The noise in a plan's event is relative to the sensitivity, which is as if one unit were added.
     accountant = pld.PLDAccountant(dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE)
-    accountant.compose(plan.dp_event())
+    accountant.compose(whole_event(plan))
     return accountant.get_epsilon(plan.accounted_delta)
 
 
@@ -48,8 +49,11 @@ def test_pld_is_that_of_dp_accounting_on_the_event_of_the_plan(rate, noise, roun
 
 @pytest.mark.parametrize(
     "plan",
-    [KINDS["central"], KINDS["shuffled"], ADAPTIVE, BANDED, LOCAL_CLIENT, SEEN_RECORD],
-    ids=["central", "shuffled", "adaptive", "banded", "client noises", "record, seen"],
+    [
+        *(KINDS["central"], KINDS["shuffled"], AFTER_RELEASES, KINDS["swapped after releases"], ADAPTIVE, BANDED),
+        *(LOCAL_CLIENT, SEEN_RECORD),
+    ],
+    ids=["central", "shuffled", "after", "swapped after", "adaptive", "banded", "client noises", "record, seen"],
 )
 def test_pld_of_every_kind_is_that_of_its_event(plan):
     assert proven(plan).epsilon_pld == pytest.approx(by_dp_accounting(plan), rel=GRID)

@@ -42,8 +42,8 @@ def test_recomputed_epsilon(name):
         if recorded is not None:
             assert ours[accountant] == pytest.approx(recorded, rel=derived, abs=TOLERANCE), accountant
     pld = claim.recorded[2]
-    if math.isnan(ours["pld"]):  # other releases besides the steps, or an epsilon beyond the bounds of PLD
-        assert claim.also or ours["rdp"] > 500
+    if math.isnan(ours["pld"]):  # beyond the bounds of PLD
+        assert ours["rdp"] > 500
     else:
         assert ours["pld"] >= pld * (1 - derived) - TOLERANCE
         assert ours["pld"] <= pld * (1 + max(derived, COARSER_GRID)) + TOLERANCE

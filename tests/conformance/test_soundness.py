@@ -98,12 +98,14 @@ BROKEN = [
     (Choice(algorithm="scaffold", sampling_rate=0.5), SEEN),
     (Choice(algorithm="scaffold", sampling="fixed_size", sampling_rate=0.5, participation="secret"), SEEN),
     (Choice(algorithm="fedprox", unit="record"), {"unit": "client"}),
+    (Choice(learns_from_records=True), {"unit": "record"}),
     (Choice(unit="record", dropout=True), {"dropout": False}),
     (Choice(unit="record", stragglers=True), {"stragglers": False}),
     (Choice(algorithm="scaffold", stragglers=True), {"algorithm": "fedprox"}),
 ]
 IN_A_PLAN = {
     "unit", "trust", "sampling", "participation", "mechanism", "clipping", "sampling_rate", "separation", "bands",
+    "learns_from_records",
 }  # fmt: skip
 
 
@@ -139,6 +141,7 @@ def plan_of(choice):
         adaptive=choice.clipping == "adaptive",
         sum=Sum(10, 100, 18, 0.6) if choice.trust == "distributed" else None,
         local=LocalSteps(1, (0.1,)) if (choice.unit, choice.trust) == ("record", "local") else None,
+        preliminary=(8.0,) if choice.learns_from_records else (),
     )
 
 
@@ -159,7 +162,7 @@ def test_a_plan_refuses_what_has_no_sound_guarantee(choice, repair):
 
 
 def test_plans_are_asked_about_all_that_is_theirs():
-    assert len(PLANNED) == 12
+    assert len(PLANNED) == 13
     assert set(plan_of(Choice())._choice.__dataclass_fields__) >= IN_A_PLAN
 
 

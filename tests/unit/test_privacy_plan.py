@@ -7,7 +7,8 @@ import dp_accounting
 import pytest
 from scipy.stats import binom
 
-from fedpareto.privacy.accounting import guarantee
+from fedpareto.privacy.accounting import guarantee, guarantees
+from fedpareto.privacy.events import step_event, whole_event
 from fedpareto.privacy.parties import Sum
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
@@ -27,7 +28,7 @@ def test_replacing_a_client_doubles_the_sensitivity_and_the_event_says_so():
     fixed = replace(PLAN, sampling="fixed_size")
     assert fixed.adjacency == "replace_one"
     assert fixed.sensitivity == 1.0
-    assert fixed.step_event() == dp_accounting.SampledWithoutReplacementDpEvent(
+    assert step_event(fixed) == dp_accounting.SampledWithoutReplacementDpEvent(
         1000, 100, dp_accounting.GaussianDpEvent(1.0)
     )
 
@@ -52,7 +53,7 @@ def test_no_more_bands_than_rounds_between_two_participations_of_whole_cohorts()
 
 
 def test_event_of_a_poisson_run():
-    assert PLAN.dp_event() == dp_accounting.SelfComposedDpEvent(
+    assert whole_event(PLAN) == dp_accounting.SelfComposedDpEvent(
         dp_accounting.PoissonSampledDpEvent(0.1, dp_accounting.GaussianDpEvent(2.0)), 100
     )
 
@@ -92,3 +93,31 @@ def test_overflow_is_paid_for_out_of_delta():
 def test_unsound_plans_are_refused_with_the_reason(change, reason):
     with pytest.raises(PrivacyPlanError, match=reason):
         replace(PLAN, **change)
+
+
+def test_what_is_released_before_the_first_round_is_spent_before_it():
+    records = replace(PLAN, unit="record", preliminary=(4.0,))
+    first, last = guarantees(records, [0, 100])
+    alone = guarantee(replace(PLAN, sampling_rate=1.0, rounds=1, noise_multiplier=4.0))
+    assert first.epsilon_rdp == pytest.approx(
+        alone.epsilon_rdp, rel=1e-3
+    )  # a pad of its own, hence another share of delta
+    assert first.epsilon_pld == pytest.approx(alone.epsilon_pld, rel=1e-3)
+    assert (first.releases, last.releases) == (1, 101)
+    assert last.epsilon_rdp > guarantee(replace(records, preliminary=())).epsilon_rdp
+
+
+def test_swapping_a_record_doubles_what_a_preliminary_release_gives_away():
+    swapped = replace(PLAN, unit="record", sampling="shuffled", participation="seen", preliminary=(4.0, 6.0))
+    assert swapped.preliminary_noise == (2.0, 3.0)
+
+
+@pytest.mark.parametrize("other", [{"unit": "client"}, {"unit": "client", "trust": "local", "participation": "seen"}])
+def test_only_records_that_a_trusted_server_protects_may_be_learned_from_first(other):
+    with pytest.raises(PrivacyPlanError, match="preprocessing must be none"):
+        replace(PLAN, **{"unit": "record"} | other, preliminary=(4.0,))
+
+
+def test_a_preliminary_release_without_noise_is_refused():
+    with pytest.raises(PrivacyPlanError, match="preliminary"):
+        replace(PLAN, unit="record", preliminary=(4.0, 0.0))

@@ -94,7 +94,16 @@ def privacy_plan(run: Run, measured: Measured | None = None) -> PrivacyPlan:
         count_noise=clipping.get("count_noise"),
         sum=distributed,
         local=local,
+        preliminary=_preliminary(run.preprocessing or {}) if run.private else (),
     )
+
+
+def _preliminary(preprocessing: Mapping[str, Any]) -> tuple[float, ...]:
+    """The noise of each release that a preprocessing makes: one covariance, or means and mean squares."""
+    noise = preprocessing.get("noise_multiplier")
+    if noise is None:
+        return ()
+    return (noise,) * (2 if preprocessing["name"] == "data_norm" else 1)
 
 
 def account(bundle: Bundle, measured: Measured | None = None) -> dict[str, AccountedRun]:
@@ -170,7 +179,7 @@ def from_json(text: str) -> dict[str, AccountedRun]:
 def _plan_from_dict(stored: Mapping[str, Any]) -> PrivacyPlan:
     """Reads what `PrivacyPlan.to_dict` wrote."""
     values = {key: value for key, value in stored.items() if key in PrivacyPlan.__dataclass_fields__}
-    values["strategy"] = tuple(values["strategy"])
+    values |= {name: tuple(values[name]) for name in ("strategy", "preliminary")}
     if values.get("sum") is not None:
         values["sum"] = Sum(**values["sum"])
     if values.get("local") is not None:

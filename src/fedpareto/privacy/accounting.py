@@ -18,6 +18,7 @@ import numpy as np
 from dp_accounting import pld, rdp
 
 from fedpareto.privacy.amplification import mixture, poisson, without_replacement
+from fedpareto.privacy.events import step_event
 from fedpareto.privacy.guarantee import Guarantee
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 from fedpareto.soundness import DISCRETE
@@ -33,6 +34,9 @@ CLASSIC_ORDERS: tuple[float, ...] = (*(1 + x / 10 for x in range(1, 100)), *map(
 # Bounds on the privacy loss distribution, so that no request runs without end. The discretisation is relative to
 # epsilon (any interval gives a valid upper bound, a finer one a tighter bound), and one step's grid has a largest size.
 PLD_RELATIVE_INTERVAL = 1.0 / 5000
+PLD_COMPOSITIONS = (
+    10_000  # rounding errors of more than these add up to something that shows, unless the interval shrinks
+)
 PLD_LARGEST_INTERVAL = 1e-2
 PLD_SMALLEST_INTERVAL = 1e-7
 PLD_LARGEST_GRID = 200_000
@@ -54,8 +58,8 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
       with_pld: False leaves `epsilon_pld` NaN and saves its time.
 
     Returns:
-      One `Guarantee` for each entry of `rounds`, in order. 0 rounds give epsilon 0; no noise gives infinity. Where clients
-      prove epsilons of their own, it is that of the worst.
+      One `Guarantee` for each entry of `rounds`, in order. 0 rounds give what preliminary releases spend, else epsilon 0; no
+      noise gives infinity. Where clients prove epsilons of their own, it is that of the worst.
     """
     if not plan.private:
         return [
@@ -73,18 +77,19 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
 def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> list[Guarantee]:
     delta = plan.accounted_delta
     orders, step_rdp, dropped = rdp_curve(plan)
-    releases = {t: plan.releases(t) for t in {*rounds}}
+    before = preliminary_rdp(plan, orders)
+    releases = {t: plan.releases(t) for t in {*rounds} if t or plan.preliminary}
     by_pld: dict[int, float] = {}
     pld_warning: str | None = None
-    if with_pld and any(rounds):
-        final, _ = rdp.compute_epsilon(orders, step_rdp * max(releases.values()), delta)
+    if with_pld and releases:
+        final, _ = rdp.compute_epsilon(orders, step_rdp * max(releases.values()) + before, delta)
         by_pld, pld_warning = _pld_epsilons(plan, releases, delta, final)
     results = []
     for t in rounds:
-        if t == 0:
+        if t not in releases:
             results.append(Guarantee(0, 0.0, 0.0, 0.0, math.nan))
             continue
-        epsilon, order = rdp.compute_epsilon(orders, step_rdp * releases[t], delta)
+        epsilon, order = rdp.compute_epsilon(orders, step_rdp * releases[t] + before, delta)
         warnings = [] if pld_warning is None else [pld_warning]
         if epsilon > 0 and order in (orders[0], orders[-1]):
             warnings.append(_edge_warning(float(order), float(orders[0]), dropped))
@@ -95,7 +100,7 @@ def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> lis
                 epsilon_pld=by_pld.get(t, math.nan),
                 epsilon_rdp_classic=_within(plan, classic_epsilon(plan, t)),
                 rdp_order=float(order),
-                releases=releases[t],
+                releases=releases[t] + len(plan.preliminary),
                 warnings=tuple(warnings),
             )
         )
@@ -135,7 +140,7 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
         return kept, np.asarray(hidden), dropped
     accountant = rdp.RdpAccountant(orders, _relation(plan))
     with _quiet_accountant():
-        accountant.compose(plan.step_event())
+        accountant.compose(step_event(plan))
     bounded = np.isfinite(accountant.rdp)
     if not bounded.any():  # The noise is so small that every order overflows: nothing is proven.
         return np.asarray(orders, float), np.full(len(orders), np.inf), 0
@@ -146,10 +151,15 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
     return kept, curve, int((~bounded).sum())
 
 
+def preliminary_rdp(plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
+    """The Rényi divergence of all preliminary releases together at each order, float64 [k] (Mironov 2017, Corollary 3)."""
+    return orders * sum(1 / (2 * noise**2) for noise in plan.preliminary_noise)
+
+
 def whole_curve(plan: PrivacyPlan) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Rényi orders, and the divergence of the whole run at each, which holds but for `PrivacyPlan.delta_aside`."""
     orders, step_rdp, _ = rdp_curve(plan)
-    whole = step_rdp * plan.releases(plan.rounds)
+    whole = step_rdp * plan.releases(plan.rounds) + preliminary_rdp(plan, orders)
     if plan.by_general_bound:
         seen = replace(plan, participation="seen")
         more, seen_rdp, _ = rdp_curve(seen, orders.tolist())
@@ -161,7 +171,8 @@ def whole_curve(plan: PrivacyPlan) -> tuple[tuple[float, ...], tuple[float, ...]
 def classic_epsilon(plan: PrivacyPlan, rounds: int) -> float:
     """Epsilon by the conversion used before 2020 (Mironov 2017, Proposition 3), for comparison with old papers."""
     orders, step_rdp, _ = rdp_curve(plan, CLASSIC_ORDERS)
-    return float(np.min(step_rdp * plan.releases(rounds) - np.log(plan.accounted_delta) / (orders - 1)))
+    spent = step_rdp * plan.releases(rounds) + preliminary_rdp(plan, orders)
+    return float(np.min(spent - np.log(plan.accounted_delta) / (orders - 1)))
 
 
 def _discrete_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
@@ -202,21 +213,35 @@ def _pld_epsilons(
     if plan.amplified and plan.sampling == "fixed_size":
         return {}, f"PLD not computed: dp-accounting's PLD does not cover {plan.sampling} sampling"
     rate = _sampled(plan)
+    precision = sum(noise**-2 for noise in plan.preliminary_noise)
+    # Gaussians on everything compose to one Gaussian, exactly.
     if rate == 1:
-        # Gaussians on everything compose to one Gaussian, exactly.
-        pairs = {t: (plan.relative_noise / math.sqrt(k), 1) for t, k in releases.items() if t}
+        steps = {t: ((k * plan.relative_noise**-2 + precision) ** -0.5, 1) for t, k in releases.items() if t}
     else:
-        pairs = {t: (plan.relative_noise, int(k)) for t, k in releases.items() if t}
+        steps = {t: (plan.relative_noise, int(k)) for t, k in releases.items() if t}
+    most = max((times for _, times in steps.values()), default=1)
     warning: str | None = None
-    steps: dict[float, pld.privacy_loss_distribution.PrivacyLossDistribution] = {}
-    found = {}
-    for t, (noise, times) in pairs.items():
-        if noise not in steps:
-            interval, warning = _pld_interval(noise, scale)
-            steps[noise] = pld.privacy_loss_distribution.from_gaussian_mechanism(
+    losses: dict[tuple[float, float], pld.privacy_loss_distribution.PrivacyLossDistribution] = {}
+
+    def loss(noise: float, rate: float, interval: float) -> pld.privacy_loss_distribution.PrivacyLossDistribution:
+        if (noise, rate) not in losses:
+            losses[noise, rate] = pld.privacy_loss_distribution.from_gaussian_mechanism(
                 standard_deviation=noise, value_discretization_interval=interval, sampling_prob=rate
             )
-        found[t] = max(0.0, float(steps[noise].self_compose(times).get_epsilon_for_delta(delta)))
+        return losses[noise, rate]
+
+    found = {}
+    for t in releases:
+        if t:
+            noise, times = steps[t]
+            interval, warning = _pld_interval(noise, scale, most)
+            whole = loss(noise, rate, interval).self_compose(times)
+            if precision and rate < 1:
+                whole = whole.compose(loss(precision**-0.5, 1.0, interval))
+        else:
+            interval, warning = _pld_interval(precision**-0.5, scale, 1)
+            whole = loss(precision**-0.5, 1.0, interval)
+        found[t] = max(0.0, float(whole.get_epsilon_for_delta(delta)))
     return found, warning
 
 
@@ -227,9 +252,13 @@ def _sampled(plan: PrivacyPlan) -> float:
     return plan.inclusion if plan.amplified else 1.0
 
 
-def _pld_interval(noise: float, scale: float) -> tuple[float, str | None]:
-    """The discretisation interval for relative noise and an epsilon of about `scale`, and a warning where it is coarse."""
-    wanted = min(PLD_LARGEST_INTERVAL, max(PLD_SMALLEST_INTERVAL, scale * PLD_RELATIVE_INTERVAL))
+def _pld_interval(noise: float, scale: float, times: int) -> tuple[float, str | None]:
+    """The discretisation interval for relative noise and an epsilon of about `scale` after `times` compositions.
+
+    With it comes a warning where it is coarse.
+    """
+    wanted = scale * PLD_RELATIVE_INTERVAL / max(1.0, times / PLD_COMPOSITIONS) ** 0.5
+    wanted = min(PLD_LARGEST_INTERVAL, max(PLD_SMALLEST_INTERVAL, wanted))
     widest_loss = 0.5 / noise**2 + 12.0 / noise
     affordable = widest_loss / PLD_LARGEST_GRID
     if affordable <= wanted:

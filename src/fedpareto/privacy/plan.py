@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fedpareto.privacy.correlated import participation_sensitivity
 from fedpareto.privacy.lattice import Lattice, padded
@@ -18,9 +18,6 @@ from fedpareto.privacy.participation import binomial_tail, scheduled, smallest_b
 from fedpareto.privacy.parties import LocalSteps, Sum
 from fedpareto.privacy.share_table import largest_total_variation
 from fedpareto.soundness import DISCRETE, SCHEDULED, Choice, faults, schedule_length
-
-if TYPE_CHECKING:
-    import dp_accounting
 
 # A Poisson cohort has no largest size, a compiled program has. The pad is chosen so that the cohort outgrows it
 # over the whole run with at most this fraction of delta, and that probability is charged to delta.
@@ -65,6 +62,8 @@ class PrivacyPlan:
         larger of a twentieth of the cohort and twice the noise multiplier.
       sum: Secure aggregation, where trust is `distributed`.
       local: DP-SGD on the clients, where unit is `record` and trust `local`.
+      preliminary: What is released of all records before the first round (a noisy covariance, say): for each release the
+        standard deviation of its Gaussian noise over the bound on what one record contributes to it.
     """
 
     population: int
@@ -83,6 +82,7 @@ class PrivacyPlan:
     count_noise: float | None = None
     sum: Sum | None = field(default=None)
     local: LocalSteps | None = field(default=None)
+    preliminary: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.population < 1 or self.rounds < 0:
@@ -111,6 +111,8 @@ class PrivacyPlan:
                 f"count_noise = {self.count_stddev:g} must be above {self.noise_multiplier / 2:g}, half the noise "
                 "multiplier: the count alone would give more away than the whole is meant to"
             )
+        if not all(math.isfinite(noise) and noise > 0 for noise in self.preliminary):
+            raise PrivacyPlanError(f"the noise of preliminary releases = {self.preliminary} must be finite and above 0")
         for fault in faults(self._choice) if self.private else ():
             raise PrivacyPlanError(f"{fault.key} must {fault.must}: {fault.why}")
 
@@ -126,6 +128,7 @@ class PrivacyPlan:
             sampling_rate=self.sampling_rate,
             separation=self.batches,
             bands=len(self.strategy),
+            learns_from_records=bool(self.preliminary),
         )
 
     @property
@@ -329,34 +332,6 @@ class PrivacyPlan:
         """The same plan stopped after `rounds` rounds."""
         return replace(self, rounds=rounds)
 
-    def step_event(self) -> dp_accounting.DpEvent:
-        """The `DpEvent` that composes.
-
-        Under `replace_one` the sensitivity is twice the clip norm, which dp-accounting's RDP does not do by itself
-        (its noise multiplier is relative to the sensitivity): the multiplier handed over is
-        `noise_multiplier * clip_norm / sensitivity`, so that RDP is right.
-
-        Raises:
-          PrivacyPlanError: The mechanism has no event in dp-accounting: discrete noise, whose divergence is that of
-            `lattice`, and participations in secret of several steps each (`accounting.rdp_curve` has both).
-        """
-        import dp_accounting
-
-        if not self.private:
-            return dp_accounting.NonPrivateDpEvent()
-        if self.mechanism in DISCRETE or (self.local is not None and self.amplified):
-            raise PrivacyPlanError(f"{self.mechanism} noise with trust {self.trust} has no event in dp-accounting")
-        gaussian = dp_accounting.GaussianDpEvent(self.relative_noise)
-        if self.local is not None:
-            return dp_accounting.PoissonSampledDpEvent(self.local.worst, gaussian)
-        if not self.amplified:
-            # Full participation by Poisson stays what it says: the accountant knows that rate 1 amplifies nothing.
-            poisson = self.sampling == "poisson" and self.participation == "secret"
-            return dp_accounting.PoissonSampledDpEvent(self.sampling_rate, gaussian) if poisson else gaussian
-        if self.sampling == "poisson":
-            return dp_accounting.PoissonSampledDpEvent(self.sampling_rate, gaussian)
-        return dp_accounting.SampledWithoutReplacementDpEvent(self.population, self.cohort_pad, gaussian)
-
     @property
     def relative_noise(self) -> float:
         """Noise standard deviation over sensitivity, of the update and the count together where clipping adapts."""
@@ -364,13 +339,10 @@ class PrivacyPlan:
             return 0.0
         return self.noise_multiplier * self.clip_norm / self.sensitivity
 
-    def dp_event(self) -> dp_accounting.DpEvent:
-        """The `DpEvent` of the whole run; raises where `step_event` does, and for correlated noise."""
-        import dp_accounting
-
-        if self.mechanism == "banded":
-            return dp_accounting.GaussianDpEvent(self.relative_noise / math.sqrt(self.releases(self.rounds)))
-        return dp_accounting.SelfComposedDpEvent(self.step_event(), int(self.releases(self.rounds)))
+    @property
+    def preliminary_noise(self) -> tuple[float, ...]:
+        """Noise standard deviation over sensitivity of each preliminary release: neighbours may swap a record."""
+        return tuple(noise / (2.0 if self.adjacency == "replace_one" else 1.0) for noise in self.preliminary)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan and what follows from it, for results and logs."""

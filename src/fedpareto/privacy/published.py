@@ -6,10 +6,7 @@ import math
 from dataclasses import replace
 from typing import Protocol
 
-import numpy as np
-from dp_accounting import rdp
-
-from fedpareto.privacy.accounting import CLASSIC_ORDERS, ORDERS, guarantee, rdp_curve
+from fedpareto.privacy.accounting import guarantee
 from fedpareto.privacy.parties import LocalSteps
 from fedpareto.privacy.plan import PrivacyPlan
 
@@ -47,6 +44,8 @@ def plan_of(claim: Claimed) -> PrivacyPlan:
         clip_norm=1.0,
         noise_multiplier=claim.noise / math.sqrt(claim.layers),
         delta=claim.delta,
+        unit="record" if claim.also else "client",
+        preliminary=claim.also,
     )
     if claim.rounds is None:
         return plan
@@ -57,24 +56,6 @@ def plan_of(claim: Claimed) -> PrivacyPlan:
 
 
 def recompute(claim: Claimed) -> dict[str, float]:
-    """Epsilon by the classic conversion, RDP and PLD; the last is NaN with further releases, or where it is out of bounds."""
-    plan = plan_of(claim)
-    if not claim.also:
-        proven = guarantee(plan)
-        return {
-            "epsilon_rdp_classic": proven.epsilon_rdp_classic,
-            "epsilon_rdp": proven.epsilon_rdp,
-            "epsilon_pld": proven.epsilon_pld,
-        }
-
-    def whole(orders: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-        kept, one, _ = rdp_curve(plan, orders)
-        return kept, one * plan.releases(plan.rounds) + sum(kept / (2 * z**2) for z in claim.also)
-
-    old_orders, old = whole(CLASSIC_ORDERS)
-    orders, new = whole(ORDERS)
-    return {
-        "epsilon_rdp_classic": float(np.min(old - math.log(plan.accounted_delta) / (old_orders - 1))),
-        "epsilon_rdp": float(rdp.compute_epsilon(orders, new, plan.accounted_delta)[0]),
-        "epsilon_pld": math.nan,
-    }
+    """Epsilon by the classic conversion, RDP and PLD; the last is NaN where it is out of bounds."""
+    proven = guarantee(plan_of(claim))
+    return {name: getattr(proven, name) for name in ("epsilon_rdp_classic", "epsilon_rdp", "epsilon_pld")}
