@@ -29,6 +29,7 @@ def check(config: Config, problems: Problems) -> None:
         else:
             _check_work(study, problems)
         check_privacy(study, known, problems)
+        _check_schedule(study, problems)
         _check_data(study, known, problems)
         _check_size(study, problems)
 
@@ -67,6 +68,18 @@ def _check_work(study: Study, problems: Problems) -> None:
         )
 
 
+def _check_schedule(study: Study, problems: Problems) -> None:
+    keys = ("final_learning_rate", "decay_rounds")
+    for spec in study.axes["server_optimizer"]:
+        given = [key for key in keys if key in spec]
+        if len(given) == 1:
+            missing = keys[1 - keys.index(given[0])]
+            problems.add(
+                [*study_key(study, "server_optimizer"), missing], None, f"be set beside {given[0]}", "or neither"
+            )
+            return
+
+
 def _check_data(study: Study, known: Mapping[str, facts.Facts], problems: Problems) -> None:
     axes = study.axes
     for partition in axes["partition"]:
@@ -80,7 +93,17 @@ def _check_data(study: Study, known: Mapping[str, facts.Facts], problems: Proble
                 )
             else:
                 _check_counts(study, name, fact, partition["minimum"], problems)
+    projected = all(spec["name"] == "pca" for spec in axes["preprocessing"])
     for model in axes["model"]:
+        if (
+            model["name"] in IMAGE_MODELS
+            and model["name"] != "2nn"
+            and any(s["name"] == "pca" for s in axes["preprocessing"])
+        ):
+            hint = "use logistic, mlp or 2nn"
+            problems.add(study_key(study, "model"), model["name"], "not look at images after preprocessing: pca", hint)
+        if projected:
+            continue
         for name, fact in known.items():
             if model["name"] in IMAGE_MODELS and not fact.image:
                 images = ", ".join(key for key, value in facts.REGISTERED.items() if value.image)

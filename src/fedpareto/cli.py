@@ -327,7 +327,9 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     plan = make_plan(paper.config)
     bundles = [Path(paths.RESULTS, "bundles", name) for name in plan.bundles]
-    table = reproduction_stage.compare_numbers(paper.numbers, plan.studies, bundles, paper.title, arguments.output)
+    table = reproduction_stage.compare_numbers(
+        paper.numbers, paper.curves, plan.studies, bundles, paper.title, arguments.output
+    )
     for row in table.itertuples():
         print(f"{paper.name} {row.name}: published {row.published:g}, ours {row.ours:.4g}, {row.verdict}")
     return int(arguments.check and bool((table["verdict"] == "differs").any()))

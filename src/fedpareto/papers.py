@@ -1,7 +1,8 @@
 """Published results as files: what to run, the numbers in print, and how far ours may be from them.
 
-A paper is a configuration in the study language with three keys more: `paper` (title, citation, what is unknown), `numbers`
-(published numbers that runs are compared with) and `claims` (published epsilons, which are computed anew without a run).
+A paper is a configuration in the study language with four keys more: `paper` (title, citation, what is unknown), `numbers`
+(published numbers that runs are compared with), `curves` (of which only the shape is) and `claims` (published epsilons, which
+are computed anew without a run).
 """
 
 from __future__ import annotations
@@ -61,6 +62,25 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A curve in print of which only the shape is compared: accuracy along one column of the `runs` table.
+
+    Attributes:
+      name: Unique in its paper.
+      table: Where it stands in print.
+      what: What it runs along, in a few words.
+      study: The study whose runs make it.
+      along: The column.
+    """
+
+    name: str
+    table: str
+    what: str
+    study: str
+    along: str
+
+
+@dataclass(frozen=True)
 class Claim:
     """One published epsilon, and what it was computed from.
 
@@ -110,6 +130,7 @@ class Paper:
       device: `cpu`, or `gpu` where a CPU would take days.
       minutes: What all of it took on two CPU cores, or None where nobody has measured it.
       numbers: Published numbers.
+      curves: Curves in print.
       claims: Published epsilons.
       config: What to run; None where nothing is.
     """
@@ -122,6 +143,7 @@ class Paper:
     device: str
     minutes: float | None
     numbers: tuple[Number, ...]
+    curves: tuple[Curve, ...]
     claims: tuple[Claim, ...]
     config: Config | None
 
@@ -142,8 +164,9 @@ def read(file: Path | str) -> Paper:
     numbers = [
         _number(["numbers", i], body, studies, problems) for i, body in enumerate(_list(tree, "numbers", problems))
     ]
+    curves = [_curve(["curves", i], body, studies, problems) for i, body in enumerate(_list(tree, "curves", problems))]
     claims = [_claim(["claims", i], body, problems) for i, body in enumerate(_list(tree, "claims", problems))]
-    for kind, entries in (("numbers", numbers), ("claims", claims)):
+    for kind, entries in (("numbers", numbers), ("curves", curves), ("claims", claims)):
         names = [entry.name for entry in entries if entry]
         for i, name in enumerate(names):
             if name in names[:i]:
@@ -160,6 +183,7 @@ def read(file: Path | str) -> Paper:
         device=about["device"],
         minutes=about["minutes"],
         numbers=tuple(filter(None, numbers)),
+        curves=tuple(filter(None, curves)),
         claims=tuple(filter(None, claims)),
         config=config,
     )
@@ -174,13 +198,25 @@ def _number(key: Sequence[str | int], body: Json, studies: Sequence[str], proble
     values = _single(key, body, schema()["number"], problems)
     if not values:
         return None
-    if values["study"] not in studies:
-        problems.add([*key, "study"], values["study"], "be a study of this file", nearest(values["study"], studies))
+    _check_study(key, values["study"], studies, problems)
     if (values["metric"] == "rounds_to_accuracy") != (values["level"] is not None):
         problems.add([*key, "level"], values["level"], "be set for rounds_to_accuracy, and for nothing else")
     if (values["epsilon"] is None) != (values["accountant"] is None):
         problems.add([*key, "accountant"], values["accountant"], "be set where epsilon is, and nowhere else")
     return Number(**values)
+
+
+def _curve(key: Sequence[str | int], body: Json, studies: Sequence[str], problems: Problems) -> Curve | None:
+    values = _single(key, body, schema()["curve"], problems)
+    if not values:
+        return None
+    _check_study(key, values["study"], studies, problems)
+    return Curve(**values)
+
+
+def _check_study(key: Sequence[str | int], study: str, studies: Sequence[str], problems: Problems) -> None:
+    if study not in studies:
+        problems.add([*key, "study"], study, "be a study of this file", nearest(study, studies))
 
 
 def _claim(key: Sequence[str | int], body: Json, problems: Problems) -> Claim | None:

@@ -208,6 +208,7 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
         mechanism=_unless_named(axes["mechanism"], "gaussian"),
         clipping=_unless_named(axes["clipping"], "fixed"),
         weighting=_unless_named(axes["weighting"], "uniform"),
+        preprocessing=_unless_named(axes["preprocessing"], "none"),
         proximal=algorithm.get("proximal"),
         dropout=float(axes["dropout"]) or None,
         stragglers=float(axes["stragglers"]) or None,
@@ -237,6 +238,8 @@ def _without_privacy(cell: Run) -> Run:
         participation=None,
         mechanism=None,
         clipping=None,
+        # A name that a private run does not share: it learns the same, and says nothing of its noise.
+        preprocessing=cell.preprocessing and {k: v for k, v in cell.preprocessing.items() if k != "noise_multiplier"},
     )
 
 

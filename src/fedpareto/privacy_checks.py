@@ -14,6 +14,7 @@ from fedpareto.soundness import DISCRETE, Choice, faults, schedule_length
 if TYPE_CHECKING:
     from fedpareto.config import Study
 
+LEARNING = ("data_norm", "pca")  # preprocessings that learn from all records
 LARGEST_ORDER = 1024  # of the RDP accountant's grid: sets the smallest epsilon that RDP can prove
 
 
@@ -25,7 +26,7 @@ def check_mechanism(study: Study, problems: Problems) -> None:
         for fault in faults(choice):
             if fault.key == "local_steps":
                 continue  # check_record has a line for every key that asks for steps
-            if fault.key == "participation" and not private:
+            if fault.key in ("participation", "preprocessing") and not private:
                 continue  # nothing is claimed that it could weaken
             values = axes.get(fault.key, (None,))
             at_fault = [i for i, value in enumerate(values) if _is_chosen(fault.key, value, choice)]
@@ -45,11 +46,21 @@ def _choices(axes: Mapping[str, Any]) -> Iterator[Choice]:
     """Every combination of values that decides whether a mechanism is sound."""
     clients = [n for n in axes.get("clients", ()) if n]
     several = any(n is not None and n > 1 for n in axes.get("local_steps", ())) or any(axes.get("local_epochs", ()))
-    names = ("unit", "trust", "sampling", "participation", "mechanism", "clipping", "algorithm", "weighting")
+    names = (
+        "unit",
+        "trust",
+        "sampling",
+        "participation",
+        "mechanism",
+        "clipping",
+        "algorithm",
+        "weighting",
+        "preprocessing",
+    )
     numbers = ("sampling_rate", "dropout", "stragglers")
     for values in product(*(axes[name] for name in (*names, *numbers))):
         one = dict(zip((*names, *numbers), values, strict=True))
-        weighting = one.pop("weighting")
+        weighting, preprocessing = one.pop("weighting"), one.pop("preprocessing")
         yield Choice(
             unit=one["unit"],
             trust=one["trust"],
@@ -68,12 +79,15 @@ def _choices(axes: Mapping[str, Any]) -> Iterator[Choice]:
             dropout=bool(one["dropout"]),
             stragglers=bool(one["stragglers"]),
             bands=one["mechanism"].get("bands", 1),
+            learns_from_records=preprocessing["name"] in LEARNING,
         )
 
 
 def _is_chosen(key: str, value: Any, choice: Choice) -> bool:
     if key == "weighting":
         return bool(value["name"] != "uniform")
+    if key == "preprocessing":
+        return bool(value["name"] in LEARNING)
     if key in ("dropout", "stragglers"):
         return bool(value)
     return bool((value["name"] if isinstance(value, dict) else value) == getattr(choice, key))
@@ -142,6 +156,11 @@ def check_privacy(study: Study, known: Mapping[str, facts.Facts], problems: Prob
                 "be a number above 0 where there is noise",
                 "without a bound on one client's update no noise hides it; the non-private run is always added",
             )
+    for i, spec in enumerate(axes["preprocessing"]):
+        if spec["name"] in LEARNING and spec["noise_multiplier"] is None:
+            key = study_key(study, "preprocessing", i if len(axes["preprocessing"]) > 1 else None)
+            hint = f"{spec['name']} gives away of all records what it learns: charge it, e.g. noise_multiplier: 8"
+            problems.add([*key, "noise_multiplier"], None, "be set where there is noise", hint)
     deltas = [d for d in axes.get("delta", ()) if d is not None]
     if not deltas:
         problems.add(

@@ -57,6 +57,7 @@ class Run:
       mechanism: `name`, and the arguments of discrete or banded noise; None for Gaussian noise.
       clipping: `name` and the arguments of adaptive clipping; None for a fixed clip norm.
       weighting: `name` and `cap`; None for uniform weights.
+      preprocessing: `name` and its arguments, without noise where the run has none; None for nothing.
       proximal: Strength of FedProx's proximal term, or None.
       dropout: Probability that a sampled client never answers, or None for 0.
       stragglers: Probability that a client finishes only some of its steps, or None for 0.
@@ -102,6 +103,7 @@ class Run:
     stop_at_epsilon: float | None
     evaluate_every: int
     seed: int
+    preprocessing: dict[str, Any] | None = None
 
     @cached_property
     def run_id(self) -> str:
@@ -138,6 +140,7 @@ class Run:
         shared["server_optimizer"] = {
             key: None if isinstance(value, float) else value for key, value in self.server_optimizer.items()
         }
+        shared["preprocessing"] = {k: v for k, v in (self.preprocessing or {}).items() if k != "noise_multiplier"}
         for name in ("proximal", "dropout", "stragglers"):
             shared[name] = getattr(self, name) is not None
         return canonical(shared)

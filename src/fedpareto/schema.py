@@ -91,7 +91,10 @@ def _spec(
     values_of = leaves(key, arguments, table, problems)
     for values in product(*values_of.values()):
         # Numbers that a program traces are floats, so that 1 and 1.0 are the same run.
-        typed = [float(v) if table[k].get("type") == "number" else v for k, v in zip(values_of, values, strict=True)]
+        typed = [
+            float(v) if "number" in table[k].get("type", ()) and v is not None else v
+            for k, v in zip(values_of, values, strict=True)
+        ]
         yield {"name": name} | dict(sorted(zip(values_of, typed, strict=True)))
 
 

@@ -187,6 +187,11 @@ RECORD = {"unit": "record", "local_epochs": None, "batch_size": None, "client_le
         (RECORD | {"batch_size": 8}, "studies.s.batch_size = 8 must not stand beside unit: record (sampling_rate says how many records a round expects; remove it)"),
         (RECORD | {"client_learning_rate": 0.1}, "studies.s.client_learning_rate = 0.1 must not stand beside unit: record (the learning rate is that of server_optimizer; remove it)"),
         (RECORD | {"unit": ["record", "client"]}, "studies.s.unit = [record, client] must hold one value with unit: record"),
+        (RECORD | {"preprocessing": {"name": "pca", "dimensions": 5}}, "studies.s.preprocessing.noise_multiplier = null must be set where there is noise (pca gives away of all records what it learns"),
+        ({"preprocessing": {"name": "pca", "dimensions": 5, "noise_multiplier": 8}}, "studies.s.preprocessing = pca must be none or group_norm here (what it learns of all records is noised by a trusted server"),
+        (RECORD | {"dataset": "mnist", "model": "dp_cnn", "preprocessing": {"name": "pca", "dimensions": 5, "noise_multiplier": 8}}, "studies.s.model = dp_cnn must not look at images after preprocessing: pca"),
+        ({"preprocessing": "pca"}, "studies.s.preprocessing.dimensions = null must be a whole number of at least 1"),
+        ({"server_optimizer": {"name": "sgd", "decay_rounds": 10}}, "studies.s.server_optimizer.final_learning_rate = null must be set beside decay_rounds"),
         (RECORD | {"baselines": ["alone"]}, "studies.s.baselines[0] = alone must be non_private with unit: record"),
         (RECORD | {"delta": 0.001}, "studies.s.delta = 0.001 must be below 1/records = 0.0006954 for 1438 records (a delta of 1/n allows giving one record away whole; write 6.0e-5)"),
         (RECORD | {"sampling_rate": 0.0001}, "studies.s.sampling_rate = 0.0001 must give an expected cohort of at least one of 1438 records"),
@@ -418,7 +423,8 @@ def test_the_optimizers_and_their_arguments_are_those_of_optax():
     known = schema()["server_optimizers"]
     for name, arguments in known.items():
         parameters = set(inspect.signature(getattr(optax, name)).parameters)
-        assert set(arguments) | {"learning_rate"} <= parameters, name
+        ours = {"final_learning_rate", "decay_rounds"}  # a schedule for learning_rate
+        assert (set(arguments) | {"learning_rate"}) - ours <= parameters, name
 
 
 def test_checking_and_planning_import_no_numerical_library():

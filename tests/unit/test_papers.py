@@ -58,7 +58,9 @@ def test_every_paper_has_runs_for_its_numbers(name):
     assert paper.numbers or paper.claims
     if paper.config is not None:
         plan = make_plan(paper.config)
-        assert {one.study for one in paper.numbers} == set(plan.studies)  # no study is trained for nothing
+        assert {one.study for one in (*paper.numbers, *paper.curves)} == set(
+            plan.studies
+        )  # no study is trained for nothing
         assert all(run.baseline is None for run in plan.runs.values())
 
 

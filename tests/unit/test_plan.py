@@ -171,3 +171,20 @@ def test_ten_thousand_runs_are_planned_in_seconds(tmp_path):
     assert len(plan.runs) == 10_020
     # Half a second here; the bound leaves room for a slow machine.
     assert time.process_time() - start < 2
+
+
+def test_a_preprocessing_is_noised_in_private_runs_and_named_without_noise_in_others(tmp_path):
+    study = {"preprocessing": {"name": "pca", "dimensions": 5, "noise_multiplier": [8, 16]}, "delta": 1.0e-5}
+    study |= {"unit": "record", "client_learning_rate": None, "noise_multiplier": [0, 1.0]}
+    runs = plan_of(tmp_path, study).runs.values()
+    assert {run.preprocessing.get("noise_multiplier") for run in runs if run.private} == {8.0, 16.0}
+    assert {run.preprocessing.get("noise_multiplier") for run in runs if not run.private} == {None}
+    assert len({run.static_key for run in runs}) == 1
+    assert (
+        len(
+            plan_of(
+                tmp_path, study | {"preprocessing": {"name": "pca", "dimensions": [5, 6], "noise_multiplier": 8}}
+            ).bundles
+        )
+        == 2
+    )

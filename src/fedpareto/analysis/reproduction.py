@@ -16,7 +16,7 @@ from fedpareto.analysis.tradeoff import TableError
 POINT = (
     *("partition", "clients", "sampling_rate", "sampling", "rounds", "local_epochs", "local_steps", "batch_size"),
     *("client_learning_rate", "server_optimizer", "clip_norm", "noise_multiplier", "target_epsilon", "delta", "model"),
-    *("dataset", "unit", "trust", "algorithm", "baseline"),
+    *("dataset", "unit", "trust", "algorithm", "baseline", "preprocessing"),
 )
 COLUMNS = (
     *("name", "table", "what", "metric", "published", "ours", "low", "high", "seeds", "tolerance", "why", "at_least"),
@@ -45,6 +45,31 @@ def compare(
     """
     rows = [_row(number, runs[runs["run_id"].isin(studies[number.study])], metrics) for number in numbers]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def curve_points(curve: Any, study: Sequence[str], runs: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy along one column of the `runs` table.
+
+    Args:
+      curve: A `fedpareto.papers.Curve`.
+      study: The ids of the study's runs.
+      runs: Rows of the `runs` table.
+
+    Returns:
+      The columns `x`, `accuracy`, `low` and `high` (the interval over seeds), sorted by `x`; no row where nothing was run.
+
+    Raises:
+      TableError: The table has no such column of numbers.
+    """
+    own = runs[runs["run_id"].isin(study) & (runs["status"] == "ok")]
+    if curve.along not in own or not pd.api.types.is_numeric_dtype(own[curve.along]):
+        raise TableError(f"curve {curve.name}: the runs table has no column {curve.along} of numbers")
+    rows = []
+    for x, seeds in own.groupby(curve.along):
+        values = seeds["accuracy"].to_numpy(float)
+        low, high = bootstrap_interval(values)
+        rows.append({"x": x, "accuracy": float(values.mean()), "low": float(low), "high": float(high)})
+    return pd.DataFrame(rows, columns=["x", "accuracy", "low", "high"])
 
 
 def _row(number: Any, study: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, Any]:

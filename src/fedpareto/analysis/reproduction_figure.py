@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from fedpareto.analysis import style
 
 ROW = 0.22  # inches of a line of a list
+CURVE = 1.9  # of a row of curves
 COLOURS = {"reproduced": "#029e73", "differs": "#d55e00", "not run": "0.5"}
 ACCOUNTANTS = {"epsilon_rdp_classic": ("classic", "s"), "epsilon_rdp": ("RDP", "o"), "epsilon_pld": ("PLD", "^")}
 CLAIMS = {"reproduced": "#029e73", "loose": "#0173b2", "wrong": "#d55e00", "what-if": "0.5"}
 
 
-def of_numbers(table: pd.DataFrame, title: str) -> Figure:
-    """Accuracy against epsilon where all numbers have one; else a line for each number, ours against the tolerance."""
-    if table["published_epsilon"].notna().all() and (table["metric"] != "rounds_to_accuracy").all():
-        return _trade_off(table, title)
-    return _list(table, title)
+def of_numbers(table: pd.DataFrame, title: str, curves: Sequence[tuple[str, pd.DataFrame]] = ()) -> Figure:
+    """Accuracy against epsilon where all numbers have one; else a line for each number, ours against the tolerance.
+
+    Args:
+      table: What `reproduction.compare` returned.
+      title: Headline.
+      curves: What each curve runs along, and its points: a panel each, below.
+    """
+    epsilons = table["published_epsilon"].notna().all() and (table["metric"] != "rounds_to_accuracy").all()
+    draw, height = (_trade_off, 3.4) if epsilons else (_list, 0.6 + ROW * len(table))
+    below = CURVE * bool(curves)
+    figure = plt.figure(figsize=(style.WIDTH, height + 0.8 + below), layout="constrained")
+    grid = figure.add_gridspec(
+        2 if curves else 1, max(1, len(curves)), height_ratios=[height, below] if curves else None
+    )
+    draw(figure.add_subplot(grid[0, :]), table)
+    for i, (what, points) in enumerate(curves):
+        _curve(figure.add_subplot(grid[1, i]), what, points, first=i == 0)
+    _legend(figure, table)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    return figure
+
+
+def _curve(axes: Axes, what: str, points: pd.DataFrame, first: bool) -> None:
+    reach = [points["accuracy"] - points["low"], points["high"] - points["accuracy"]]
+    yerr = reach if np.isfinite(reach).all() else None
+    axes.errorbar(points["x"], points["accuracy"], yerr=yerr, color=COLOURS["reproduced"], marker="o", markersize=4)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes.set_ylim(*_room(points["accuracy"]))
+    axes.set(xlabel=what, ylabel="test accuracy" if first else None)
+
+
+def _room(values: pd.Series) -> tuple[float, float]:
+    """Limits that leave a margin around the values, and never zoom into less than two points of accuracy."""
+    middle, half = (values.max() + values.min()) / 2, max(0.01, 0.65 * (values.max() - values.min()))
+    return middle - half, middle + half
 
 
 def of_claims(table: pd.DataFrame, title: str) -> Figure:
@@ -43,8 +78,7 @@ def of_claims(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def _trade_off(table: pd.DataFrame, title: str) -> Figure:
-    figure, axes = plt.subplots(figsize=(style.WIDTH, 4.2), layout="constrained")
+def _trade_off(axes: Axes, table: pd.DataFrame) -> None:
     style.epsilon_axis(axes, pd.concat([table["published_epsilon"], table["epsilon_rdp"].dropna()]))
     style.accuracy_axis(axes)
     for row in table.itertuples():
@@ -67,13 +101,9 @@ def _trade_off(table: pd.DataFrame, title: str) -> Figure:
             row.published_epsilon, row.published, s=45, facecolors="white", edgecolors="black", linewidths=1.2, zorder=3
         )
     axes.set(xlabel="ε (published: as printed; ours: by RDP, for the run that was made)", ylabel=_label(table))
-    _legend(figure, table)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    return figure
 
 
-def _list(table: pd.DataFrame, title: str) -> Figure:
-    figure, axes = plt.subplots(figsize=(style.WIDTH, 1.3 + ROW * len(table)), layout="constrained")
+def _list(axes: Axes, table: pd.DataFrame) -> None:
     rounds = (table["metric"] == "rounds_to_accuracy").all()
     for y, row in zip(np.arange(len(table))[::-1], table.itertuples(), strict=True):
         allowed = row.tolerance * (row.published if row.metric == "rounds_to_accuracy" else 1.0)
@@ -91,9 +121,6 @@ def _list(table: pd.DataFrame, title: str) -> Figure:
     else:
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     axes.set_xlabel(_label(table))
-    _legend(figure, table)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    return figure
 
 
 def _legend(figure: Figure, table: pd.DataFrame) -> None:

@@ -10,19 +10,25 @@ from typing import Any
 import pandas as pd
 
 from fedpareto.analysis import reproduction_figure, style
-from fedpareto.analysis.reproduction import compare
+from fedpareto.analysis.reproduction import compare, curve_points
 from fedpareto.analysis.tradeoff import TableError
 
 PERCENT = ("accuracy", "mean_client_accuracy")
 
 
 def compare_numbers(
-    numbers: Sequence[Any], studies: Mapping[str, Sequence[str]], bundles: Sequence[Path], title: str, folder: Path
+    numbers: Sequence[Any],
+    curves: Sequence[Any],
+    studies: Mapping[str, Sequence[str]],
+    bundles: Sequence[Path],
+    title: str,
+    folder: Path,
 ) -> pd.DataFrame:
     """Writes what came of a paper's numbers into `folder`, and returns the table.
 
     Args:
       numbers: `fedpareto.papers.Number`s.
+      curves: `fedpareto.papers.Curve`s.
       studies: Study -> the ids of its runs.
       bundles: Folders of the bundles that hold them; those that are not there have not been run.
       title: Headline of the figure.
@@ -37,7 +43,10 @@ def compare_numbers(
     )
     table = compare(numbers, studies, runs, metrics)
     style.apply()
-    style.save(reproduction_figure.of_numbers(table, title), folder / "figure")
+    shapes = [
+        (curve.what, points) for curve in curves if len(points := curve_points(curve, studies[curve.study], runs))
+    ]
+    style.save(reproduction_figure.of_numbers(table, title, shapes), folder / "figure")
     _write(table, numbers_as_markdown(table), folder)
     return table
 

@@ -24,7 +24,7 @@ def _columns(names: str) -> tuple[str, ...]:
 _TEXT = _columns(
     """
     run_id bundle_id dataset model partition sampling algorithm baseline server_optimizer unit trust participation
-    mechanism clipping weighting adjacency accountant device status versions fingerprint
+    mechanism clipping weighting preprocessing adjacency accountant device status versions fingerprint
     """
 )
 # Counts that may be missing stay whole numbers in both formats: 5, never 5.0.

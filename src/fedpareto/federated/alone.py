@@ -50,11 +50,12 @@ def make_alone_program(static: Static, devices: list[jax.Device], runs_at_once: 
 
     def advance_run(data: Data, hyper: Hyper, state: AloneState, stop: jax.Array) -> AloneState:
         public = jax.random.wrap_key_data(hyper.public_key)
-        params = static.model.init(jax.random.fold_in(public, static.rounds + 1))
+        model = static.preprocessed(hyper).model
+        params = model.init(jax.random.fold_in(public, static.rounds + 1))
 
         def train_client(client: jax.Array, state: AloneState) -> AloneState:
             update = client_update(
-                static.model.apply,
+                model.apply,
                 work,
                 params,
                 data.train,
@@ -64,7 +65,7 @@ def make_alone_program(static: Static, devices: list[jax.Device], runs_at_once: 
                 jax.random.fold_in(public, client),
             )
             own = jax.tree.map(jnp.add, params, update.delta)
-            losses, correct = example_scores(static.model.apply, own, data.test.x, data.test.y)
+            losses, correct = example_scores(model.apply, own, data.test.x, data.test.y)
             return AloneState(
                 client + 1,
                 state.accuracy.at[client].set(jnp.mean(correct)),

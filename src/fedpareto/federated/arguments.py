@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
 import optax
 
 from fedpareto.federated.client import Examples, LocalWork
+from fedpareto.federated.preprocessing import in_front
 from fedpareto.federated.server import server_optimizer
 from fedpareto.models import Model
 from fedpareto.privacy.quantise import DeviceTable
@@ -81,6 +82,7 @@ class Static:
       local_steps: Noisy steps of a client that protects its own records.
       batch_pad: Size of a client's buffer of its own records, drawn at every step.
       examples_pad: Examples of the largest client.
+      preprocessing: What is done to an example before the model sees it, as pairs; arrays that it has learned are in `Hyper`.
       at_once: Members of the cohort in one vectorised chunk. 1 trains clients one after another, so that one client's
         weights stay in a CPU's cache.
       cohort_devices: Devices that share one run's cohort.
@@ -109,12 +111,19 @@ class Static:
     local_steps: int = 1
     batch_pad: int = 1
     examples_pad: int = 1
+    preprocessing: tuple[tuple[str, Any], ...] = ()
     at_once: int = 1
     cohort_devices: int = 1
 
     def server(self, arguments: dict[str, jax.Array]) -> optax.GradientTransformation:
         """The server optimizer with its traced float arguments."""
         return server_optimizer(self.optimizer, dict(self.optimizer_flags) | arguments)
+
+    def preprocessed(self, hyper: Hyper) -> Static:
+        """The same for one run: its model takes the examples as they are."""
+        if not self.preprocessing:
+            return self
+        return replace(self, model=in_front(self.model, dict(self.preprocessing), hyper.preprocessing or {}))
 
 
 class Hyper(NamedTuple):
@@ -138,6 +147,7 @@ class Hyper(NamedTuple):
       strategy: float32 [bands], first column of the strategy matrix of correlated noise, or None.
       lattice: The integers of secure aggregation, or None.
       record_draws: uint32 [clients], `last_to_join` of each client's rate for its own records, or None.
+      preprocessing: What the preprocessing has learned, or None.
     """
 
     partition: jax.Array
@@ -155,6 +165,7 @@ class Hyper(NamedTuple):
     strategy: jax.Array | None = None
     lattice: IntegerGrid | None = None
     record_draws: jax.Array | None = None
+    preprocessing: dict[str, jax.Array] | None = None
 
 
 class Data(NamedTuple):

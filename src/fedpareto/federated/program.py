@@ -102,7 +102,8 @@ def make_program(static: Static, devices: list[jax.Device], runs_at_once: int = 
         )
 
     def advance_run(data: Data, hyper: Hyper, state: State, stop: jax.Array) -> State:
-        return jax.lax.fori_loop(state.block, stop, lambda b, s: _block(static, data, hyper, s), state)
+        own = static.preprocessed(hyper)
+        return jax.lax.fori_loop(state.block, stop, lambda b, s: _block(own, data, hyper, s), state)
 
     blocks = len(static.evaluation_rounds)
     return compile_over_runs(

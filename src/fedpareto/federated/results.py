@@ -78,6 +78,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "mechanism": describe(run.mechanism or {"name": "gaussian"}) if plan.private else None,
         "clipping": describe(run.clipping or {"name": "fixed"}),
         "weighting": describe(run.weighting or {"name": "uniform"}),
+        "preprocessing": describe({k: v for k, v in (run.preprocessing or {"name": "none"}).items() if v is not None}),
         "proximal": _float(run.proximal),
         "dropout": run.dropout or 0.0,
         "stragglers": run.stragglers or 0.0,

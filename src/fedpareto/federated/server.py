@@ -13,7 +13,15 @@ PyTree = Any
 
 
 def server_optimizer(name: str, arguments: Mapping[str, Any]) -> optax.GradientTransformation:
-    """Any optax optimizer by name; its float arguments may be traced."""
+    """Any optax optimizer by name; its float arguments may be traced.
+
+    With `final_learning_rate` the learning rate moves there from `learning_rate`, linearly over the first `decay_rounds` steps,
+    and stays.
+    """
+    arguments = dict(arguments)
+    if "final_learning_rate" in arguments:
+        first, last, rounds = (arguments.pop(k) for k in ("learning_rate", "final_learning_rate", "decay_rounds"))
+        arguments["learning_rate"] = lambda count: first + (last - first) * jnp.minimum(count / rounds, 1.0)
     return getattr(optax, name)(**arguments)
 
 

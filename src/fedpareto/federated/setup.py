@@ -15,6 +15,7 @@ from fedpareto.data.partition import Partition, partition
 from fedpareto.federated.arguments import AdaptiveClip, Data, Hyper, IntegerGrid, IntegerSum, Static
 from fedpareto.federated.client import Examples, LocalWork
 from fedpareto.federated.devices import Layout
+from fedpareto.federated.preprocessing import learned, output_shape, statistics
 from fedpareto.models import Model, build
 from fedpareto.privacy.account import Measured
 from fedpareto.privacy.plan import PrivacyPlan
@@ -59,14 +60,43 @@ def static_of(
         local_steps=run.local_steps or 1,
         batch_pad=max((_batch_pad(r, plans[r.run_id], partitions[r.seed]) for r in runs), default=1),
         examples_pad=max(p.train_index.shape[1] for p in partitions.values()),
+        preprocessing=tuple((run.preprocessing or {}).items()),
         at_once=layout.at_once,
         cohort_devices=layout.cohort_devices,
     )
 
 
+def model_of(run: Run, data: PreparedData) -> Model:
+    """The model that a run trains, of examples as its preprocessing leaves them."""
+    return build(run.model, output_shape(run.preprocessing, data.x_train.shape[1:]), len(data.class_names))
+
+
+def learned_of(
+    runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], data: PreparedData
+) -> Mapping[str, Mapping[str, np.ndarray]] | None:
+    """What the preprocessing of each run has learned of the training records, by run id; None where it learns nothing.
+
+    The noise is what the run's plan was accounted for with.
+    """
+    spec = runs[0].preprocessing
+    if spec is None or spec["name"] == "group_norm":
+        return None
+    # Runs of a bundle differ in noise alone, so that the pass over all records is made at most twice.
+    means = {
+        bounded: statistics(spec, data.x_train, bounded)
+        for bounded in {bool(plans[r.run_id].preliminary) for r in runs}
+    }
+    found = {}
+    for run in runs:
+        noise = plans[run.run_id].preliminary
+        key = jax.random.wrap_key_data(jnp.asarray(_key_data(f"preprocessing/{run.run_id}")))
+        found[run.run_id] = learned(run.preprocessing or spec, means[bool(noise)], noise, len(data.x_train), key)
+    return found
+
+
 def measure(runs: Sequence[Run], data: PreparedData) -> Measured:
     """What accounting needs to know of the data: the number of parameters, and every client's records."""
-    model = build(runs[0].model, data.x_train.shape[1:], len(data.class_names))
+    model = model_of(runs[0], data)
     records = {seed: tuple(map(int, p.train_count)) for seed, p in partitions_of(runs, data).items()}
     return Measured(model.parameters, records)
 
@@ -122,8 +152,17 @@ def data_of(data: PreparedData, partitions: Mapping[int, Partition]) -> Data:
     )
 
 
-def hypers_of(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], seeds: Sequence[int], multiple: int) -> Hyper:
-    """The runs' hyper-parameters stacked along a runs axis, which is padded to a multiple of `multiple` by repetition."""
+def hypers_of(
+    runs: Sequence[Run],
+    plans: Mapping[str, PrivacyPlan],
+    seeds: Sequence[int],
+    multiple: int,
+    learned: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+) -> Hyper:
+    """The runs' hyper-parameters stacked along a runs axis, which is padded to a multiple of `multiple` by repetition.
+
+    `learned` is what `learned_of` returned for the runs.
+    """
     padded = [*runs, *[runs[-1]] * (-len(runs) % multiple)]
     position = {seed: i for i, seed in enumerate(seeds)}
     public = np.stack([_key_data(f"public/{run.seed}") for run in padded])
@@ -145,6 +184,7 @@ def hypers_of(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], seeds: Sequ
         strategy=_strategy(padded, plans) if padded[0].mechanism and "bands" in padded[0].mechanism else None,
         lattice=_lattice(padded, plans) if padded[0].trust == "distributed" else None,
         record_draws=_record_draws(padded, plans),
+        preprocessing=None if learned is None else _stacked([learned[run.run_id] for run in padded]),
     )
 
 
@@ -177,6 +217,10 @@ def _lattice(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> IntegerGr
             offset=jnp.asarray([table.offset for table in tables], jnp.int32),
         ),
     )
+
+
+def _stacked(arrays: Sequence[Mapping[str, np.ndarray]]) -> dict[str, jax.Array]:
+    return {name: jnp.asarray(np.stack([own[name] for own in arrays])) for name in arrays[0]}
 
 
 def _record_draws(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> jax.Array | None:

@@ -21,9 +21,16 @@ from fedpareto.federated.alone import AloneState, make_alone_program
 from fedpareto.federated.batching import fill_memory
 from fedpareto.federated.checkpoint import Checkpoints
 from fedpareto.federated.program import METRICS, Program, State, make_program
-from fedpareto.federated.setup import data_of, hypers_of, model_arrays, partitions_of, static_of
+from fedpareto.federated.setup import (
+    data_of,
+    hypers_of,
+    learned_of,
+    model_arrays,
+    model_of,
+    partitions_of,
+    static_of,
+)
 from fedpareto.federated.store import RunResult
-from fedpareto.models import build
 from fedpareto.privacy.account import AccountedRun
 from fedpareto.privacy.lattice import padded
 from fedpareto.privacy.parties import Sum
@@ -95,7 +102,7 @@ def _train(
     execution: Mapping[str, int] | None,
 ) -> list[RunResult]:
     plans = {run.run_id: accounted[run.run_id].plan for run in runs}
-    model = build(runs[0].model, prepared.x_train.shape[1:], len(prepared.class_names))
+    model = model_of(runs[0], prepared)
     if runs[0].records not in (None, len(prepared.y_train)):
         raise ValueError(f"{len(prepared.y_train)} training records, and the plan was made for {runs[0].records}")
     cohort = 0.0 if runs[0].algorithm == "alone" else plans[runs[0].run_id].expected_cohort
@@ -104,7 +111,7 @@ def _train(
     static = static_of(runs, plans, partitions, model, layout)
     data = data_of(prepared, partitions)
     make = partial(make_alone_program if runs[0].algorithm == "alone" else make_program, static, where)
-    some = partial(hypers_of, plans=plans, seeds=list(partitions))
+    some = partial(hypers_of, plans=plans, seeds=list(partitions), learned=learned_of(runs, plans, prepared))
     layout = fill_memory(layout, make, lambda k: some(runs[:1], multiple=k * layout.groups), data, len(runs), where[0])
     program = make(layout.runs_at_once)
     hypers = some(runs, multiple=program.shards * layout.runs_at_once)

@@ -1,0 +1,111 @@
+"""What is done to examples before the model sees them, and what is learned of all records for that."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from fedpareto.data import DataError
+from fedpareto.federated.preprocessing import in_front, learned, output_shape, statistics, transformed
+from fedpareto.federated.server import server_optimizer
+from fedpareto.federated.setup import learned_of
+from fedpareto.models import build
+from fedpareto.privacy.account import privacy_plan
+from fedpareto.run import Run
+
+RNG = np.random.default_rng(0)
+IMAGES = (RNG.normal(size=(500, 4, 3, 6)) * np.arange(1, 7) + 2).astype(np.float32)
+KEY = jax.random.key(0)
+PCA_SPEC = {"name": "pca", "dimensions": 3}
+NORM_SPEC = {"name": "data_norm", "mean_norm": 4.0, "square_norm": 30.0}
+
+
+def test_pca_without_noise_is_that_of_the_records_at_unit_norm():
+    rows = IMAGES.reshape(500, -1)
+    found = learned(PCA_SPEC, statistics(PCA_SPEC, IMAGES, False), (), 500, KEY)["directions"]
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    _, _, components = np.linalg.svd(unit, full_matrices=False)
+    assert np.abs(found.T @ components[:3].T) == pytest.approx(np.eye(3), abs=1e-4)
+    projected = transformed(PCA_SPEC, {"directions": found}, IMAGES)
+    assert projected.shape == (500, 3)
+    assert np.asarray(projected) == pytest.approx(rows @ found, abs=1e-3)
+
+
+def test_channels_are_standardised_by_what_was_learned_of_them():
+    arrays = learned(NORM_SPEC, statistics(NORM_SPEC, IMAGES, False), (), 500, KEY)
+    out = np.asarray(transformed(NORM_SPEC, arrays, IMAGES))
+    assert out.mean(axis=(0, 1, 2)) == pytest.approx(np.zeros(6), abs=1e-4)
+    assert out.std(axis=(0, 1, 2)) == pytest.approx(np.ones(6), abs=1e-3)
+
+
+def test_groups_of_channels_are_standardised_within_each_example():
+    spec = {"name": "group_norm", "groups": 3}
+    out = np.asarray(transformed(spec, {}, IMAGES)).reshape(500, 12, 3, 2)
+    assert out.mean(axis=(1, 3)) == pytest.approx(np.zeros((500, 3)), abs=1e-5)
+    assert out.std(axis=(1, 3)) == pytest.approx(np.ones((500, 3)), abs=1e-3)
+    alone = np.asarray(transformed(spec, {}, IMAGES[:7]))
+    assert alone == pytest.approx(
+        np.asarray(transformed(spec, {}, IMAGES))[:7], abs=1e-5
+    )  # whoever else is in the batch
+
+
+@pytest.mark.parametrize("spec", [PCA_SPEC, NORM_SPEC], ids=lambda spec: spec["name"])
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e4, 1e30, np.inf, np.nan])
+def test_one_record_moves_a_sum_by_at_most_the_bound_whatever_it_holds(spec, value):
+    other = np.concatenate([IMAGES, np.full((1, 4, 3, 6), value, np.float32)])
+    for one, more in zip(statistics(spec, IMAGES, True), statistics(spec, other, True), strict=True):
+        assert np.linalg.norm(more * len(other) - one * len(IMAGES)) <= 1 + 1e-6
+
+
+def test_the_bounds_bind():
+    big = np.concatenate([IMAGES, np.full((1, 4, 3, 6), 1e4, np.float32)])
+    for spec in (PCA_SPEC, NORM_SPEC):
+        for one, more in zip(statistics(spec, IMAGES, True), statistics(spec, big, True), strict=True):
+            assert np.linalg.norm(more * len(big) - one * len(IMAGES)) == pytest.approx(1, rel=1e-6)
+
+
+def test_a_run_learns_with_the_noise_of_its_plan_and_never_with_that_of_another():
+    fields = dict.fromkeys(Run.__dataclass_fields__) | {
+        "sampling": "poisson",
+        "trust": "central",
+        "unit": "record",
+        "seed": 0,
+    }
+    fields |= {"clients": 1, "records": 500, "rounds": 3, "sampling_rate": 0.1, "clip_norm": 1.0}
+    private = {"noise_multiplier": 2.0, "delta": 1e-4, "preprocessing": PCA_SPEC | {"noise_multiplier": 5.0}}
+    run = Run(**fields | private)
+    runs = [run, replace(run, seed=1), replace(run, noise_multiplier=0.0, delta=None, preprocessing=PCA_SPEC)]
+    plans = {one.run_id: privacy_plan(one) for one in runs}
+    assert [plans[one.run_id].preliminary for one in runs] == [(5.0,), (5.0,), ()]
+    data = type("Data", (), {"x_train": IMAGES})
+    first, second, exact = (learned_of(runs, plans, data)[one.run_id]["directions"] for one in runs)
+    assert not np.allclose(np.abs(first.T @ second), np.eye(3), atol=1e-3)
+    (mean,) = statistics(PCA_SPEC, IMAGES, False)
+    assert np.array_equal(exact, learned(PCA_SPEC, (mean,), (), 500, KEY)["directions"])
+
+
+def test_a_model_in_front_of_which_examples_are_projected():
+    arrays = learned(PCA_SPEC, statistics(PCA_SPEC, IMAGES, False), (), 500, KEY)
+    inner = build({"name": "logistic"}, output_shape(PCA_SPEC, IMAGES.shape[1:]), 2)
+    model, params = in_front(inner, PCA_SPEC, arrays), inner.init(KEY)
+    expected = inner.apply(params, IMAGES.reshape(500, -1) @ arrays["directions"])
+    assert np.asarray(model.apply(params, IMAGES)) == pytest.approx(np.asarray(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [({"name": "pca", "dimensions": 73}, "at most 72"), ({"name": "group_norm", "groups": 4}, "must divide 6")],
+)
+def test_what_does_not_fit_the_examples_is_refused(spec, said):
+    with pytest.raises(DataError, match=said):
+        output_shape(spec, IMAGES.shape[1:])
+
+
+def test_a_learning_rate_that_falls_and_stays():
+    optimizer = server_optimizer("sgd", {"learning_rate": 0.1, "final_learning_rate": 0.02, "decay_rounds": 4.0})
+    state, steps = optimizer.init(np.float32(0)), []
+    for _ in range(6):
+        step, state = optimizer.update(np.float32(-1), state)
+        steps.append(float(step))
+    assert steps == pytest.approx([0.1, 0.08, 0.06, 0.04, 0.02, 0.02])
