@@ -18,7 +18,9 @@ COUNTS = {  # training examples, test examples, classes, natural clients
     "digits": (1438, 359, 10, None),
     "breast_cancer": (455, 114, 2, None),
     "mnist": (60_000, 10_000, 10, None),
+    "mnist_scattering": (60_000, 10_000, 10, None),
     "fashion_mnist": (60_000, 10_000, 10, None),
+    "fashion_mnist_scattering": (60_000, 10_000, 10, None),
     "pneumoniamnist": (4708, 624, 2, None),
     "heart_disease": (735, 185, 2, 4),
     "fed_heart_disease": (486, 254, 2, 4),
@@ -27,6 +29,8 @@ COUNTS = {  # training examples, test examples, classes, natural clients
     "adult": (32_561, 16_281, 2, None),
     "diabetes130": (81_532, 20_234, 2, None),
 }
+# A gigabyte each; test_scattering prepares a few of their images.
+HEAVY = ("mnist_scattering", "fashion_mnist_scattering")
 
 
 def prepared(name, folder, options=None):
@@ -38,7 +42,7 @@ def test_every_registered_set_is_counted_here():
     assert set(COUNTS) == set(REGISTRY) == set(facts.REGISTERED)
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in HEAVY)) for n in COUNTS])
 def test_registered_sets(name, tmp_path, request):
     if REGISTRY[name].files:
         request.getfixturevalue("data_folder")

@@ -10,6 +10,7 @@ from typing import Any
 from fedpareto.data import named
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.fetch import RemoteFile
+from fedpareto.data.scattering import scattered
 
 Loader = Callable[[Mapping[str, Path]], tuple[PreparedData, dict[str, Any]]]
 UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
@@ -45,6 +46,28 @@ def _files(mirrors: tuple[str, ...], hashes: Mapping[str, str]) -> tuple[RemoteF
     return tuple(RemoteFile(name, (known,), tuple(m + name for m in mirrors)) for name, known in hashes.items())
 
 
+MNIST = named.idx_images(tuple(str(digit) for digit in range(10)))
+FASHION = named.idx_images(
+    ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+)
+MNIST_FILES = _files(
+    MNIST_MIRRORS,
+    {
+        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+)
+FASHION_FILES = _files(
+    FASHION_MIRRORS,
+    {
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+)
 HEART_FILES = _files(
     (f"{UCI}/heart-disease/",),
     {
@@ -58,34 +81,10 @@ HEART_FILES = _files(
 REGISTRY: dict[str, DataSet] = {
     "digits": DataSet(named.digits, licence="CC BY 4.0"),
     "breast_cancer": DataSet(named.breast_cancer, licence="CC BY 4.0"),
-    "mnist": DataSet(
-        named.idx_images(tuple(str(digit) for digit in range(10))),
-        _files(
-            MNIST_MIRRORS,
-            {
-                "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-                "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-                "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-                "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-            },
-        ),
-        "CC BY-SA 3.0",
-    ),
-    "fashion_mnist": DataSet(
-        named.idx_images(
-            ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-        ),
-        _files(
-            FASHION_MIRRORS,
-            {
-                "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-                "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-                "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-                "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-            },
-        ),
-        "MIT",
-    ),
+    "mnist": DataSet(MNIST, MNIST_FILES, "CC BY-SA 3.0"),
+    "mnist_scattering": DataSet(scattered(MNIST), MNIST_FILES, "CC BY-SA 3.0", folder="mnist"),
+    "fashion_mnist": DataSet(FASHION, FASHION_FILES, "MIT"),
+    "fashion_mnist_scattering": DataSet(scattered(FASHION), FASHION_FILES, "MIT", folder="fashion_mnist"),
     "pneumoniamnist": DataSet(
         named.pneumoniamnist,
         (
