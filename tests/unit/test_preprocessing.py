@@ -39,6 +39,11 @@ def test_channels_are_standardised_by_what_was_learned_of_them():
     assert out.std(axis=(0, 1, 2)) == pytest.approx(np.ones(6), abs=1e-3)
 
 
+def test_a_channel_whose_variance_is_lost_in_the_noise_is_left_out():
+    scale = learned(NORM_SPEC, (np.array([0.5, 0.1]), np.array([0.1, 0.1])), (), 500, KEY)["scale"]
+    assert scale[0] == 0 < scale[1]  # a mean square below the square of the mean: no variance has that
+
+
 def test_groups_of_channels_are_standardised_within_each_example():
     spec = {"name": "group_norm", "groups": 3}
     out = np.asarray(transformed(spec, {}, IMAGES)).reshape(500, 12, 3, 2)

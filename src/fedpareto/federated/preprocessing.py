@@ -124,7 +124,9 @@ def learned(
         return {"directions": vectors[:, ::-1][:, : spec["dimensions"]].astype(np.float32)}
     mean, square = noisy[0] * spec["mean_norm"], noisy[1] * spec["square_norm"]
     variance = np.maximum(square - np.square(mean), 0.0)
-    return {"shift": mean.astype(np.float32), "scale": (1 / np.sqrt(variance + STABILISER)).astype(np.float32)}
+    # Noise that outgrew a channel's variance leaves nothing to standardise it by: such a channel is left out.
+    scale = np.where(variance > 0, 1 / np.sqrt(variance + STABILISER), 0.0)
+    return {"shift": mean.astype(np.float32), "scale": scale.astype(np.float32)}
 
 
 def transformed(spec: Spec, arrays: Arrays, x: jax.Array) -> jax.Array:
