@@ -209,6 +209,7 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
         clipping=_unless_named(axes["clipping"], "fixed"),
         weighting=_unless_named(axes["weighting"], "uniform"),
         preprocessing=_unless_named(axes["preprocessing"], "none"),
+        stop_at_accuracy=None if axes["stop_at_accuracy"] is None else float(axes["stop_at_accuracy"]),
         proximal=algorithm.get("proximal"),
         dropout=float(axes["dropout"]) or None,
         stragglers=float(axes["stragglers"]) or None,

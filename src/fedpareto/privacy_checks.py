@@ -37,6 +37,10 @@ def check_mechanism(study: Study, problems: Problems) -> None:
     if not private and any(trust != "central" for trust in axes["trust"]):
         hint = "without noise nobody is protected from anybody: set noise_multiplier or target_epsilon, or remove trust"
         problems.add(study_key(study, "trust"), axes["trust"][0], "come with noise", hint)
+    reached = [stop for stop in axes.get("stop_at_accuracy", ()) if stop is not None]
+    if reached and private:
+        hint = "when a run ends would tell of its data, and no epsilon covers that: remove it, or use stop_at_epsilon"
+        problems.add(study_key(study, "stop_at_accuracy"), reached[0], "not stand where there is noise", hint)
     stops = [stop for stop in axes.get("stop_at_epsilon", ()) if stop is not None]
     if stops and not private:
         problems.add(study_key(study, "stop_at_epsilon"), stops[0], "come with noise", "set noise_multiplier")

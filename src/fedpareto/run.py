@@ -24,6 +24,7 @@ TRACED = (
     "seed",
     "baseline",
     "stop_at_epsilon",
+    "stop_at_accuracy",
     "participation",
     "dropout",
     "stragglers",
@@ -57,6 +58,7 @@ class Run:
       mechanism: `name`, and the arguments of discrete or banded noise; None for Gaussian noise.
       clipping: `name` and the arguments of adaptive clipping; None for a fixed clip norm.
       weighting: `name` and `cap`; None for uniform weights.
+      stop_at_accuracy: Training ends at the first evaluation that reaches it; None for all rounds.
       preprocessing: `name` and its arguments, without noise where the run has none; None for nothing.
       proximal: Strength of FedProx's proximal term, or None.
       dropout: Probability that a sampled client never answers, or None for 0.
@@ -104,6 +106,7 @@ class Run:
     evaluate_every: int
     seed: int
     preprocessing: dict[str, Any] | None = None
+    stop_at_accuracy: float | None = None
 
     @cached_property
     def run_id(self) -> str:

@@ -68,6 +68,7 @@ def make_hypers(runs=3, clip=0.5, noise=0.1, rate=0.1, server=None):
         clip_norm=jnp.full(runs, clip),
         noise_stddev=jnp.full(runs, noise),
         last_round=jnp.full(runs, 1000, jnp.int32),
+        enough=jnp.full(runs, jnp.inf),
         proximal=jnp.zeros(runs),
         dropout=jnp.zeros(runs),
         stragglers=jnp.zeros(runs),

@@ -190,6 +190,7 @@ RECORD = {"unit": "record", "local_epochs": None, "batch_size": None, "client_le
         (RECORD | {"preprocessing": {"name": "pca", "dimensions": 5}}, "studies.s.preprocessing.noise_multiplier = null must be set where there is noise (pca gives away of all records what it learns"),
         ({"preprocessing": {"name": "pca", "dimensions": 5, "noise_multiplier": 8}}, "studies.s.preprocessing = pca must be none or group_norm here (what it learns of all records is noised by a trusted server"),
         (RECORD | {"dataset": "mnist", "model": "dp_cnn", "preprocessing": {"name": "pca", "dimensions": 5, "noise_multiplier": 8}}, "studies.s.model = dp_cnn must not look at images after preprocessing: pca"),
+        ({"stop_at_accuracy": 0.9}, "studies.s.stop_at_accuracy = 0.9 must not stand where there is noise (when a run ends would tell of its data"),
         ({"preprocessing": "pca"}, "studies.s.preprocessing.dimensions = null must be a whole number of at least 1"),
         ({"server_optimizer": {"name": "sgd", "decay_rounds": 10}}, "studies.s.server_optimizer.final_learning_rate = null must be set beside decay_rounds"),
         (RECORD | {"baselines": ["alone"]}, "studies.s.baselines[0] = alone must be non_private with unit: record"),

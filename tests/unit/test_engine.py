@@ -149,6 +149,21 @@ def test_a_diverged_run_is_recorded_and_costs_no_other_run_anything():
     assert_same_bits(pick(good, np.array([0, 2])), pick(bad, np.array([0, 2])))
 
 
+def test_a_run_that_is_good_enough_stops_and_changes_no_other_run():
+    hypers = make_hypers(runs=3, noise=0.0, clip=5.0, rate=0.3)
+    whole = train(make_static(), hypers)
+    scores = np.asarray(whole.metrics["accuracy"][1])
+    level = scores[1]
+    reached = int(np.argmax(scores >= level))
+    stopped = train(make_static(), hypers._replace(enough=jnp.asarray([jnp.inf, level, jnp.inf])))
+    then = np.asarray(stopped.metrics["accuracy"][1])
+    assert np.array_equal(then[: reached + 1], scores[: reached + 1])
+    assert (then[reached:] == scores[reached]).all()
+    assert np.isnan(stopped.metrics["cohort_size"][1, reached + 1 :]).all()  # no round was run
+    assert reached < len(scores) - 1
+    assert_same_bits(pick(whole, np.array([0, 2])), pick(stopped, np.array([0, 2])))
+
+
 def test_training_that_blows_up_without_clipping_names_its_round():
     state = train(make_static(), make_hypers(rate=1e20, clip=jnp.inf, noise=0.0))
     assert (state.diverged_round >= 1).all()

@@ -140,6 +140,7 @@ class Hyper(NamedTuple):
         first one.
       noise_stddev: float32, standard deviation of the noise on what is noised: the sum, a client's update, a local step.
       last_round: int32, rounds after which the run stops, its budget spent.
+      enough: float32, accuracy at which the run stops; infinite for never.
       proximal: float32, FedProx's pull to the global parameters.
       dropout: float32, probability that a client does not answer.
       stragglers: float32, probability that a client finishes only some steps.
@@ -158,6 +159,7 @@ class Hyper(NamedTuple):
     clip_norm: jax.Array
     noise_stddev: jax.Array
     last_round: jax.Array
+    enough: jax.Array
     proximal: jax.Array
     dropout: jax.Array
     stragglers: jax.Array

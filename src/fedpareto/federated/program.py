@@ -192,7 +192,9 @@ def _block(static: Static, data: Data, hyper: Hyper, state: State) -> State:
         jnp.full((len(REPORTED),), jnp.nan, jnp.float32),
     )
     # A diverged run has nothing left to learn: its remaining rounds are skipped and cost no other run anything.
-    start = jnp.where(state.diverged_round < 0, start, stop)
+    # So are those of one that is as good as was asked for; accuracies that are not known yet are NaN, and no reason to stop.
+    ended = (state.diverged_round >= 0) | jnp.any(state.metrics["accuracy"] >= hyper.enough)
+    start = jnp.where(ended, stop, start)
     carry = jax.lax.fori_loop(start, stop, body, carry)
     params, optimizer_state, memory, diverged_round, overflow_rounds, refused_rounds, report = carry
     scores = evaluate(

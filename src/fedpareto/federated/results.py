@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fedpareto.data.arrays import PreparedData
@@ -47,7 +48,8 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
     members = float(run.clients) if run.unit == "record" else plan.expected_cohort
     if plan.local is not None:
         members = plan.expected_cohort
-    vectors = 0.0 if run.algorithm == "alone" else members * plan.rounds * (2 if run.algorithm == "scaffold" else 1)
+    rounds_done = _rounds_done(run, plan.rounds, result)
+    vectors = 0.0 if run.algorithm == "alone" else members * rounds_done * (2 if run.algorithm == "scaffold" else 1)
     down = vectors * BYTES_PER_PARAMETER * result.parameters
     cost = result.secure_aggregation
     ok = result.status == "ok"
@@ -65,7 +67,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "participation": plan.participation if plan.private else None,
         "amplified": plan.private and plan.amplified,
         "rounds": run.rounds,
-        "rounds_done": plan.rounds,
+        "rounds_done": rounds_done,
         "local_epochs": run.local_epochs,
         "local_steps": run.local_steps,
         "batch_size": run.batch_size,
@@ -115,6 +117,16 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "versions": json.dumps(result.versions),
         "fingerprint": result.fingerprint,
     }
+
+
+def _rounds_done(run: Run, planned: int, result: RunResult) -> int:
+    """Rounds that were trained: fewer than planned where the run was to stop at an accuracy, and reached it."""
+    if run.stop_at_accuracy is None:
+        return planned
+    scores = zip(result.rounds, result.metrics["accuracy"], strict=True)
+    # The program compares in float32.
+    enough = float(np.float32(run.stop_at_accuracy))
+    return next((after for after, score in scores if score is not None and score >= enough), planned)
 
 
 def metric_rows(run: Run, accounted: AccountedRun, result: RunResult) -> pd.DataFrame:

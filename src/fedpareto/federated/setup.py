@@ -177,6 +177,7 @@ def hypers_of(
         clip_norm=_floats(math.inf if run.clip_norm is None else run.clip_norm for run in padded),
         noise_stddev=_floats(plans[run.run_id].noise_stddev for run in padded),
         last_round=jnp.asarray([plans[run.run_id].rounds for run in padded], jnp.int32),
+        enough=_floats(math.inf if run.stop_at_accuracy is None else run.stop_at_accuracy for run in padded),
         proximal=_floats(run.proximal or 0.0 for run in padded),
         dropout=_floats(run.dropout or 0.0 for run in padded),
         stragglers=_floats(run.stragglers or 0.0 for run in padded),
