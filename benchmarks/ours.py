@@ -155,7 +155,7 @@ def scale() -> None:
 
 def population_of(clients: int, examples: int = 4, rounds: int = 20) -> None:
     """One line of W5: clients of four examples of 32 features each."""
-    model, cohort = build({"name": "mlp", "width": 32, "depth": 1}, (32,), 10), 1000
+    model, cohort = build({"name": "mlp", "hidden": "32"}, (32,), 10), 1000
     rng = np.random.default_rng(0)
     n = clients * examples
     data = Data(

@@ -26,18 +26,22 @@ class Dense(nn.Module):
     Attributes:
       features: Outputs.
       initial_scale: Standard deviation of the first weights over that of flax's default.
+      bias: Whether there is a bias.
     """
 
     features: int
     initial_scale: float = 1.0
+    bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         initializer = nn.initializers.variance_scaling(self.initial_scale**2, "fan_in", "truncated_normal")
         kernel = self.param("kernel", initializer, (x.shape[1], self.features))
-        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         self.sow(INPUTS, "x", x)
-        return self.perturb("y", x @ kernel + bias, collection=OUTPUTS)
+        y = x @ kernel
+        if self.bias:
+            y = y + self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        return self.perturb("y", y, collection=OUTPUTS)
 
 
 class Conv(nn.Module):

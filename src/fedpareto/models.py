@@ -33,18 +33,23 @@ class LogisticRegression(nn.Module):
 
 
 class MLP(nn.Module):
-    """Fully connected network with `depth` hidden ReLU layers of `width` units."""
+    """Fully connected network with hidden ReLU layers of the widths `hidden`; without biases where `bias` is false."""
 
     classes: int
-    width: int
-    depth: int
+    hidden: tuple[int, ...]
+    bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = x.reshape(x.shape[0], -1)
-        for _ in range(self.depth):
-            x = nn.relu(Dense(self.width)(x))
-        return Dense(self.classes)(x)
+        for width in self.hidden:
+            x = nn.relu(Dense(width, bias=self.bias)(x))
+        return Dense(self.classes, bias=self.bias)(x)
+
+
+def widths(hidden: str) -> tuple[int, ...]:
+    """The widths of hidden layers from their text: `64-32` is (64, 32)."""
+    return tuple(map(int, hidden.split("-")))
 
 
 class DPCNN(nn.Module):
@@ -80,8 +85,8 @@ class FedAvgCNN(nn.Module):
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "logistic": LogisticRegression,
-    "mlp": MLP,
-    "2nn": lambda classes: MLP(classes, width=200, depth=2),
+    "mlp": lambda classes, hidden, bias=True: MLP(classes, widths(hidden), bias),
+    "2nn": lambda classes: MLP(classes, (200, 200)),
     "dp_cnn": DPCNN,
     "fedavg_cnn": FedAvgCNN,
 }
@@ -115,7 +120,7 @@ def build(spec: Mapping[str, Any], example_shape: tuple[int, ...], classes: int)
     """The model that `spec` names.
 
     Args:
-      spec: `name`, a key of `MODELS`, for `mlp` also `width` and `depth`, and for `logistic` perhaps `initial_scale`.
+      spec: `name`, a key of `MODELS`, for `mlp` also `hidden` and perhaps `bias`, for `logistic` perhaps `initial_scale`.
       example_shape: Shape of one example without the batch axis.
       classes: Number of classes.
     """

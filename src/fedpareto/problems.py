@@ -69,17 +69,18 @@ class Problems:
 def valid(key: Sequence[str | int], value: Any, rule: Mapping[str, Any], problems: Problems) -> bool:
     """Whether a value is what its rule in `config.schema.yaml` says; adds a problem where it is not."""
     kinds = rule.get("type", ())
+    wanted = {kinds} if isinstance(kinds, str) else {*kinds}
     number = isinstance(value, int | float) and not isinstance(value, bool)
     finite = not isinstance(value, float) or math.isfinite(value)
-    too_large = number and finite and "integer" in kinds and abs(value) > LARGEST_INTEGER
+    too_large = number and finite and "integer" in wanted and abs(value) > LARGEST_INTEGER
     if finite and not too_large and Draft202012Validator(rule).is_valid(value):
         return True
     must, hint = rule["must"], rule.get("hint", "")
-    if number and not finite and {"integer", "number"} & {*([kinds] if isinstance(kinds, str) else kinds)}:
+    if number and not finite and {"integer", "number"} & wanted:
         must += ", and finite"
     elif too_large:
         must += f", and at most {LARGEST_INTEGER}"
-    elif isinstance(value, str) and _is_number(value) and ("number" in kinds or "integer" in kinds):
+    elif isinstance(value, str) and _is_number(value) and {"number", "integer"} & wanted and "string" not in wanted:
         unquoted = isinstance(yaml.safe_load(value), int | float)
         hint = (
             f"write {value} without quotes" if unquoted else f"YAML reads {value} as text; write {_with_point(value)}"

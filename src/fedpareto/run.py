@@ -39,7 +39,7 @@ class Run:
       dataset: A registered data set or one of the configuration's own.
       partition: Scheme (`name`), its arguments, and `minimum`.
       clients: Number of clients n.
-      model: `name`, and for `mlp` also `width` and `depth`.
+      model: `name`, and its arguments, for `mlp` `hidden` and perhaps `bias`.
       algorithm: `fedavg`, `fedprox` (then `proximal` is set), `scaffold`, or `alone`: every client trains by itself.
       baseline: `non_private`, `centralised` or `alone` for a reference run, else None.
       sampling: `poisson`, `fixed_size`, `shuffled` or `cyclic`.
@@ -180,7 +180,7 @@ class Bundle:
 
 
 def describe(spec: Mapping[str, Any]) -> str:
-    """A spec in one word: `mlp(depth=1,width=32)`."""
+    """A spec in one word: `mlp(hidden=64-32)`."""
     rest = ",".join(
         f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
         for key, value in sorted(spec.items())

@@ -13,6 +13,7 @@ import yaml
 from fedpareto.problems import Problems, unknown_key, unknown_name, valid
 
 Json = Any
+_NOTHING = object()
 SPEC_COMMON = {"partitions": "every_partition", "server_optimizers": "every_server_optimizer"}
 
 
@@ -90,12 +91,15 @@ def _spec(
     arguments = {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {}
     values_of = leaves(key, arguments, table, problems)
     for values in product(*values_of.values()):
-        # Numbers that a program traces are floats, so that 1 and 1.0 are the same run.
-        typed = [
-            float(v) if "number" in table[k].get("type", ()) and v is not None else v
-            for k, v in zip(values_of, values, strict=True)
-        ]
-        yield {"name": name} | dict(sorted(zip(values_of, typed, strict=True)))
+        typed = {k: _typed(v, table[k]) for k, v in sorted(zip(values_of, values, strict=True))}
+        yield {"name": name} | {k: v for k, v in typed.items() if v != table[k].get("usual", _NOTHING)}
+
+
+def _typed(value: Json, rule: Mapping[str, Json]) -> Json:
+    """The one form of values that mean the same, so that they are the same run."""
+    if "number" in rule.get("type", ()) and value is not None:  # a program traces these: 1 is 1.0
+        return float(value)
+    return str(value) if "string" in rule.get("type", ()) else value  # 32 is "32"
 
 
 def swept(rule: Mapping[str, Json]) -> bool:

@@ -80,7 +80,7 @@ def difference(config: Mapping[str, Json], files: Mapping[str, Json]) -> dict[st
 def _retype(value: Json) -> Json:
     if isinstance(value, str):
         try:
-            return yaml.safe_load(value)
+            return yaml.load(value, _Loader)
         except yaml.YAMLError:
             return value
     if isinstance(value, Mapping):
@@ -91,7 +91,7 @@ def _retype(value: Json) -> Json:
 
 
 class _Loader(yaml.SafeLoader):
-    """Loads YAML and refuses a key that stands twice, which YAML loaders merge without a word."""
+    """Loads YAML without dates and refuses a key that stands twice, which YAML loaders merge without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -108,3 +108,7 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+# There are no dates in a configuration: 1000-10-10 are the widths of a network.
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: str(node.value))

@@ -13,7 +13,7 @@ from fedpareto.federated.round import one_round
 from fedpareto.models import build
 
 CLIENTS, PAD, FEATURES, CLASSES = 12, 9, 5, 3
-MODEL = build({"name": "mlp", "width": 4, "depth": 1}, (FEATURES,), CLASSES)
+MODEL = build({"name": "mlp", "hidden": "4"}, (FEATURES,), CLASSES)
 
 _compiled = jax.jit(one_round, static_argnums=0)
 

@@ -79,6 +79,17 @@ def test_run_ids_do_not_depend_on_key_order_or_on_how_a_number_is_written(tmp_pa
     assert set(plan_of(tmp_path).runs) == set(plan_of(tmp_path, shuffled).runs)
 
 
+def test_a_network_has_one_name_however_it_is_written(tmp_path):
+    def models(text):
+        path = write(tmp_path)
+        path.write_text(path.read_text().replace("model: logistic", f"model: {text}"))
+        return {json.dumps(run.model) for run in make_plan(load([path])).runs.values()}
+
+    assert models("mlp") == models("{name: mlp, hidden: 32}") == models("{name: mlp, hidden: ['32', 32], bias: true}")
+    assert models("{name: mlp, hidden: 1000-13-10}") == {'{"name": "mlp", "hidden": "1000-13-10"}'}  # no date
+    assert len(models("{name: mlp, hidden: [32, 64-32], bias: [true, false]}")) == 4
+
+
 def test_an_added_noise_level_keeps_every_old_run(tmp_path):
     before, after = plan_of(tmp_path), plan_of(tmp_path, {"noise_multiplier": [1, 2, 4]})
     assert set(before.runs) < set(after.runs)
@@ -143,6 +154,10 @@ RECORD = {"unit": "record", "local_epochs": None, "batch_size": None, "client_le
         ({"dataset": "digit"}, "studies.s.dataset = digit must be a registered data set or one of datasets (did you mean digits?)"),
         ({"model": "2nn"}, "studies.s.model = 2nn must fit 28 x 28 images, which digits does not have"),
         ({"model": "logistics"}, "studies.s.model = logistics must be a name that exists (did you mean logistic?)"),
+        ({"model": {"name": "mlp", "hidden": "64x32"}}, "studies.s.model.hidden = 64x32 must be widths from 1 to 99999, joined by - (e.g. 32, or 64-32 for two layers)"),
+        ({"model": {"name": "mlp", "hidden": ["32", "64-0"]}}, "studies.s.model.hidden[1] = 64-0 must be widths from 1 to 99999, joined by -"),
+        ({"model": {"name": "mlp", "hidden": "0"}}, "studies.s.model.hidden = 0 must be widths from 1 to 99999, joined by - (e.g. 32,"),
+        ({"model": {"name": "mlp", "bias": "no"}}, "studies.s.model.bias = no must be true or false"),
         ({"partition": {"name": "dirichlet"}}, "studies.s.partition.alpha = null must be a number above 0"),
         ({"partition": "natural"}, "studies.s.partition = natural must not be natural: digits does not say whose an example is"),
         ({"server_optimizer": {"name": "adam", "momentum": 0.9}}, "studies.s.server_optimizer.momentum = 0.9 must be a key that exists"),

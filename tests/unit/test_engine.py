@@ -91,7 +91,7 @@ def test_one_client_moves_the_sum_by_at_most_the_clip_norm():
 
 
 def test_noise_of_a_round_has_the_stated_scale():
-    wide = build({"name": "mlp", "width": 2000, "depth": 1}, (FEATURES,), CLASSES)
+    wide = build({"name": "mlp", "hidden": "2000"}, (FEATURES,), CLASSES)
     static = make_static(model=wide, sampling_rate=1.0, expected_cohort=float(CLIENTS))
     data, hyper = make_data(), first_run(make_hypers(clip=1e-6, noise=3.0))
     params = wide.init(jax.random.key(5))

@@ -14,7 +14,8 @@ from fedpareto.models import MODELS, build, from_module
 
 SPECS = [
     ({"name": "logistic"}, (7,)),
-    ({"name": "mlp", "width": 5, "depth": 2}, (7,)),
+    ({"name": "mlp", "hidden": "5-4"}, (7,)),
+    ({"name": "mlp", "hidden": "5-4", "bias": False}, (7,)),
     ({"name": "2nn"}, (28, 28, 1)),
     ({"name": "dp_cnn"}, (28, 28, 1)),
     ({"name": "fedavg_cnn"}, (28, 28, 1)),

@@ -11,7 +11,9 @@ from fedpareto.models import build
     ("spec", "shape", "parameters"),
     [
         ({"name": "logistic"}, (28, 28, 1), 7_850),
-        ({"name": "mlp", "width": 32, "depth": 1}, (64,), 2_410),
+        ({"name": "mlp", "hidden": "32"}, (64,), 2_410),
+        ({"name": "mlp", "hidden": "64-32"}, (29,), 1_920 + 2_080 + 330),
+        ({"name": "mlp", "hidden": "600-100", "bias": False}, (28, 28, 1), 531_400),
         ({"name": "2nn"}, (28, 28, 1), 199_210),
         ({"name": "dp_cnn"}, (28, 28, 1), 26_010),
         ({"name": "fedavg_cnn"}, (28, 28, 1), 1_663_370),

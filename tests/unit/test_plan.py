@@ -62,7 +62,7 @@ def test_what_a_program_takes_as_an_argument_shares_it(tmp_path, changes):
         {"sampling_rate": [0.2, 0.3]},
         {"rounds": [10, 20]},
         {"model": ["logistic", "mlp"]},
-        {"model": {"name": "mlp", "width": [16, 32]}},
+        {"model": {"name": "mlp", "hidden": [16, 32]}},
         {"partition": ["iid", {"name": "dirichlet", "alpha": 1}]},
         {"batch_size": [4, 8]},
         {"local_epochs": [1, 2]},
@@ -159,7 +159,7 @@ def test_the_plan_file_holds_what_the_jobs_need(tmp_path):
 
 
 def test_specs_are_described_in_one_word():
-    assert describe({"name": "mlp", "width": 32, "depth": 1}) == "mlp(depth=1,width=32)"
+    assert describe({"name": "mlp", "hidden": "64-32"}) == "mlp(hidden=64-32)"
     assert describe({"name": "sgd", "learning_rate": 1.0}) == "sgd(learning_rate=1)"
     assert describe({"name": "logistic"}) == "logistic"
 

@@ -22,7 +22,7 @@ STUDY = {
     "unit": "record",
     "sampling_rate": 0.05,
     "rounds": 80,
-    "model": {"name": "mlp", "width": 32},
+    "model": {"name": "mlp", "hidden": 32},
     "server_optimizer": {"name": "sgd", "learning_rate": 0.5, "momentum": 0.9},
     "clip_norm": 1.0,
     "noise_multiplier": 2.0,

@@ -16,7 +16,7 @@ studies:
     sampling_rate: 0.3
     rounds: 300
     evaluate_every: 10
-    model: {name: mlp, width: 64, depth: 1}
+    model: {name: mlp, hidden: 64}
     local_epochs: 2
     batch_size: 8
     client_learning_rate: 0.1

@@ -88,17 +88,21 @@ def _factored(
         return jnp.sum(losses), (losses, inputs)
 
     outputs, (losses, inputs) = jax.grad(total_loss, has_aux=True)(model.perturbations(x.shape[0]))
-    layers = {path: _dense if outputs[path].ndim == 2 else _conv for path in model.layers or ()}
-    parts = {path: layer(inputs[path], outputs[path]) for path, layer in layers.items()}
+    parts = {
+        path: _dense(inputs[path], outputs[path], "bias" in _leaves_at(params, path))
+        if outputs[path].ndim == 2
+        else _conv(inputs[path], outputs[path])
+        for path in model.layers or ()
+    }
     norms = jnp.sqrt(sum(part.squares for part in parts.values()))
     factors = clip_factor(norms, clip_norm)
     total = jax.tree.map(jnp.zeros_like, params)
     for path, part in parts.items():
         kernel, bias = part.weighted(factors)
-        own = total
-        for name in path[:-1]:
-            own = own[name]
-        own[path[-1]] = {"kernel": kernel.reshape(own[path[-1]]["kernel"].shape), "bias": bias}
+        own = _leaves_at(total, path)
+        own["kernel"] = kernel.reshape(own["kernel"].shape)
+        if "bias" in own:
+            own["bias"] = bias
     return ClippedSum(total, norms, losses)
 
 
@@ -109,14 +113,21 @@ class _Part(NamedTuple):
     weighted: Any
 
 
-def _dense(a: jax.Array, g: jax.Array) -> _Part:
-    """Input [batch, n] and output gradient [batch, features]; the bias is one more input, which is 1."""
+def _leaves_at(tree: PyTree, path: tuple[str, ...]) -> PyTree:
+    """The leaves of one layer."""
+    for name in path:
+        tree = tree[name]
+    return tree
+
+
+def _dense(a: jax.Array, g: jax.Array, bias: bool) -> _Part:
+    """Input [batch, n] and output gradient [batch, features]; a bias is one more input, which is 1."""
 
     def weighted(factors: jax.Array) -> tuple[jax.Array, jax.Array]:
         clipped = only(factors > 0, g) * factors[:, None]
         return only(factors > 0, a).T @ clipped, jnp.sum(clipped, axis=0)
 
-    return _Part((jnp.sum(jnp.square(a), axis=1) + 1) * jnp.sum(jnp.square(g), axis=1), weighted)
+    return _Part((jnp.sum(jnp.square(a), axis=1) + bias) * jnp.sum(jnp.square(g), axis=1), weighted)
 
 
 def _conv(a: jax.Array, g: jax.Array) -> _Part:
