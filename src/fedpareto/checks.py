@@ -92,7 +92,7 @@ def _check_data(study: Study, known: Mapping[str, facts.Facts], problems: Proble
                     study_key(study, "clients"), None, f"be set for the {partition['name']} partition", "e.g. 100"
                 )
             else:
-                _check_counts(study, name, fact, partition["minimum"], problems)
+                _check_counts(study, name, fact, partition, problems)
     projected = all(spec["name"] == "pca" for spec in axes["preprocessing"])
     for model in axes["model"]:
         if (
@@ -127,8 +127,12 @@ def _check_natural(study: Study, name: str, fact: facts.Facts, problems: Problem
             problems.add(key, n, f"be {fact.clients}, the natural clients of {name}", "leave the key out")
 
 
-def _check_counts(study: Study, name: str, fact: facts.Facts, minimum: int, problems: Problems) -> None:
-    counts = study.axes["clients"]
+def _check_counts(study: Study, name: str, fact: facts.Facts, partition: Mapping[str, Any], problems: Problems) -> None:
+    counts, minimum = study.axes["clients"], partition["minimum"]
+    if "shard_size" in partition:
+        _check_shards(study, name, fact, partition, problems)
+        _check_cohort(study, counts, problems)
+        return
     kept = f", of which every client keeps {minimum}" if minimum > 1 else ""
     for i, n in enumerate(counts):
         key = study_key(study, "clients", i if len(counts) > 1 else None)
@@ -138,6 +142,18 @@ def _check_counts(study: Study, name: str, fact: facts.Facts, minimum: int, prob
                 key, n, f"be at most {most}: {name} has {fact.train:,} training examples{kept}", f"write at most {most}"
             )
     _check_cohort(study, counts if _draws_clients(study) else [fact.train], problems)
+
+
+def _check_shards(study: Study, name: str, fact: facts.Facts, partition: Mapping[str, Any], problems: Problems) -> None:
+    """Any number of clients can draw shards, as long as there are enough for one."""
+    each, size = partition["shards_per_client"], partition["shard_size"]
+    key = [*study_key(study, "partition"), "shard_size"]
+    if fact.train is not None and each * size > fact.train:
+        must = f"be at most {fact.train // each}: {name} has {fact.train:,} training examples, and a client draws {each} shards"
+        problems.add(key, size, must, f"write at most {fact.train // each}")
+    if each * size < partition["minimum"]:
+        least = -(-partition["minimum"] // each)
+        problems.add(key, size, f"give every client its minimum of {partition['minimum']}", f"write at least {least}")
 
 
 def _check_cohort(study: Study, counts: Sequence[int | None], problems: Problems) -> None:

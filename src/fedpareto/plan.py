@@ -265,7 +265,8 @@ def _baseline(name: str, cell: Run, datasets: Mapping[str, Mapping[str, Any]]) -
             stragglers=None,
         )
     examples = facts_of(cell.dataset, datasets).train or cell.clients
-    own = examples / cell.clients
+    drawn = cell.partition.get("shard_size", 0) * cell.partition.get("shards_per_client", 0)
+    own = drawn or examples / cell.clients
     steps = cell.local_steps or (cell.local_epochs or 1) * math.ceil(own / (cell.batch_size or own))
     return replace(
         cell,

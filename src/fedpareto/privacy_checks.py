@@ -51,15 +51,8 @@ def _choices(axes: Mapping[str, Any]) -> Iterator[Choice]:
     clients = [n for n in axes.get("clients", ()) if n]
     several = any(n is not None and n > 1 for n in axes.get("local_steps", ())) or any(axes.get("local_epochs", ()))
     names = (
-        "unit",
-        "trust",
-        "sampling",
-        "participation",
-        "mechanism",
-        "clipping",
-        "algorithm",
-        "weighting",
-        "preprocessing",
+        *("unit", "trust", "sampling", "participation", "mechanism", "clipping", "algorithm", "weighting"),
+        *("preprocessing", "partition"),
     )
     numbers = ("sampling_rate", "dropout", "stragglers")
     for values in product(*(axes[name] for name in (*names, *numbers))):
@@ -84,6 +77,7 @@ def _choices(axes: Mapping[str, Any]) -> Iterator[Choice]:
             stragglers=bool(one["stragglers"]),
             bands=one["mechanism"].get("bands", 1),
             learns_from_records=preprocessing["name"] in LEARNING,
+            drawn_shards="shard_size" in one["partition"],
         )
 
 
@@ -92,6 +86,8 @@ def _is_chosen(key: str, value: Any, choice: Choice) -> bool:
         return bool(value["name"] != "uniform")
     if key == "preprocessing":
         return bool(value["name"] in LEARNING)
+    if key == "partition":
+        return "shard_size" in value
     if key in ("dropout", "stragglers"):
         return bool(value)
     return bool((value["name"] if isinstance(value, dict) else value) == getattr(choice, key))

@@ -34,6 +34,7 @@ class Choice:
       stragglers: Whether clients may finish only some of their steps.
       bands: Bands of the `banded` mechanism.
       learns_from_records: Whether preprocessing releases something of all records before the first round.
+      drawn_shards: Whether clients draw shards of a fixed size, so that a record may be with several of them, or with none.
     """
 
     unit: str = "client"
@@ -51,6 +52,7 @@ class Choice:
     stragglers: bool = False
     bands: int = 1
     learns_from_records: bool = False
+    drawn_shards: bool = False
 
     @property
     def sees_participation(self) -> str:
@@ -205,6 +207,13 @@ _RULES = (
         "dropout",
         "be 0 with unit: record and trust: central",
         "records are drawn from all clients together: give trust: distributed or local, where clients answer",
+    ),
+    _Rule(
+        lambda c: c.drawn_shards and c.unit == "record",
+        "partition",
+        "have no shard_size with unit: record",
+        "a record that several clients hold is used several times, and the noise hides one use; a client with all it holds "
+        "is one unit still (unit: client)",
     ),
     _Rule(
         lambda c: c.stragglers and c.server_sees_records_only_through_one_step,

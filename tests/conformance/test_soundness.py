@@ -100,6 +100,7 @@ BROKEN = [
     (Choice(algorithm="fedprox", unit="record"), {"unit": "client"}),
     (Choice(learns_from_records=True), {"unit": "record"}),
     (Choice(unit="record", dropout=True), {"dropout": False}),
+    (Choice(unit="record", drawn_shards=True), {"unit": "client"}),
     (Choice(unit="record", stragglers=True), {"stragglers": False}),
     (Choice(algorithm="scaffold", stragglers=True), {"algorithm": "fedprox"}),
 ]

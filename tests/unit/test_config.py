@@ -79,6 +79,18 @@ def test_run_ids_do_not_depend_on_key_order_or_on_how_a_number_is_written(tmp_pa
     assert set(plan_of(tmp_path).runs) == set(plan_of(tmp_path, shuffled).runs)
 
 
+def test_clients_that_draw_shards_may_be_more_than_the_examples(tmp_path):
+    shards = {"name": "shards", "shard_size": 20}
+    plan = plan_of(
+        tmp_path, {"partition": shards, "clients": 2000, "delta": 1.0e-5, "baselines": ["centralised"], "batch_size": 8}
+    )
+    assert {json.dumps(run.partition["shard_size"]) for run in plan.runs.values() if run.baseline is None} == {"20"}
+    # 400 clients a round, each with two shards of 20 in steps of 8
+    assert {run.local_steps for run in plan.runs.values() if run.baseline == "centralised"} == {400 * 5}
+    without = plan_of(tmp_path, {"partition": {"name": "shards", "shard_size": None}}).runs
+    assert set(without) == set(plan_of(tmp_path, {"partition": "shards"}).runs)
+
+
 def test_a_network_has_one_name_however_it_is_written(tmp_path):
     def models(text):
         path = write(tmp_path)
@@ -211,6 +223,9 @@ RECORD = {"unit": "record", "local_epochs": None, "batch_size": None, "client_le
         (RECORD | {"baselines": ["alone"]}, "studies.s.baselines[0] = alone must be non_private with unit: record"),
         (RECORD | {"delta": 0.001}, "studies.s.delta = 0.001 must be below 1/records = 0.0006954 for 1438 records (a delta of 1/n allows giving one record away whole; write 6.0e-5)"),
         (RECORD | {"sampling_rate": 0.0001}, "studies.s.sampling_rate = 0.0001 must give an expected cohort of at least one of 1438 records"),
+        (RECORD | {"partition": {"name": "shards", "shard_size": 10}}, "studies.s.partition = shards must have no shard_size with unit: record (a record that several clients hold is used several times, and the noise hides one use"),
+        ({"partition": {"name": "shards", "shard_size": 1000}}, "studies.s.partition.shard_size = 1000 must be at most 719: digits has 1,438 training examples, and a client draws 2 shards"),
+        ({"partition": {"name": "shards", "shard_size": 4, "minimum": 9}}, "studies.s.partition.shard_size = 4 must give every client its minimum of 9 (write at least 5)"),
         ({"unit": "patient"}, "studies.s.unit = patient must be client or record"),
         ({"partition": {"name": "iid", "minimum": 20}}, "studies.s.clients[1] = 100 must be at most 71: digits has 1,438 training examples, of which every client keeps 20"),
     ],

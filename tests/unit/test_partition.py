@@ -1,4 +1,4 @@
-"""Partitions: everybody's examples, dealt once, as the scheme says."""
+"""Partitions: everybody's examples, dealt as the scheme says."""
 
 import numpy as np
 import pytest
@@ -55,6 +55,28 @@ def test_shards_bound_the_number_of_labels():
     # A shard may straddle the border between two labels.
     assert (label_counts(dealt, y, 4) > 0).sum(axis=1).max() <= 4
     assert (label_counts(dealt, y, 4) > 0).sum(axis=1).mean() < 2.5
+
+
+@pytest.mark.parametrize(("clients", "each", "size"), [(4, 2, 30), (7, 3, 40), (50, 2, 30), (31, 3, 40), (9, 7, 40)])
+def test_shards_of_a_size_are_drawn_equally_often_and_by_no_client_twice(clients, each, size):
+    dealt, y, y_test = deal({"name": "shards", "shards_per_client": each, "shard_size": size}, n=300, clients=clients)
+    assert dealt.train_index.shape == (clients, each * size)
+    assert set(dealt.train_count) == {each * size}
+    assert all(len(set(rows)) == each * size for rows in dealt.train_index)
+    times = np.bincount(dealt.train_index.ravel(), minlength=300)
+    shards = 300 // size
+    assert sorted(set(times[times > 0])) == sorted({max(1, clients * each // shards), -(-clients * each // shards)})
+    assert (times > 0).sum() == min(clients * each, shards) * size
+    assert np.diff(y[dealt.train_index.reshape(-1, size)], axis=1).min() >= 0  # a slice of the examples by label
+    held = label_counts(dealt, y, 4)
+    assert held.sum(axis=1).tolist() == [each * size] * clients
+    for client, label in zip(dealt.test_client, y_test, strict=True):
+        assert held[client, label] > 0 or held[:, label].sum() == 0
+
+
+def test_a_client_cannot_draw_more_shards_than_there_are():
+    with pytest.raises(DataError, match="300 training examples make 2 "):
+        deal({"name": "shards", "shards_per_client": 3, "shard_size": 150})
 
 
 def test_alpha_sets_the_skew():

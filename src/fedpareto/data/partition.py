@@ -1,7 +1,8 @@
 """How examples are dealt to clients, seeded, on the host.
 
 Training examples follow the scheme; test examples follow the clients' training labels, so that a client's own accuracy is
-measured on the mix of labels that it has.
+measured on the mix of labels that it has. Every scheme deals every training example to exactly one client, but for shards of
+a fixed size: clients draw these, so that several clients may hold an example, or none.
 """
 
 from __future__ import annotations
@@ -41,22 +42,23 @@ def partition(
     client_train: np.ndarray | None = None,
     client_test: np.ndarray | None = None,
 ) -> Partition:
-    """Deals every training example to exactly one client.
+    """Deals the training examples to the clients, and the test examples after them.
 
     Args:
       y_train: int [n], training labels.
       y_test: int [m], test labels.
       scheme: `name` and its arguments: `iid`; `dirichlet` with `alpha`, a Dirichlet draw of the clients' shares for each
         label (Hsu et al. 2019); `shards` with `shards_per_client`, slices of the examples sorted by label (McMahan et al.
-        2017); `quantity` with `alpha`, a Dirichlet draw of the clients' sizes; `natural`. `minimum` is the number of
-        examples that every client keeps at least; the natural split is left as it is.
+        2017), and perhaps `shard_size`: slices of that many, drawn by the clients (Geyer et al. 2017); `quantity` with
+        `alpha`, a Dirichlet draw of the clients' sizes; `natural`. `minimum` is the number of examples that every client
+        keeps at least; the natural split is left as it is.
       clients: Number of clients.
       seed: Partitions of different seeds differ; the same arguments give the same partition.
       client_train: int [n], whose each training example is, for `natural`.
       client_test: int [m], likewise for the test set.
 
     Raises:
-      DataError: More clients than examples allow, or a natural split of data that has none.
+      DataError: More clients or larger shards than examples allow, or a natural split of data that has none.
     """
     rng = np.random.default_rng([seed, clients, zlib.crc32(str(scheme["name"]).encode())])
     minimum = int(scheme.get("minimum", 1))
@@ -64,6 +66,11 @@ def partition(
         if client_train is None or client_test is None:
             raise DataError("the natural partition needs data that say whose each example is (use iid or dirichlet)")
         return _collect(np.asarray(client_train), np.asarray(client_test), clients)
+    if scheme.get("shard_size"):
+        index = _drawn_shards(y_train, clients, scheme, rng)
+        counts = np.full(clients, index.shape[1], np.int32)
+        held = label_counts(Partition(index, counts, np.empty(0, np.int32)), y_train, int(y_train.max()) + 1)
+        return Partition(index, counts, _deal_test(held, y_test, rng).astype(np.int32))
     if clients * minimum > len(y_train):
         raise DataError(
             f"{clients} clients with at least {minimum} examples each need {clients * minimum:,} training examples, and "
@@ -71,7 +78,9 @@ def partition(
         )
     owner = _SCHEMES[scheme["name"]](y_train, clients, scheme, rng)
     _enforce_minimum(owner, clients, minimum, rng)
-    return _collect(owner, _deal_test(y_train, owner, y_test, clients, rng), clients)
+    held = np.zeros((clients, int(y_train.max()) + 1), np.int64)
+    np.add.at(held, (owner, y_train), 1)
+    return _collect(owner, _deal_test(held, y_test, rng), clients)
 
 
 def label_counts(partition: Partition, y_train: np.ndarray, classes: int) -> np.ndarray:
@@ -104,6 +113,30 @@ def _shards(y: np.ndarray, clients: int, scheme: Mapping[str, Any], rng: np.rand
     for shard, rows in enumerate(np.array_split(by_label, shards)):
         owner[rows] = shard
     return rng.permutation(np.arange(shards) % clients)[owner]
+
+
+def _drawn_shards(y: np.ndarray, clients: int, scheme: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    """Rows of each client, int32 [clients, shards_per_client * shard_size].
+
+    All shards are drawn once before any is drawn again, in an order of its own each time, and no client draws one twice. What
+    is left over of the sorted examples is less than a shard, and goes to nobody.
+    """
+    each, size = int(scheme.get("shards_per_client", 2)), int(scheme["shard_size"])
+    shards = len(y) // size
+    if each > shards:
+        raise DataError(
+            f"clients draw {each} different shards of {size:,} examples, and {len(y):,} training examples make {shards} "
+            "(write fewer shards_per_client or a smaller shard_size)"
+        )
+    by_label = rng.permutation(len(y))
+    by_label = by_label[np.argsort(y[by_label], kind="stable")][: shards * size].reshape(shards, size)
+    drawn = np.empty(0, np.int64)
+    while len(drawn) < clients * each:
+        order = rng.permutation(shards)
+        own = drawn[len(drawn) - len(drawn) % each :]  # of the client that this pass goes on with
+        again = np.isin(order, own)
+        drawn = np.concatenate([drawn, order[~again], order[again]])
+    return by_label[drawn[: clients * each]].reshape(clients, each * size).astype(np.int32)
 
 
 def _quantity(y: np.ndarray, clients: int, scheme: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
@@ -142,15 +175,14 @@ def _enforce_minimum(owner: np.ndarray, clients: int, minimum: int, rng: np.rand
             counts[client] += 1
 
 
-def _deal_test(
-    y_train: np.ndarray, owner: np.ndarray, y_test: np.ndarray, clients: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Deals the test examples of each label in proportion to the clients' training examples of it."""
+def _deal_test(held: np.ndarray, y_test: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Deals the test examples of each label in proportion to the clients' training examples of it, int64 [clients, labels]."""
+    clients, labels = held.shape
     test_owner = np.empty(len(y_test), np.int64)
     for label in np.unique(y_test):
         rows = rng.permutation(np.flatnonzero(y_test == label))
-        held = np.bincount(owner[y_train == label], minlength=clients).astype(float)
-        test_owner[rows] = np.repeat(np.arange(clients), _apportion(held, len(rows), rng))
+        of_label = held[:, label] if label < labels else np.zeros(clients)
+        test_owner[rows] = np.repeat(np.arange(clients), _apportion(of_label.astype(float), len(rows), rng))
     return test_owner
 
 
