@@ -96,7 +96,7 @@ def bundle(folder, diverged=()):
         row |= {"baseline": "non_private" if z == 0 else None, "epsilon_pld": 0.9 * epsilon, "rdp_order": 5.0}
         row["epsilon_rdp_classic"] = 1.1 * epsilon
         row |= {"accuracy": accuracy, "loss": 0.3, "worst_client_accuracy": 0.5, "median_client_accuracy": 0.8}
-        row |= {"mean_client_accuracy": 0.7}
+        row |= {"mean_client_accuracy": 0.7, "f1": 0.8 + 0.01 * seed, "auroc": np.nan, "auprc": np.nan}
         row |= {"bytes_up": 1e6, "bytes_down": 1e6, "wall_s": 0.4, "sampling_rate": 0.2, "client_learning_rate": 0.1}
         row |= {"overflow_probability": 1e-8}
         if z:

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from fedpareto.federated.arguments import Data, Hyper, Static
-from fedpareto.federated.client import LocalWork, client_update
-from fedpareto.federated.evaluation import example_scores
+from fedpareto.federated.client import LocalWork, client_update, example_losses
+from fedpareto.federated.evaluation import by_chunk
+from fedpareto.federated.final_scores import answers
 from fedpareto.federated.program import Program, compile_over_runs
 
 
@@ -24,11 +25,13 @@ class AloneState(NamedTuple):
       block: int32, clients done.
       accuracy: float32 [clients], NaN where not yet known.
       loss: float32 [clients], nats.
+      answers: [clients, test examples], `final_scores.answers` of each model.
     """
 
     block: jax.Array
     accuracy: jax.Array
     loss: jax.Array
+    answers: jax.Array
 
 
 def expected_work(work: LocalWork, rounds: int, sampling_rate: float) -> LocalWork:
@@ -44,9 +47,11 @@ def make_alone_program(static: Static, devices: list[jax.Device], runs_at_once: 
     work = expected_work(static.work, static.rounds, static.sampling_rate)
 
     def init_run(data: Data, hyper: Hyper) -> AloneState:
-        del data, hyper
+        del hyper
         unknown = jnp.full((static.clients,), jnp.nan, jnp.float32)
-        return AloneState(jnp.int32(0), unknown, unknown)
+        params = jax.eval_shape(static.model.init, jax.random.key(0))
+        said = jax.eval_shape(lambda p: answers(static.model.apply(p, data.test.x[:1])), params)
+        return AloneState(jnp.int32(0), unknown, unknown, jnp.zeros((static.clients, data.test.y.shape[0]), said.dtype))
 
     def advance_run(data: Data, hyper: Hyper, state: AloneState, stop: jax.Array) -> AloneState:
         public = jax.random.wrap_key_data(hyper.public_key)
@@ -65,11 +70,18 @@ def make_alone_program(static: Static, devices: list[jax.Device], runs_at_once: 
                 jax.random.fold_in(public, client),
             )
             own = jax.tree.map(jnp.add, params, update.delta)
-            losses, correct = example_scores(model.apply, own, data.test.x, data.test.y)
+            losses, correct, said = by_chunk(
+                model.apply,
+                own,
+                data.test.x,
+                data.test.y,
+                lambda logits, y: (example_losses(logits, y), jnp.argmax(logits, axis=1) == y, answers(logits)),
+            )
             return AloneState(
                 client + 1,
-                state.accuracy.at[client].set(jnp.mean(correct)),
+                state.accuracy.at[client].set(jnp.mean(correct.astype(jnp.float32))),
                 state.loss.at[client].set(jnp.mean(losses)),
+                state.answers.at[client].set(said),
             )
 
         return jax.lax.fori_loop(state.block, stop, train_client, state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -59,17 +60,32 @@ def example_scores(
 ) -> tuple[jax.Array, jax.Array]:
     """Loss and correctness (1.0 or 0.0) of each test example, both float32 [n], whatever the number of devices."""
 
-    def score(chunk: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def score(logits: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return example_losses(logits, y), (jnp.argmax(logits, axis=1) == y).astype(jnp.float32)
+
+    losses, correct = by_chunk(apply, params, x, y, score, devices)
+    return losses, correct
+
+
+def by_chunk(
+    apply: Apply,
+    params: PyTree,
+    x: jax.Array,
+    y: jax.Array,
+    score: Callable[[jax.Array, jax.Array], PyTree],
+    devices: int = 1,
+) -> PyTree:
+    """What `score` says of the logits [batch, classes] and labels [batch] of all examples: arrays [n] for its [batch]."""
+
+    def one(chunk: jax.Array) -> PyTree:
         rows = jnp.minimum(chunk * CHUNK + jnp.arange(CHUNK), n - 1)
-        logits = apply(params, x[rows])
-        return example_losses(logits, y[rows]), (jnp.argmax(logits, axis=1) == y[rows]).astype(jnp.float32)
+        return score(apply(params, x[rows]), y[rows])
 
     n = x.shape[0]
     # As many chunks for one device as for several: sums over arrays of other sizes would differ in the last digit.
     share = -(-n // (CHUNK * LANES)) * LANES // devices
     own = 0 if devices == 1 else jax.lax.axis_index(COHORT_AXIS)
-    scores = jax.lax.map(score, own * share + jnp.arange(share))
+    scores = jax.lax.map(one, own * share + jnp.arange(share))
     if devices > 1:
         scores = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, COHORT_AXIS), scores)
-    losses, correct = (leaf.reshape(-1)[:n] for leaf in scores)
-    return losses, correct
+    return jax.tree.map(lambda leaf: leaf.reshape(-1)[:n], scores)

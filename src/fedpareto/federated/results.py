@@ -14,6 +14,7 @@ import pandas as pd
 
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import label_counts
+from fedpareto.federated.final_scores import FINAL
 from fedpareto.federated.setup import partitions_of
 from fedpareto.federated.store import RunResult
 from fedpareto.privacy.account import AccountedRun
@@ -100,6 +101,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "rdp_order": final.rdp_order,
         "accounting_warnings": "; ".join(final.warnings),
         **{name: _float(result.metrics[name][-1]) if ok else math.nan for name in SCORES},
+        **{name: _float(result.final[name]) for name in FINAL},
         "bytes_up": vectors * cost["bytes_up"] if cost else down,
         "bytes_down": down + vectors * cost["bytes_down"] if cost else down,
         "bits_per_parameter": 8 * BYTES_PER_PARAMETER if plan.sum is None else plan.sum.bits,

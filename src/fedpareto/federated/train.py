@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,8 @@ from fedpareto.federated import devices, store
 from fedpareto.federated.alone import AloneState, make_alone_program
 from fedpareto.federated.batching import fill_memory
 from fedpareto.federated.checkpoint import Checkpoints
+from fedpareto.federated.evaluation import by_chunk
+from fedpareto.federated.final_scores import FINAL, answers, final_scores
 from fedpareto.federated.program import METRICS, Program, State, make_program
 from fedpareto.federated.setup import (
     data_of,
@@ -127,6 +129,8 @@ def _train(
 
     state = jax.device_get(state)
     costs = _secure_aggregation(plans)
+    # The test set's examples in chunks, on the device; what is made of them, on the host.
+    said = jax.jit(lambda params, test: by_chunk(model.apply, params, test.x, test.y, _answers))
     results = []
     for i, run in enumerate(runs):
         own = jax.tree.map(lambda leaf, i=i: leaf[i], state)
@@ -140,6 +144,7 @@ def _train(
             parameters=model.parameters,
             secure_aggregation=costs.get(plans[run.run_id].sum),
             **_outcome(run, own),
+            final=_final(own, lambda params: said(params, data.test), prepared),
         )
         store.save(runs_folder, result, model_arrays(own.params) if isinstance(own, State) else None)
         results.append(result)
@@ -232,6 +237,23 @@ def _outcome(run: Run, state: State | AloneState) -> dict[str, Any]:
         "rounds": list(run.evaluation_rounds),
         "metrics": {name: [_number(v) for v in state.metrics[name].tolist()] for name in METRICS},
     }
+
+
+def _answers(logits: jax.Array, _: jax.Array) -> jax.Array:
+    return answers(logits)
+
+
+def _final(
+    state: State | AloneState, said: Callable[[PyTree], jax.Array], prepared: PreparedData
+) -> dict[str, float | None]:
+    """`FINAL` of the final state of one run; all None where it diverged."""
+    models: Sequence[np.ndarray]
+    if isinstance(state, AloneState):
+        models = list(state.answers) if np.isfinite(state.loss).all() else []
+    else:
+        models = [np.asarray(said(state.params))] if state.diverged_round < 0 else []
+    scores = [final_scores(one, prepared.y_test, len(prepared.class_names)) for one in models]
+    return {name: _number(float(np.mean([one[name] for one in scores]))) if scores else None for name in FINAL}
 
 
 def _number(value: float) -> float | None:
