@@ -331,7 +331,8 @@ def _compare(arguments: argparse.Namespace) -> int:
         paper.numbers, paper.curves, plan.studies, bundles, paper.title, arguments.output
     )
     for row in table.itertuples():
-        print(f"{paper.name} {row.name}: published {row.published:g}, ours {row.ours:.4g}, {row.verdict}")
+        published = "" if math.isnan(row.published) else f"published {row.published:g}, "
+        print(f"{paper.name} {row.name}: {published}ours {row.ours:.4g}, {row.verdict}")
     return int(arguments.check and bool((table["verdict"] == "differs").any()))
 
 
@@ -347,7 +348,7 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         # Training takes all cores there are; that is how far the estimate goes.
         minutes = None if paper.minutes is None else paper.minutes * MEASURED_CORES / max(1, os.cpu_count() or 1)
         entry = {"name": name, "title": paper.title, "runs": runs, "numbers": len(paper.numbers) + len(paper.claims)}
-        rows.append(entry | {"device": paper.device, "minutes": minutes})
+        rows.append(entry | {"device": paper.device, "minutes": minutes, "needs_data": paper.needs_data})
     if arguments.json:
         print(json.dumps(rows))
         return
@@ -356,7 +357,8 @@ def _reproduce(arguments: argparse.Namespace) -> None:
         cost = (
             "needs a GPU" if row["device"] == "gpu" else "?" if row["minutes"] is None else f"{row['minutes']:.3g} min"
         )
-        print(f"{row['name']:<20} {row['runs']:>5} {row['numbers']:>8} {cost:>12}  {row['title']}")
+        needs = f" (needs data: {row['needs_data']})" if row["needs_data"] else ""
+        print(f"{row['name']:<20} {row['runs']:>5} {row['numbers']:>8} {cost:>12}  {row['title']}{needs}")
 
 
 # The cores of the machine on which the minutes of config/papers were measured.

@@ -20,7 +20,6 @@ from fedpareto.yaml_files import read_all
 
 Json = Any
 FOLDER = Path("config/papers")
-METRICS = ("accuracy", "mean_client_accuracy", "rounds_to_accuracy")
 VERDICTS = ("reproduced", "loose", "wrong", "what-if")
 
 
@@ -32,13 +31,14 @@ class Number:
       name: Unique in its paper.
       table: Where it stands in print.
       what: What it is, in a few words.
-      metric: One of `METRICS`; accuracies are shares of 1.
-      published: The number.
+      metric: A score of the `runs` table, a share of 1; or `rounds_to_accuracy`.
+      published: The number; None where nothing is in print, and ours stands alone.
       tolerance: How far ours may be from it: in the number's own unit, or as a share of it for `rounds_to_accuracy`.
       why: Why so far.
       at_least: Whether a better number is no difference.
       study: The study whose runs are compared.
       where: Columns of the `runs` table -> the values that pick the runs.
+      minus: The study whose metric is taken from that of `study`, seed by seed; None for no difference.
       level: The accuracy to reach, for `rounds_to_accuracy`.
       epsilon: Epsilon in print beside the number, or None.
       accountant: The accountant behind it: `classic`, `rdp` or `pld`.
@@ -49,11 +49,12 @@ class Number:
     table: str
     what: str
     metric: str
-    published: float
-    tolerance: float
-    why: str
+    published: float | None
+    tolerance: float | None
+    why: str | None
     study: str
     where: Mapping[str, Json]
+    minus: str | None = None
     at_least: bool = False
     level: float | None = None
     epsilon: float | None = None
@@ -129,6 +130,7 @@ class Paper:
       unknown: What the original does not say, and what stands here instead.
       device: `cpu`, or `gpu` where a CPU would take days.
       minutes: What all of it took on two CPU cores, or None where nobody has measured it.
+      needs_data: The file that not everybody can fetch, or None.
       numbers: Published numbers.
       curves: Curves in print.
       claims: Published epsilons.
@@ -142,6 +144,7 @@ class Paper:
     unknown: tuple[str, ...]
     device: str
     minutes: float | None
+    needs_data: str | None
     numbers: tuple[Number, ...]
     curves: tuple[Curve, ...]
     claims: tuple[Claim, ...]
@@ -182,6 +185,7 @@ def read(file: Path | str) -> Paper:
         unknown=tuple(about["unknown"]),
         device=about["device"],
         minutes=about["minutes"],
+        needs_data=about["needs_data"],
         numbers=tuple(filter(None, numbers)),
         curves=tuple(filter(None, curves)),
         claims=tuple(filter(None, claims)),
@@ -199,6 +203,21 @@ def _number(key: Sequence[str | int], body: Json, studies: Sequence[str], proble
     if not values:
         return None
     _check_study(key, values["study"], studies, problems)
+    in_print = values["published"] is not None
+    for name in ("tolerance", "why"):
+        if (values[name] is not None) != in_print:
+            problems.add([*key, name], values[name], "be set where published is a number, and nowhere else")
+    for name in ("at_least", "epsilon"):
+        if values[name] and not in_print:
+            problems.add([*key, name], values[name], "not stand where nothing is in print", "published is null")
+    if values["minus"] is not None:
+        others = [study for study in studies if study != values["study"]]
+        if values["minus"] not in others:
+            problems.add(
+                [*key, "minus"], values["minus"], "be another study of this file", nearest(values["minus"], others)
+            )
+        if values["metric"] == "rounds_to_accuracy":
+            problems.add([*key, "minus"], values["minus"], "not stand with rounds_to_accuracy")
     if (values["metric"] == "rounds_to_accuracy") != (values["level"] is not None):
         problems.add([*key, "level"], values["level"], "be set for rounds_to_accuracy, and for nothing else")
     if (values["epsilon"] is None) != (values["accountant"] is None):

@@ -52,6 +52,9 @@ def number(**changes):
     return PAPER["numbers"][0] | changes
 
 
+NOTHING = {"name": "a", "table": "1", "what": "a", "published": None, "study": "s"}
+
+
 @pytest.mark.parametrize("name", PAPERS)
 def test_every_paper_has_runs_for_its_numbers(name):
     paper = PAPERS[name]
@@ -82,12 +85,19 @@ def test_a_paper_is_read(tmp_path):
         ({"numbers": [number(epsilon=1.0)]}, "numbers[0].accountant = null must be set where epsilon is"),
         ({"numbers": [number(metric="f2")]}, "numbers[0].metric = f2 must be accuracy"),
         ({"numbers": [number(), number()]}, "numbers[1].name = a must be unique in its paper"),
+        ({"numbers": [number(published=None)]}, "numbers[0].tolerance = 0.01 must be set where published is a number, and nowhere else"),
+        ({"numbers": [number(why=None)]}, "numbers[0].why = null must be set where published is a number"),
+        ({"numbers": [NOTHING | {"at_least": True}]}, "numbers[0].at_least = true must not stand where nothing is in print"),
+        ({"numbers": [NOTHING | {"epsilon": 1, "accountant": "rdp"}]}, "numbers[0].epsilon = 1 must not stand where nothing is in print"),
+        ({"numbers": [number(minus="t")]}, "numbers[0].minus = t must be another study of this file"),
+        ({"numbers": [number(minus="s")]}, "numbers[0].minus = s must be another study of this file"),
+        ({"numbers": [number(metric="rounds_to_accuracy", level=0.9, minus="t")]}, "numbers[0].minus = t must not stand with rounds"),
         ({"numbers": [number(kind=1)]}, "numbers[0].kind = 1 must be a key that exists"),
         ({"numbers": []}, "numbers = null must hold a published number"),
         ({"numbers": {}}, "numbers = {} must be a list"),
         ({"claims": [{"name": "x"}]}, "claims[0].source = null must be paper and place"),
     ],
-)
+)  # fmt: skip
 def test_each_mistake_in_a_paper_has_its_line(tmp_path, changes, line):
     with pytest.raises(ConfigError) as raised:
         read(written(tmp_path, **changes))
@@ -98,9 +108,12 @@ def test_each_mistake_in_a_paper_has_its_line(tmp_path, changes, line):
 def a_number(**changes):
     values = {
         "name": "a", "table": "1", "what": "a", "metric": "accuracy", "published": 0.9, "tolerance": 0.01, "why": "so",
-        "study": "s", "where": {}, "at_least": False, "level": None, "epsilon": 1.0, "accountant": "rdp", "verified": True,
+        "study": "s", "minus": None, "where": {}, "at_least": False, "level": None, "epsilon": 1.0, "accountant": "rdp", "verified": True,
     }  # fmt: skip
     return SimpleNamespace(**values | changes)
+
+
+OURS = {"published": None, "tolerance": None, "why": None, "epsilon": None, "accountant": None}
 
 
 def runs_of(accuracy, rate=0.1, status="ok"):
@@ -152,6 +165,39 @@ def test_a_number_picks_one_point_and_says_where_there_is_none_or_are_several():
         compared(a_number(where={"client_learning_rate": 0.3}), both)
     with pytest.raises(TableError, match="no column"):
         compared(a_number(where={"momentum": 0.3}), both)
+
+
+def test_a_difference_is_taken_seed_by_seed_and_has_no_epsilon():
+    better, worse = runs_of([0.90, 0.92, 0.94, 0.1], 0.1), runs_of([0.80, 0.81, 0.85], 0.2)
+    both, studies = pd.concat([better, worse]), {"s": list(better["run_id"]), "t": list(worse["run_id"])}
+    one = a_number(minus="t", published=0.14, tolerance=0.06, at_least=True, epsilon=None, accountant=None)
+    row = compare([one], studies, both, None).iloc[0]
+    assert row["ours"] == pytest.approx((0.10 + 0.11 + 0.09) / 3)
+    assert (row["seeds"], row["seconds"], row["verdict"]) == (3, 7.0, "reproduced")
+    assert math.isnan(row["epsilon_rdp"])
+    assert compare([one], studies | {"t": []}, both, None).iloc[0]["verdict"] == "not run"
+    line = numbers_as_markdown(compare([one], studies, both, None)).splitlines()[2]
+    assert "| 14.0 points | 10.0 points (" in line
+    assert "| 6 points or better | reproduced | - | - |" in line
+
+
+def test_what_nobody_printed_stands_alone():
+    rows = [
+        dict(compared(a_number(**OURS, what=metric, metric=metric), runs_of([0.9, 0.8]).assign(f1=0.5, auprc=0.25)))
+        for metric in ("f1", "auprc")
+    ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    assert set(table["verdict"]) == {"no number in print"}
+    lines = numbers_as_markdown(table).splitlines()
+    assert "| f1 | - | 50.0 % (50.0 % to 50.0 %) | - | no number in print | - |" in lines[2]
+    style.apply()
+    panels = reproduction_figure.of_numbers(table, "One").axes
+    assert [axes.get_title() for axes in panels] == ["F1", "average precision"]
+    mixed = pd.concat([table, pd.DataFrame([dict(compared(a_number(), runs_of([0.9])))])], ignore_index=True)
+    for one in (mixed, table.assign(delta=math.nan)):  # a list: with a number in print, or where nothing is private
+        (axes,) = reproduction_figure.of_numbers(one, "One").axes
+        axes.figure.canvas.draw()
+        assert len(axes.get_yticks()) == len(one)
 
 
 def test_rounds_to_an_accuracy_cross_a_monotone_curve():

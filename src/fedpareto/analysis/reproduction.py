@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,8 @@ POINT = (
     *("dataset", "unit", "trust", "algorithm", "baseline", "preprocessing"),
 )
 COLUMNS = (
-    *("name", "table", "what", "metric", "published", "ours", "low", "high", "seeds", "tolerance", "why", "at_least"),
+    *("name", "table", "what", "metric", "study", "minus"),
+    *("published", "ours", "low", "high", "seeds", "tolerance", "why", "at_least"),
     *("verdict", "verified", "published_epsilon", "published_accountant", "epsilon_rdp", "epsilon_pld"),
     *("epsilon_rdp_classic", "delta", "unit", "adjacency", "sampling", "picked", "seconds", "device"),
 )
@@ -37,13 +38,13 @@ def compare(
       metrics: `run_id`, `round` and the scores at every evaluation.
 
     Returns:
-      The columns `COLUMNS`. `verdict` is `reproduced`, `differs`, or `not run` where the study is not there or no run of
-      it has ended well.
+      The columns `COLUMNS`. `verdict` is `reproduced`, `differs`, `no number in print` where ours stands alone, or `not run`
+      where a study is not there or no run of it has ended well.
 
     Raises:
       TableError: A number picks runs of several points of its study where it must pick one, or none at all.
     """
-    rows = [_row(number, runs[runs["run_id"].isin(studies[number.study])], metrics) for number in numbers]
+    rows = [_row(number, studies, runs, metrics) for number in numbers]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -72,12 +73,52 @@ def curve_points(curve: Any, study: Sequence[str], runs: pd.DataFrame) -> pd.Dat
     return pd.DataFrame(rows, columns=["x", "accuracy", "low", "high"])
 
 
-def _row(number: Any, study: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(number, name) for name in COLUMNS[:5]}
-    row |= {name: getattr(number, name) for name in ("tolerance", "why", "at_least", "verified")}
-    row |= {"published_epsilon": number.epsilon, "published_accountant": number.accountant}
-    if study.empty:
+class _Picked(NamedTuple):
+    """The runs of one study that a number is about.
+
+    Attributes:
+      values: The metric of each run of the point that ended well, float64, by seed.
+      point: The rows of that point.
+      tried: The rows of all points, of which it is the best.
+      points: How many these are.
+    """
+
+    values: pd.Series
+    point: pd.DataFrame
+    tried: pd.DataFrame
+    points: int
+
+
+def _row(
+    number: Any, studies: Mapping[str, Sequence[str]], runs: pd.DataFrame, metrics: pd.DataFrame
+) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(number, name) for name in COLUMNS[:6]}
+    row |= {name: getattr(number, name) for name in ("why", "at_least", "verified")}
+    row |= {name: _float(getattr(number, name)) for name in ("published", "tolerance")}
+    row |= {"published_epsilon": _float(number.epsilon), "published_accountant": number.accountant}
+    names = [name for name in (number.study, number.minus) if name is not None]
+    own = [runs[runs["run_id"].isin(studies[name])] for name in names]
+    if any(study.empty for study in own):
         return row | {"verdict": "not run", "seeds": 0, "seconds": 0.0}
+    sides = [_pick(number, name, study, metrics) for name, study in zip(names, own, strict=True)]
+    values = sides[0].values
+    if number.minus is None:
+        row |= _guarantee(sides[0].point)
+    else:
+        values = (values - sides[1].values).dropna()
+    tried = pd.concat([side.tried for side in sides])
+    row |= {"seeds": len(values), "seconds": float(tried["wall_s"].sum())}
+    row["device"] = ", ".join(tried["device"].unique())
+    if sides[0].points > 1:
+        row["picked"] = f"client_learning_rate {sides[0].point['client_learning_rate'].iloc[0]:g} of {sides[0].points}"
+    if not len(values):
+        return row | {"verdict": "not run"}
+    ours = float(values.mean())
+    low, high = map(float, bootstrap_interval(values)) if np.isfinite(values).all() else (math.nan, math.nan)
+    return row | {"ours": ours, "low": low, "high": high, "verdict": _verdict(number, ours)}
+
+
+def _pick(number: Any, name: str, study: pd.DataFrame, metrics: pd.DataFrame) -> _Picked:
     runs = study
     for column, value in number.where.items():
         if column not in runs:
@@ -87,37 +128,31 @@ def _row(number: Any, study: pd.DataFrame, metrics: pd.DataFrame) -> dict[str, A
             wanted = np.isclose(runs[column].astype(float), value, rtol=1e-9, atol=0.0)
         runs = runs[wanted]
     if runs.empty:
-        raise TableError(f"number {number.name}: no run of study {number.study} has {dict(number.where)}")
+        raise TableError(f"number {number.name}: no run of study {name} has {dict(number.where)}")
     points = [own for _, own in runs.groupby(list(POINT), dropna=False, sort=False)]
     if len(points) > 1 and number.metric != "rounds_to_accuracy":
-        raise TableError(
-            f"number {number.name}: {len(points)} points of study {number.study} have {dict(number.where)}"
-        )
+        raise TableError(f"number {number.name}: {len(points)} points of study {name} have {dict(number.where)}")
     found = [(_values(number, own, metrics), own) for own in points]
     # A learning rate for each cell of a table, as its authors chose theirs.
-    values, own = min(found, key=lambda pair: float(np.mean(pair[0])) if len(pair[0]) else math.inf)
-    row |= {"seeds": len(values), "seconds": float(runs["wall_s"].sum()), "device": ", ".join(runs["device"].unique())}
-    if len(points) > 1:
-        row["picked"] = f"client_learning_rate {own['client_learning_rate'].iloc[0]:g} of {len(points)}"
-    first = own.iloc[0]
-    for name in ("epsilon_rdp", "epsilon_pld", "epsilon_rdp_classic"):
-        # Each client's own under local trust is that of the worst; seeds that deal the records out anew may differ.
-        row[name] = float(own[name].max())
-    row |= {name: first[name] for name in ("delta", "unit", "adjacency", "sampling")}
-    if not len(values):
-        return row | {"verdict": "not run"}
-    ours = float(np.mean(values))
-    low, high = map(float, bootstrap_interval(values)) if np.isfinite(values).all() else (math.nan, math.nan)
-    return row | {"ours": ours, "low": low, "high": high, "verdict": _verdict(number, ours)}
+    values, own = min(found, key=lambda pair: float(pair[0].mean()) if len(pair[0]) else math.inf)
+    return _Picked(values, own, runs, len(points))
 
 
-def _values(number: Any, runs: pd.DataFrame, metrics: pd.DataFrame) -> np.ndarray:
-    """The metric of each run that ended well, float64 [seeds]."""
-    ended = runs[runs["status"] == "ok"].sort_values("seed")
+def _guarantee(point: pd.DataFrame) -> dict[str, Any]:
+    """What stands beside an epsilon, for the runs of one point."""
+    names = ("epsilon_rdp", "epsilon_pld", "epsilon_rdp_classic")
+    # Each client's own under local trust is that of the worst; seeds that deal the records out anew may differ.
+    worst = {name: float(point[name].max()) for name in names}
+    return worst | {name: point.iloc[0][name] for name in ("delta", "unit", "adjacency", "sampling")}
+
+
+def _values(number: Any, runs: pd.DataFrame, metrics: pd.DataFrame) -> pd.Series:
+    """The metric of each run that ended well, float64, by seed."""
+    ended = runs[runs["status"] == "ok"].sort_values("seed").set_index("seed")
     if number.metric != "rounds_to_accuracy":
-        return ended[number.metric].to_numpy(float)
+        return ended[number.metric].astype(float)
     curves = {name: curve for name, curve in metrics.groupby("run_id")}
-    return np.array([rounds_to(curves[name], number.level) for name in ended["run_id"]], float)
+    return ended["run_id"].map(lambda name: rounds_to(curves[name], number.level)).astype(float)
 
 
 def rounds_to(curve: pd.DataFrame, level: float) -> float:
@@ -138,9 +173,15 @@ def rounds_to(curve: pd.DataFrame, level: float) -> float:
 
 
 def _verdict(number: Any, ours: float) -> str:
+    if number.published is None:
+        return "no number in print"
     allowed = number.tolerance * (number.published if number.metric == "rounds_to_accuracy" else 1.0)
     better = ours - number.published
     if number.metric == "rounds_to_accuracy":
         better = -better
     near = abs(better) <= allowed
     return "reproduced" if near or (number.at_least and better > 0) else "differs"
+
+
+def _float(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -15,26 +15,40 @@ from fedpareto.analysis import style
 
 ROW = 0.22  # inches of a line of a list
 CURVE = 1.9  # of a row of curves
-COLOURS = {"reproduced": "#029e73", "differs": "#d55e00", "not run": "0.5"}
+CROWD = 12  # numbers that are too many for one front
+COLOURS = {"reproduced": "#029e73", "differs": "#d55e00", "not run": "0.5", "no number in print": "#0173b2"}
 ACCOUNTANTS = {"epsilon_rdp_classic": ("classic", "s"), "epsilon_rdp": ("RDP", "o"), "epsilon_pld": ("PLD", "^")}
+LABELS = {
+    "accuracy": "test accuracy",
+    "mean_client_accuracy": "test accuracy, mean over clients",
+    "f1": "F1",
+    "auroc": "area under the ROC curve",
+    "auprc": "average precision",
+    "rounds_to_accuracy": "rounds",
+}
 CLAIMS = {"reproduced": "#029e73", "loose": "#0173b2", "wrong": "#d55e00", "what-if": "0.5"}
 
 
 def of_numbers(table: pd.DataFrame, title: str, curves: Sequence[tuple[str, pd.DataFrame]] = ()) -> Figure:
-    """Accuracy against epsilon where all numbers have one; else a line for each number, ours against the tolerance.
+    """What is in print and ours, in the form that fits.
+
+    Where nothing is in print, ours against epsilon; accuracy against epsilon where epsilons are in print, and not too many;
+    else a line for each number, ours against the tolerance.
 
     Args:
       table: What `reproduction.compare` returned.
       title: Headline.
       curves: What each curve runs along, and its points: a panel each, below.
     """
-    epsilons = table["published_epsilon"].notna().all() and (table["metric"] != "rounds_to_accuracy").all()
-    draw, height = (_trade_off, 3.4) if epsilons else (_list, 0.6 + ROW * len(table))
+    shares = (table["metric"] != "rounds_to_accuracy").all() and table["minus"].isna().all()
+    if shares and table["published"].isna().all() and table["delta"].notna().any():
+        return _ours_alone(table, title)
+    front = shares and table["published_epsilon"].notna().sum() > 1 and len(table) <= CROWD
+    draw, height = (_trade_off, 3.4) if front else (_list, 0.6 + ROW * len(table))
     below = CURVE * bool(curves)
     figure = plt.figure(figsize=(style.WIDTH, height + 0.8 + below), layout="constrained")
-    grid = figure.add_gridspec(
-        2 if curves else 1, max(1, len(curves)), height_ratios=[height, below] if curves else None
-    )
+    ratios = [height, below] if curves else None
+    grid = figure.add_gridspec(2 if curves else 1, max(1, len(curves)), height_ratios=ratios)
     draw(figure.add_subplot(grid[0, :]), table)
     for i, (what, points) in enumerate(curves):
         _curve(figure.add_subplot(grid[1, i]), what, points, first=i == 0)
@@ -46,7 +60,7 @@ def of_numbers(table: pd.DataFrame, title: str, curves: Sequence[tuple[str, pd.D
 def _curve(axes: Axes, what: str, points: pd.DataFrame, first: bool) -> None:
     reach = [points["accuracy"] - points["low"], points["high"] - points["accuracy"]]
     yerr = reach if np.isfinite(reach).all() else None
-    axes.errorbar(points["x"], points["accuracy"], yerr=yerr, color=COLOURS["reproduced"], marker="o", markersize=4)
+    axes.errorbar(points["x"], points["accuracy"], yerr=yerr, color="0.35", marker="o", markersize=4)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     axes.set_ylim(*_room(points["accuracy"]))
     axes.set(xlabel=what, ylabel="test accuracy" if first else None)
@@ -79,34 +93,79 @@ def of_claims(table: pd.DataFrame, title: str) -> Figure:
 
 
 def _trade_off(axes: Axes, table: pd.DataFrame) -> None:
-    style.epsilon_axis(axes, pd.concat([table["published_epsilon"], table["epsilon_rdp"].dropna()]))
+    """Published points over ours; what is in print without an epsilon, and came out without noise, as lines across."""
+    private = table[table["published_epsilon"].notna()]
+    style.epsilon_axis(axes, pd.concat([private["published_epsilon"], private["epsilon_rdp"].dropna()]))
     style.accuracy_axis(axes)
-    for row in table.itertuples():
-        colour = COLOURS[row.verdict]
+    for row in private.itertuples():
         axes.errorbar(
             row.published_epsilon, row.published, yerr=row.tolerance, color="0.75", linewidth=6, alpha=0.5, zorder=1
         )
         if pd.notna(row.ours):
-            axes.plot(
-                [row.published_epsilon, row.epsilon_rdp],
-                [row.published, row.ours],
-                color="0.6",
-                linewidth=0.8,
-                zorder=2,
-            )
+            ends = [row.published_epsilon, row.epsilon_rdp], [row.published, row.ours]
+            axes.plot(*ends, color="0.6", linewidth=0.8, zorder=2)
             axes.errorbar(
-                row.epsilon_rdp, row.ours, yerr=_interval(row), color=colour, marker="o", markersize=5, zorder=4
+                row.epsilon_rdp,
+                row.ours,
+                yerr=_interval(row),
+                color=COLOURS[row.verdict],
+                marker="o",
+                markersize=5,
+                zorder=4,
             )
         axes.scatter(
             row.published_epsilon, row.published, s=45, facecolors="white", edgecolors="black", linewidths=1.2, zorder=3
         )
+    for row in table[table["published_epsilon"].isna()].itertuples():
+        axes.axhspan(row.published - row.tolerance, row.published + row.tolerance, color="0.93", linewidth=0, zorder=0)
+        axes.axhline(row.published, color="black", linewidth=0.8, linestyle=":", zorder=1)
+        if pd.notna(row.ours):
+            axes.axhline(row.ours, color=COLOURS[row.verdict], linewidth=1.2, linestyle="--", zorder=1)
+        place = {"xy": (0.01, row.published), "xycoords": axes.get_yaxis_transform()}
+        axes.annotate(row.what, **place, xytext=(0, -3), textcoords="offset points", fontsize="x-small", va="top")
     axes.set(xlabel="ε (published: as printed; ours: by RDP, for the run that was made)", ylabel=_label(table))
+
+
+def _ours_alone(table: pd.DataFrame, title: str) -> Figure:
+    """A panel for each metric: a line for each study over epsilon, and what comes out without noise."""
+    metrics = list(table["metric"].unique())
+    figure, panels = plt.subplots(
+        1, len(metrics), figsize=(style.WIDTH, 3.4), sharex=True, squeeze=False, layout="constrained"
+    )
+    private = table[table["delta"].notna()]
+    colours = style.colours(private["study"].unique())
+    for axes, metric in zip(panels[0], metrics, strict=True):
+        style.epsilon_axis(axes, private["epsilon_rdp"].dropna())
+        style.accuracy_axis(axes)
+        for study, points in (
+            private[private["metric"] == metric].sort_values("epsilon_rdp").groupby("study", sort=False)
+        ):
+            errors = np.array([points["ours"] - points["low"], points["high"] - points["ours"]]).clip(min=0)
+            axes.errorbar(
+                points["epsilon_rdp"],
+                points["ours"],
+                yerr=errors,
+                color=colours[study],
+                marker="o",
+                markersize=5,
+                label=study,
+            )
+        for row in table[(table["metric"] == metric) & table["delta"].isna()].itertuples():
+            axes.axhspan(row.low, row.high, color="0.85", linewidth=0, zorder=0)
+            axes.axhline(row.ours, color="0.25", linestyle="--", label=row.what)
+        axes.set_title(LABELS[metric], fontsize="medium")
+        axes.set_xlabel("ε by RDP")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="x-small")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    return figure
 
 
 def _list(axes: Axes, table: pd.DataFrame) -> None:
     rounds = (table["metric"] == "rounds_to_accuracy").all()
     for y, row in zip(np.arange(len(table))[::-1], table.itertuples(), strict=True):
         allowed = row.tolerance * (row.published if row.metric == "rounds_to_accuracy" else 1.0)
+        # Where nothing is in print, all of it is NaN and draws nothing.
         axes.plot([row.published - allowed, row.published + allowed], [y, y], color="0.75", linewidth=6, alpha=0.5)
         if np.isfinite(row.ours):
             axes.errorbar(
@@ -138,12 +197,8 @@ def _legend(figure: Figure, table: pd.DataFrame) -> None:
 
 
 def _label(table: pd.DataFrame) -> str:
-    labels = {
-        "accuracy": "test accuracy",
-        "mean_client_accuracy": "test accuracy, mean over clients",
-        "rounds_to_accuracy": "rounds",
-    }
-    return ", ".join(labels[metric] for metric in table["metric"].unique())
+    labels = [LABELS[metric] for metric in table["metric"].unique()]
+    return ", ".join([*labels, *(["difference"] if table["minus"].notna().any() else [])])
 
 
 def _interval(row: object) -> list[list[float]] | None:

@@ -13,8 +13,6 @@ from fedpareto.analysis import reproduction_figure, style
 from fedpareto.analysis.reproduction import compare, curve_points
 from fedpareto.analysis.tradeoff import TableError
 
-PERCENT = ("accuracy", "mean_client_accuracy")
-
 
 def compare_numbers(
     numbers: Sequence[Any],
@@ -72,10 +70,10 @@ def numbers_as_markdown(table: pd.DataFrame) -> str:
     """The table for a page: those that differ first."""
     head = ("what", "published", "ours (95 % interval)", "tolerance", "verdict", "epsilon published")
     rows = []
-    order = {"differs": 0, "not run": 1, "reproduced": 2}
+    order = {"differs": 0, "not run": 1, "reproduced": 2, "no number in print": 3}
     for row in table.sort_values("verdict", key=lambda v: v.map(order), kind="stable").itertuples():
-        percent = row.metric in PERCENT
-        show = _percent if percent else _rounds
+        rounds = row.metric == "rounds_to_accuracy"
+        show = _rounds if rounds else _points if isinstance(row.minus, str) else _percent
         interval = "" if pd.isna(row.low) else f" ({show(row.low)} to {show(row.high)})"
         picked = f"; {row.picked}" if isinstance(row.picked, str) else ""
         doubt = "" if row.verified else "; number not verified in a public source"
@@ -83,9 +81,9 @@ def numbers_as_markdown(table: pd.DataFrame) -> str:
         rows.append(
             (
                 f"{row.what}{picked}{doubt}",
-                show(row.published),
+                "-" if pd.isna(row.published) else show(row.published),
                 "-" if pd.isna(row.ours) else f"{show(row.ours)}{interval}",
-                f"{100 * row.tolerance:g} {'points' if percent else '%'}{' or better' if row.at_least else ''}",
+                _tolerance(row.tolerance, "%" if rounds else "points", row.at_least),
                 row.verdict,
                 "-" if pd.isna(row.published_epsilon) else f"{row.published_epsilon:g} ({row.published_accountant})",
                 " / ".join(map(_epsilon, epsilons)) if pd.notna(row.delta) else "-",
@@ -120,6 +118,14 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f} %"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:.1f} points"
+
+
+def _tolerance(value: float, unit: str, at_least: bool) -> str:
+    return "-" if pd.isna(value) else f"{100 * value:g} {unit}{' or better' if at_least else ''}"
 
 
 def _rounds(value: float) -> str:

@@ -47,10 +47,10 @@ def make_alone_program(static: Static, devices: list[jax.Device], runs_at_once: 
     work = expected_work(static.work, static.rounds, static.sampling_rate)
 
     def init_run(data: Data, hyper: Hyper) -> AloneState:
-        del hyper
+        model = static.preprocessed(hyper).model
         unknown = jnp.full((static.clients,), jnp.nan, jnp.float32)
-        params = jax.eval_shape(static.model.init, jax.random.key(0))
-        said = jax.eval_shape(lambda p: answers(static.model.apply(p, data.test.x[:1])), params)
+        params = jax.eval_shape(model.init, jax.random.key(0))
+        said = jax.eval_shape(lambda p: answers(model.apply(p, data.test.x[:1])), params)
         return AloneState(jnp.int32(0), unknown, unknown, jnp.zeros((static.clients, data.test.y.shape[0]), said.dtype))
 
     def advance_run(data: Data, hyper: Hyper, state: AloneState, stop: jax.Array) -> AloneState:
