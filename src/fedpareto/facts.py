@@ -47,6 +47,7 @@ REGISTERED: dict[str, Facts] = {
     "heart_disease": Facts(735, clients=4),
     "fed_heart_disease": Facts(486, clients=4),
     "credit_default": Facts(24_000),
+    "creditcard": Facts(227_846),
     "bank_marketing": Facts(36_169),
     "adult": Facts(32_561),
     "diabetes130": Facts(81_532),

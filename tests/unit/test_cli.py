@@ -92,6 +92,14 @@ def test_plan_counts_runs(capsys, tmp_path):
     assert "smoke: " in capsys.readouterr().out
 
 
+def test_papers_are_listed_with_what_they_need(capsys):
+    assert main(["reproduce", "--list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "(needs data: creditcard/creditcard.csv" in lines["fraud-creditcard"]
+    assert "needs a GPU" in lines["geyer-clients-10000"]
+    assert "needs" not in lines["fraud"]
+
+
 def test_doctor_names_what_is_wrong(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("FEDPARETO_DATA", str(tmp_path / "missing"))
     assert main(["doctor", "--json"]) == 1

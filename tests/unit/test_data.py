@@ -1,5 +1,6 @@
 """Data sets: what is loaded, what is refused, and that nothing of the test set reaches training."""
 
+import csv
 import json
 
 import numpy as np
@@ -25,6 +26,7 @@ COUNTS = {  # training examples, test examples, classes, natural clients
     "heart_disease": (735, 185, 2, 4),
     "fed_heart_disease": (486, 254, 2, 4),
     "credit_default": (24_000, 6_000, 2, None),
+    "creditcard": (227_846, 56_961, 2, None),
     "bank_marketing": (36_169, 9_042, 2, None),
     "adult": (32_561, 16_281, 2, None),
     "diabetes130": (81_532, 20_234, 2, None),
@@ -46,6 +48,8 @@ def test_every_registered_set_is_counted_here():
 def test_registered_sets(name, tmp_path, request):
     if REGISTRY[name].files:
         request.getfixturevalue("data_folder")
+    if name == "creditcard" and not fetch.is_complete(name, REGISTRY[name].files):
+        pytest.skip("creditcard.csv is not at hand")
     data, report = prepared(name, tmp_path)
     train, test, classes, clients = COUNTS[name]
     assert (len(data.y_train), len(data.y_test), len(data.class_names)) == (train, test, classes)
@@ -81,6 +85,22 @@ def test_flambys_heart_disease_has_its_counts_and_standardised_hospitals(data_fo
         own = data.x_train[data.client_train == hospital]
         np.testing.assert_allclose(own.mean(axis=0), 0, atol=1e-5)
         assert set(np.round(own.std(axis=0, ddof=1), 4)) <= {0.0, 1.0}
+
+
+def test_credit_card_fraud_has_29_features_and_a_rare_class(tmp_path):
+    rng = np.random.default_rng(0)
+    made_up = pd.DataFrame(rng.normal(size=(500, 28)), columns=[f"V{i}" for i in range(1, 29)])
+    made_up.insert(0, "Time", np.arange(500.0))
+    made_up["Amount"] = rng.lognormal(3, 1, 500)
+    made_up["Class"] = (np.arange(500) % 50 == 0).astype(int).astype(str)
+    made_up.to_csv(
+        tmp_path / "creditcard.csv", index=False, quoting=csv.QUOTE_NONNUMERIC
+    )  # "0" and "1", as in the file
+    data, report = REGISTRY["creditcard"].load({"creditcard.csv": tmp_path / "creditcard.csv"})
+    assert data.x_train.shape == (400, 29)
+    assert (data.y_train.sum(), data.y_test.sum()) == (8, 2)
+    assert data.class_names[1] == "fraud"
+    assert report["numeric_columns"][-1] == "Amount"
 
 
 def test_an_altered_local_file_is_refused(tmp_path, monkeypatch):

@@ -189,7 +189,7 @@ def test_what_nobody_printed_stands_alone():
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     assert set(table["verdict"]) == {"no number in print"}
     lines = numbers_as_markdown(table).splitlines()
-    assert "| f1 | - | 50.0 % (50.0 % to 50.0 %) | - | no number in print | - |" in lines[2]
+    assert "| F1, f1 | - | 50.0 % (50.0 % to 50.0 %) | - | no number in print | - |" in lines[2]
     style.apply()
     panels = reproduction_figure.of_numbers(table, "One").axes
     assert [axes.get_title() for axes in panels] == ["F1", "average precision"]

@@ -18,6 +18,14 @@ POINT = (
     *("client_learning_rate", "server_optimizer", "clip_norm", "noise_multiplier", "target_epsilon", "delta", "model"),
     *("dataset", "unit", "trust", "algorithm", "baseline", "preprocessing"),
 )
+LABELS = {
+    "accuracy": "test accuracy",
+    "mean_client_accuracy": "test accuracy, mean over clients",
+    "f1": "F1",
+    "auroc": "area under the ROC curve",
+    "auprc": "average precision",
+    "rounds_to_accuracy": "rounds",
+}
 COLUMNS = (
     *("name", "table", "what", "metric", "study", "minus"),
     *("published", "ours", "low", "high", "seeds", "tolerance", "why", "at_least"),

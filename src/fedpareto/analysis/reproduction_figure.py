@@ -12,20 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from fedpareto.analysis import style
+from fedpareto.analysis.reproduction import LABELS
 
 ROW = 0.22  # inches of a line of a list
 CURVE = 1.9  # of a row of curves
 CROWD = 12  # numbers that are too many for one front
 COLOURS = {"reproduced": "#029e73", "differs": "#d55e00", "not run": "0.5", "no number in print": "#0173b2"}
 ACCOUNTANTS = {"epsilon_rdp_classic": ("classic", "s"), "epsilon_rdp": ("RDP", "o"), "epsilon_pld": ("PLD", "^")}
-LABELS = {
-    "accuracy": "test accuracy",
-    "mean_client_accuracy": "test accuracy, mean over clients",
-    "f1": "F1",
-    "auroc": "area under the ROC curve",
-    "auprc": "average precision",
-    "rounds_to_accuracy": "rounds",
-}
 CLAIMS = {"reproduced": "#029e73", "loose": "#0173b2", "wrong": "#d55e00", "what-if": "0.5"}
 
 
@@ -134,6 +127,8 @@ def _ours_alone(table: pd.DataFrame, title: str) -> Figure:
     )
     private = table[table["delta"].notna()]
     colours = style.colours(private["study"].unique())
+    levels = " and ".join(style.UNITS[unit] for unit in private["unit"].unique())
+    deltas = ", ".join(f"{delta:g}" for delta in sorted(private["delta"].unique()))
     for axes, metric in zip(panels[0], metrics, strict=True):
         style.epsilon_axis(axes, private["epsilon_rdp"].dropna())
         style.accuracy_axis(axes)
@@ -151,10 +146,10 @@ def _ours_alone(table: pd.DataFrame, title: str) -> Figure:
                 label=study,
             )
         for row in table[(table["metric"] == metric) & table["delta"].isna()].itertuples():
-            axes.axhspan(row.low, row.high, color="0.85", linewidth=0, zorder=0)
+            axes.axhspan(row.low, row.high, color="0.92", linewidth=0, zorder=0)
             axes.axhline(row.ours, color="0.25", linestyle="--", label=row.what)
         axes.set_title(LABELS[metric], fontsize="medium")
-        axes.set_xlabel("ε by RDP")
+        axes.set_xlabel(f"{levels} ε by RDP at δ = {deltas}")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="x-small")
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold")

@@ -157,6 +157,15 @@ def credit_default(files: Files) -> Loaded:
     return _table(table, labels, train, test, np.array(["pays", "defaults"]))
 
 
+def creditcard(files: Files) -> Loaded:
+    """Credit card fraud (ULB; Dal Pozzolo et al. 2015): 29 features, the time dropped; a stratified fifth is the test set."""
+    table = pd.read_csv(files["creditcard.csv"]).drop(columns="Time")
+    labels = table.pop("Class").to_numpy().astype(np.int64)
+    train, test = _split(labels)
+    data, report = _table(table, labels, train, test, np.array(["honest", "fraud"]))
+    return data, report | {"notes": ["column Time dropped: seconds since the first transaction of the file"]}
+
+
 def bank_marketing(files: Files) -> Loaded:
     """UCI bank marketing, `bank-full`; the call's duration is dropped, since it is known only after the answer."""
     table = pd.read_csv(files["bank-full.csv.gz"], sep=";").drop(columns="duration")

@@ -116,6 +116,14 @@ REGISTRY: dict[str, DataSet] = {
         ),
         "CC BY 4.0",
     ),
+    "creditcard": DataSet(
+        named.creditcard,
+        _files(
+            ("https://storage.googleapis.com/download.tensorflow.org/data/",),
+            {"creditcard.csv": "76274b691b16a6c49d3f159c883398e03ccd6d1ee12d9d8ee38f4b4b98551a89"},
+        ),
+        "DbCL 1.0",
+    ),
     "bank_marketing": DataSet(
         named.bank_marketing,
         (
