@@ -194,6 +194,9 @@ def test_what_nobody_printed_stands_alone():
     panels = reproduction_figure.of_numbers(table, "One").axes
     assert [axes.get_title() for axes in panels] == ["F1", "average precision"]
     mixed = pd.concat([table, pd.DataFrame([dict(compared(a_number(), runs_of([0.9])))])], ignore_index=True)
+    assert "| test accuracy, a | 90.0 % | 90.0 % | 1 points | reproduced |" in numbers_as_markdown(mixed)
+    fine = pd.DataFrame([dict(compared(a_number(published=0.9995, tolerance=0.0005), runs_of([0.9992])))])
+    assert "| 99.95 % | 99.92 % |" in numbers_as_markdown(fine)
     for one in (mixed, table.assign(delta=math.nan)):  # a list: with a number in print, or where nothing is private
         (axes,) = reproduction_figure.of_numbers(one, "One").axes
         axes.figure.canvas.draw()

@@ -81,6 +81,13 @@ def curve_points(curve: Any, study: Sequence[str], runs: pd.DataFrame) -> pd.Dat
     return pd.DataFrame(rows, columns=["x", "accuracy", "low", "high"])
 
 
+def row_names(table: pd.DataFrame) -> list[str]:
+    """What each number is, with its metric where these differ between the rows."""
+    several = table["metric"].nunique() > 1
+    pairs = zip(table["metric"], table["what"], strict=True)
+    return [f"{LABELS[metric]}, {what}" if several else what for metric, what in pairs]
+
+
 class _Picked(NamedTuple):
     """The runs of one study that a number is about.
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from fedpareto.analysis import style
-from fedpareto.analysis.reproduction import LABELS
+from fedpareto.analysis.reproduction import LABELS, row_names
 
 ROW = 0.22  # inches of a line of a list
 CURVE = 1.9  # of a row of curves
@@ -167,7 +167,7 @@ def _list(axes: Axes, table: pd.DataFrame) -> None:
                 row.ours, y, xerr=_interval(row), color=COLOURS[row.verdict], marker="o", markersize=5, zorder=4
             )
         axes.scatter(row.published, y, s=45, facecolors="white", edgecolors="black", linewidths=1.2, zorder=3)
-    axes.set_yticks(np.arange(len(table))[::-1], table["what"], fontsize="x-small")
+    axes.set_yticks(np.arange(len(table))[::-1], row_names(table), fontsize="x-small")
     axes.set_ylim(-1, len(table))
     if rounds:
         axes.set_xscale("log")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from fedpareto.analysis import reproduction_figure, style
-from fedpareto.analysis.reproduction import LABELS, compare, curve_points
+from fedpareto.analysis.reproduction import compare, curve_points, row_names
 from fedpareto.analysis.tradeoff import TableError
 
 
@@ -70,19 +71,19 @@ def numbers_as_markdown(table: pd.DataFrame) -> str:
     """The table for a page: those that differ first."""
     head = ("what", "published", "ours (95 % interval)", "tolerance", "verdict", "epsilon published")
     rows = []
-    several = table["metric"].nunique() > 1
     order = {"differs": 0, "not run": 1, "reproduced": 2, "no number in print": 3}
-    for row in table.sort_values("verdict", key=lambda v: v.map(order), kind="stable").itertuples():
+    named = table.assign(what=row_names(table))
+    for row in named.sort_values("verdict", key=lambda v: v.map(order), kind="stable").itertuples():
         rounds = row.metric == "rounds_to_accuracy"
-        show = _rounds if rounds else _points if isinstance(row.minus, str) else _percent
+        decimals = 2 if row.tolerance < 0.001 else 1
+        show = _rounds if rounds else partial(_share, " points" if isinstance(row.minus, str) else " %", decimals)
         interval = "" if pd.isna(row.low) else f" ({show(row.low)} to {show(row.high)})"
-        what = f"{LABELS[row.metric]}, {row.what}" if several else row.what
         picked = f"; {row.picked}" if isinstance(row.picked, str) else ""
         doubt = "" if row.verified else "; number not verified in a public source"
         epsilons = (row.epsilon_rdp_classic, row.epsilon_rdp, row.epsilon_pld)
         rows.append(
             (
-                f"{what}{picked}{doubt}",
+                f"{row.what}{picked}{doubt}",
                 "-" if pd.isna(row.published) else show(row.published),
                 "-" if pd.isna(row.ours) else f"{show(row.ours)}{interval}",
                 _tolerance(row.tolerance, "%" if rounds else "points", row.at_least),
@@ -118,12 +119,8 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:.1f} points"
+def _share(unit: str, decimals: int, value: float) -> str:
+    return f"{100 * value:.{decimals}f}{unit}"
 
 
 def _tolerance(value: float, unit: str, at_least: bool) -> str:
