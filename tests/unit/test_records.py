@@ -69,7 +69,8 @@ def test_records_are_trained_and_tabled(tmp_path):
     assert private["epsilon_rdp"].nunique() == 1
     assert private["epsilon_pld"].iloc[0] < private["epsilon_rdp"].iloc[0] < 3
     reference = runs[runs["noise_multiplier"] == 0]
-    assert (reference["accuracy"] > 0.9).all()
+    # 40 seeds: mean 0.914, standard deviation 0.028, smallest 0.80.
+    assert (reference["accuracy"] > 0.78).all()
     assert (private["accuracy"] > 0.6).all()
     assert (private["accuracy"] < reference["accuracy"].min()).all()
     # Every round goes to every client, whose records may have been drawn.
