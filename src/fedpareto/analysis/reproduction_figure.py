@@ -114,8 +114,15 @@ def _trade_off(axes: Axes, table: pd.DataFrame) -> None:
         axes.axhline(row.published, color="black", linewidth=0.8, linestyle=":", zorder=1)
         if pd.notna(row.ours):
             axes.axhline(row.ours, color=COLOURS[row.verdict], linewidth=1.2, linestyle="--", zorder=1)
-        place = {"xy": (0.01, row.published), "xycoords": axes.get_yaxis_transform()}
-        axes.annotate(row.what, **place, xytext=(0, -3), textcoords="offset points", fontsize="x-small", va="top")
+        axes.annotate(
+            row.what,
+            (0.01, row.published),
+            (0, -3),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            fontsize="x-small",
+            va="top",
+        )
     axes.set(xlabel="ε (published: as printed; ours: by RDP, for the run that was made)", ylabel=_label(table))
 
 
