@@ -27,23 +27,25 @@ class Facts:
 
     Attributes:
       train: Training examples; None where only reading the whole file would tell.
-      image: Whether examples are 28 x 28 x 1 images.
+      shape: Height, width and channels of an example that is an image, else None.
       clients: Number of natural clients, or None where it has none.
     """
 
     train: int | None
-    image: bool = False
+    shape: tuple[int, ...] | None = None
     clients: int | None = None
 
 
+MNIST_SHAPE = (28, 28, 1)
 REGISTERED: dict[str, Facts] = {
     "digits": Facts(1438),
     "breast_cancer": Facts(455),
-    "mnist": Facts(60_000, image=True),
-    "mnist_scattering": Facts(60_000),
-    "fashion_mnist": Facts(60_000, image=True),
-    "fashion_mnist_scattering": Facts(60_000),
-    "pneumoniamnist": Facts(4708, image=True),
+    "mnist": Facts(60_000, MNIST_SHAPE),
+    "mnist_scattering": Facts(60_000, (7, 7, 81)),
+    "fashion_mnist": Facts(60_000, MNIST_SHAPE),
+    "fashion_mnist_scattering": Facts(60_000, (7, 7, 81)),
+    "pneumoniamnist": Facts(4708, MNIST_SHAPE),
+    "cifar10": Facts(50_000, (32, 32, 3)),
     "heart_disease": Facts(735, clients=4),
     "fed_heart_disease": Facts(486, clients=4),
     "credit_default": Facts(24_000),
@@ -119,8 +121,9 @@ def _of_arrays(path: Path, stamp: int, options: Mapping[str, Any]) -> Facts:
     clients = None
     if owners == ["client"] or len(owners) > 1:
         clients = _distinct_owners(path, tuple(owners[-2:]), stamp)
-    # The CNNs want one channel beside height and width; numpy is not there to ask, but the header says.
-    return Facts(train, image=shapes.get("x_train", shapes.get("x", ()))[1:] == (28, 28, 1), clients=clients)
+    # The CNNs want images of a certain shape; numpy is not there to ask, but the header says.
+    shape = shapes.get("x_train", shapes.get("x", ()))[1:]
+    return Facts(train, shape if len(shape) == 3 else None, clients)
 
 
 def _left_for_training(rows: int, options: Mapping[str, Any]) -> int:

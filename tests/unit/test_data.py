@@ -23,6 +23,7 @@ COUNTS = {  # training examples, test examples, classes, natural clients
     "fashion_mnist": (60_000, 10_000, 10, None),
     "fashion_mnist_scattering": (60_000, 10_000, 10, None),
     "pneumoniamnist": (4708, 624, 2, None),
+    "cifar10": (50_000, 10_000, 10, None),
     "heart_disease": (735, 185, 2, 4),
     "fed_heart_disease": (486, 254, 2, 4),
     "credit_default": (24_000, 6_000, 2, None),
@@ -46,10 +47,11 @@ def test_every_registered_set_is_counted_here():
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in HEAVY)) for n in COUNTS])
 def test_registered_sets(name, tmp_path, request):
-    if REGISTRY[name].files:
+    entry = REGISTRY[name]
+    if entry.files:
         request.getfixturevalue("data_folder")
-    if name == "creditcard" and not fetch.is_complete(name, REGISTRY[name].files):
-        pytest.skip("creditcard.csv is not at hand")
+    if name in ("creditcard", "cifar10") and not fetch.is_complete(name, entry.files):
+        pytest.skip("its files are not at hand")
     data, report = prepared(name, tmp_path)
     train, test, classes, clients = COUNTS[name]
     assert (len(data.y_train), len(data.y_test), len(data.class_names)) == (train, test, classes)
@@ -58,7 +60,8 @@ def test_registered_sets(name, tmp_path, request):
     assert np.isfinite(data.x_train).all()
     assert np.isfinite(data.x_test).all()
     assert (None if data.client_names is None else len(data.client_names)) == clients
-    assert facts.REGISTERED[name] == facts.Facts(train, image=data.x_train.shape[1:] == (28, 28, 1), clients=clients)
+    shape = data.x_train.shape[1:]
+    assert facts.REGISTERED[name] == facts.Facts(train, shape if len(shape) == 3 else None, clients)
     assert report["content_sha256"] == data.content_sha256
     assert set(report["sources_sha256"]) == {file.name for file in REGISTRY[name].files}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedpareto.data import named
+from fedpareto.data import cifar, named
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.fetch import RemoteFile
 from fedpareto.data.scattering import scattered
@@ -102,6 +102,17 @@ REGISTRY: dict[str, DataSet] = {
             ),
         ),
         "CC BY 4.0",
+    ),
+    "cifar10": DataSet(
+        cifar.cifar10,
+        (
+            RemoteFile(
+                cifar.ARCHIVE,
+                ("6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",),
+                ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+            ),
+        ),
+        "no licence stated; the authors ask to cite Krizhevsky (2009)",
     ),
     "heart_disease": DataSet(named.heart_disease, HEART_FILES, "CC BY 4.0"),
     "fed_heart_disease": DataSet(named.fed_heart_disease, HEART_FILES, "CC BY 4.0", folder="heart_disease"),
