@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from fedpareto import facts
@@ -13,7 +14,18 @@ from fedpareto.problems import Problems, nearest, study_key
 if TYPE_CHECKING:
     from fedpareto.config import Config, Study
 
-IMAGE_MODELS = ("2nn", "dp_cnn", "fedavg_cnn")
+MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
+# Height, width and channels that a model was made for; None where it takes any number.
+SHAPES: dict[str, tuple[int | None, ...]] = {
+    "2nn": MNIST,
+    "dp_cnn": MNIST,
+    "fedavg_cnn": MNIST,
+    "fedavg_cifar_cnn": CIFAR,
+    "cifar_cnn": CIFAR,
+    "wrn": CIFAR,
+    "scatter_cnn": (8, 8, None),
+}
+CROPS = {"fedavg_cifar_cnn": 24}  # what models see of an image that takes less than the whole of it
 SMALLEST_COHORT = 1.0
 
 
@@ -93,26 +105,56 @@ def _check_data(study: Study, known: Mapping[str, facts.Facts], problems: Proble
                 )
             else:
                 _check_counts(study, name, fact, partition, problems)
-    projected = all(spec["name"] == "pca" for spec in axes["preprocessing"])
-    for model in axes["model"]:
-        if (
-            model["name"] in IMAGE_MODELS
-            and model["name"] != "2nn"
-            and any(s["name"] == "pca" for s in axes["preprocessing"])
-        ):
+    _check_models(study, known, problems)
+    _check_augmentation(study, known, problems)
+
+
+def _check_models(study: Study, known: Mapping[str, facts.Facts], problems: Problems) -> None:
+    """Models of images get images of their size."""
+    for spec, model in product(study.axes["preprocessing"], study.axes["model"]):
+        flat = spec["name"] == "pca"
+        if flat and model["name"] in SHAPES and model["name"] != "2nn":
             hint = "use logistic, mlp or 2nn"
             problems.add(study_key(study, "model"), model["name"], "not look at images after preprocessing: pca", hint)
-        if projected:
-            continue
-        for name, fact in known.items():
-            if model["name"] in IMAGE_MODELS and not fact.image:
-                images = ", ".join(key for key, value in facts.REGISTERED.items() if value.image)
+        for name, fact in () if flat else known.items():
+            if not _fits(model["name"], fact.shape):
+                fitting = [key for key, value in facts.REGISTERED.items() if _fits(model["name"], value.shape)]
+                shape = " x ".join("any" if side is None else str(side) for side in SHAPES[model["name"]])
+                others = ", or one of " + ", ".join(fitting) if fitting else ""
                 problems.add(
                     study_key(study, "model"),
                     model["name"],
-                    f"fit 28 x 28 images, which {name} does not have",
-                    f"use logistic or mlp, or one of {images}",
+                    f"fit {shape} images, which {name} does not have",
+                    f"use logistic or mlp{others}",
                 )
+
+
+def _fits(model: str, shape: tuple[int, ...] | None) -> bool:
+    """Whether a model takes examples of this shape; None is no image."""
+    wanted = SHAPES.get(model)
+    if wanted is None:
+        return True
+    return shape is not None and all(side in (None, has) for side, has in zip(wanted, shape, strict=True))
+
+
+def _check_augmentation(study: Study, known: Mapping[str, facts.Facts], problems: Problems) -> None:
+    axes = study.axes
+    for augmentation in axes["augmentation"]:
+        if augmentation["name"] == "none":
+            continue
+        for name, fact in known.items():
+            if fact.shape is None:
+                hint = "tables have nothing to mirror or to cut; remove the key"
+                problems.add(study_key(study, "augmentation"), augmentation["name"], f"see images, unlike {name}", hint)
+            elif augmentation["padding"] > min(fact.shape[:2]):
+                key, most = [*study_key(study, "augmentation"), "padding"], min(fact.shape[:2])
+                problems.add(key, augmentation["padding"], f"be at most {most}, the side of an image of {name}")
+        for model in axes["model"]:
+            if augmentation["crop"] is not None and augmentation["crop"] != CROPS.get(model["name"]):
+                size = CROPS.get(model["name"])
+                must = f"be null{'' if size is None else f' or {size}'} with model {model['name']}"
+                why = "it is scored on whole images" if size is None else "that is what it sees of an image"
+                problems.add([*study_key(study, "augmentation"), "crop"], augmentation["crop"], must, why)
 
 
 def _check_natural(study: Study, name: str, fact: facts.Facts, problems: Problems) -> None:

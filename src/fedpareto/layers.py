@@ -7,10 +7,12 @@ gradient with respect to the output is (collection `OUTPUTS`). Asked for neither
 Inside a model, images are [channels, height, width, batch]: a convolution is then one matrix product over patches
 that are copied in long contiguous pieces, and the windows of a pooling are slices along leading axes. On a CPU this
 trains several times faster than `flax.linen.Conv` and `max_pool` (docs/performance.md), and per-client weights only
-add a batch axis to a matrix product, where a grouped convolution would be needed.
+add a batch axis to a matrix product, where a grouped convolution would be needed. `StandardizedConv` is the exception.
 """
 
 from __future__ import annotations
+
+import functools
 
 import flax.linen as nn
 import jax
@@ -18,6 +20,7 @@ import jax.numpy as jnp
 
 INPUTS = "layer_inputs"
 OUTPUTS = "layer_outputs"
+SMALLEST_SQUARES = 1e-4  # a sum of squared weights below this is not scaled up further
 
 
 class Dense(nn.Module):
@@ -90,6 +93,36 @@ class Conv(nn.Module):
         return x
 
 
+class StandardizedConv(nn.Module):
+    """2-D convolution [batch, height, width, channels] with standardised weights (Qiao et al. 2019; Brock et al. 2021).
+
+    Each output channel's weights are shifted and scaled to mean 0 and sum of squares 1, then multiplied by a learned gain;
+    padding is `SAME`. What is learned (and clipped) are the weights before that, so that a per-example gradient is not the
+    product of what comes in and what goes out: the layer says nothing of either, and is differentiated as a whole.
+
+    Attributes:
+      features: Output channels.
+      size: Height and width of the kernel.
+      stride: In both directions.
+    """
+
+    features: int
+    size: int
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.variance_scaling(1.0, "fan_in", "normal"), shape)
+        gain = self.param("gain", nn.initializers.ones_init(), (self.features,))
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        centred = kernel - jnp.mean(kernel, axis=(0, 1, 2))
+        squares = jnp.sum(jnp.square(centred), axis=(0, 1, 2))
+        kernel = centred * gain * jax.lax.rsqrt(jnp.maximum(squares, SMALLEST_SQUARES))
+        strides, dimensions = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=dimensions) + bias
+
+
 def images(x: jax.Array) -> jax.Array:
     """[batch, height, width, channels] -> [channels, height, width, batch]."""
     return x.transpose(3, 1, 2, 0)
@@ -100,17 +133,26 @@ def flat(x: jax.Array) -> jax.Array:
     return x.transpose(3, 1, 2, 0).reshape(x.shape[3], -1)
 
 
-def max_pool(x: jax.Array, stride: int) -> jax.Array:
-    """Maximum over windows of 2 x 2, without padding: [channels, height, width, batch] -> the same, smaller.
+def max_pool(x: jax.Array, stride: int, window: int = 2, padding: str = "VALID") -> jax.Array:
+    """Maximum over square windows: [channels, height, width, batch] -> the same, smaller.
 
     Where values tie, the gradient goes to the first of them, row by row, as with `flax.linen.max_pool`. Columns come
     first for that, then rows; XLA's own gradient of a pooling is many times slower on a CPU.
+
+    Args:
+      x: Images in the layout of this module.
+      stride: In both directions.
+      window: Height and width of a window.
+      padding: `SAME` or `VALID`, as in `flax.linen.max_pool`.
     """
-    height, width = ((n - 2) // stride + 1 for n in x.shape[1:3])
-    across = _first_max(x[:, :, : (width - 1) * stride + 1 : stride], x[:, :, 1 : (width - 1) * stride + 2 : stride])
-    return _first_max(
-        across[:, : (height - 1) * stride + 1 : stride], across[:, 1 : (height - 1) * stride + 2 : stride]
-    )
+    pads = jax.lax.padtype_to_pads(x.shape[1:3], (window, window), (stride, stride), padding)
+    if padding != "VALID":
+        x = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf)
+    for axis in (2, 1):
+        last = x.shape[axis] - window
+        slices = [jax.lax.slice_in_dim(x, i, i + last + 1, stride, axis) for i in range(window)]
+        x = functools.reduce(_first_max, slices)
+    return x
 
 
 @jax.custom_vjp

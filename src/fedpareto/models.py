@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from fedpareto.layers import INPUTS, OUTPUTS, Conv, Dense, flat, images, max_pool
+from fedpareto.networks import CifarCNN, FedAvgCifarCNN, ScatterCNN, WideResNet
 
 PyTree = Any
 
@@ -89,6 +90,10 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "2nn": lambda classes: MLP(classes, (200, 200)),
     "dp_cnn": DPCNN,
     "fedavg_cnn": FedAvgCNN,
+    "fedavg_cifar_cnn": FedAvgCifarCNN,
+    "cifar_cnn": CifarCNN,
+    "scatter_cnn": ScatterCNN,
+    "wrn": WideResNet,
 }
 
 
@@ -120,7 +125,7 @@ def build(spec: Mapping[str, Any], example_shape: tuple[int, ...], classes: int)
     """The model that `spec` names.
 
     Args:
-      spec: `name`, a key of `MODELS`, for `mlp` also `hidden` and perhaps `bias`, for `logistic` perhaps `initial_scale`.
+      spec: `name`, a key of `MODELS`, and the arguments that config.schema.yaml lists for it.
       example_shape: Shape of one example without the batch axis.
       classes: Number of classes.
     """

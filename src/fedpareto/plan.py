@@ -186,6 +186,7 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
         epochs, steps = None, 1
     usual = default_participation(trust, axes["sampling"], unit)
     client_learning_rate, algorithm = axes["client_learning_rate"], axes["algorithm"]
+    decay = axes["client_learning_rate_decay"]
     return Run(
         dataset=axes["dataset"],
         partition=axes["partition"],
@@ -221,6 +222,9 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
         stop_at_epsilon=None,
         evaluate_every=axes["evaluate_every"] or math.ceil(axes["rounds"] / EVALUATIONS),
         seed=0,
+        augmentation=_unless_named(axes["augmentation"], "none"),
+        averaging=_unless_named(axes["averaging"], "none"),
+        client_learning_rate_decay=None if decay == 1 else float(decay),
     )
 
 
@@ -258,6 +262,8 @@ def _baseline(name: str, cell: Run, datasets: Mapping[str, Mapping[str, Any]]) -
             cell,
             baseline=name,
             algorithm="alone",
+            averaging=None,
+            client_learning_rate_decay=None,
             server_optimizer=plain,
             weighting=None,
             proximal=None,

@@ -52,12 +52,12 @@ def _choices(axes: Mapping[str, Any]) -> Iterator[Choice]:
     several = any(n is not None and n > 1 for n in axes.get("local_steps", ())) or any(axes.get("local_epochs", ()))
     names = (
         *("unit", "trust", "sampling", "participation", "mechanism", "clipping", "algorithm", "weighting"),
-        *("preprocessing", "partition"),
+        *("preprocessing", "partition", "augmentation"),
     )
     numbers = ("sampling_rate", "dropout", "stragglers")
     for values in product(*(axes[name] for name in (*names, *numbers))):
         one = dict(zip((*names, *numbers), values, strict=True))
-        weighting, preprocessing = one.pop("weighting"), one.pop("preprocessing")
+        weighting, preprocessing, augmentation = (one.pop(name) for name in ("weighting", "preprocessing", "augmentation"))
         yield Choice(
             unit=one["unit"],
             trust=one["trust"],
@@ -78,6 +78,8 @@ def _choices(axes: Mapping[str, Any]) -> Iterator[Choice]:
             bands=one["mechanism"].get("bands", 1),
             learns_from_records=preprocessing["name"] in LEARNING,
             drawn_shards="shard_size" in one["partition"],
+            augmentation=augmentation["name"],
+            views=augmentation.get("multiplicity", 1),
         )
 
 

@@ -28,6 +28,7 @@ TRACED = (
     "participation",
     "dropout",
     "stragglers",
+    "client_learning_rate_decay",
 )
 
 
@@ -71,6 +72,9 @@ class Run:
       delta: None exactly where the run is not private.
       evaluate_every: Rounds between evaluations.
       seed: Seed of partition, initialisation and shuffling.
+      augmentation: `name` and arguments of the random views of training images, or None.
+      averaging: `name` and `decay` of the moving average of the parameters that is scored and kept, or None.
+      client_learning_rate_decay: Factor on the clients' learning rate from one round to the next, or None for 1.
     """
 
     dataset: str
@@ -107,6 +111,9 @@ class Run:
     seed: int
     preprocessing: dict[str, Any] | None = None
     stop_at_accuracy: float | None = None
+    augmentation: dict[str, Any] | None = None
+    averaging: dict[str, Any] | None = None
+    client_learning_rate_decay: float | None = None
 
     @cached_property
     def run_id(self) -> str:
@@ -144,7 +151,7 @@ class Run:
             key: None if isinstance(value, float) else value for key, value in self.server_optimizer.items()
         }
         shared["preprocessing"] = {k: v for k, v in (self.preprocessing or {}).items() if k != "noise_multiplier"}
-        for name in ("proximal", "dropout", "stragglers"):
+        for name in ("proximal", "dropout", "stragglers", "client_learning_rate_decay"):
             shared[name] = getattr(self, name) is not None
         return canonical(shared)
 

@@ -35,6 +35,8 @@ class Choice:
       bands: Bands of the `banded` mechanism.
       learns_from_records: Whether preprocessing releases something of all records before the first round.
       drawn_shards: Whether clients draw shards of a fixed size, so that a record may be with several of them, or with none.
+      augmentation: `none` or `flip_and_crop`.
+      views: Views of a record whose gradients are averaged before clipping.
     """
 
     unit: str = "client"
@@ -53,6 +55,8 @@ class Choice:
     bands: int = 1
     learns_from_records: bool = False
     drawn_shards: bool = False
+    augmentation: str = "none"
+    views: int = 1
 
     @property
     def sees_participation(self) -> str:
@@ -226,6 +230,18 @@ _RULES = (
         "stragglers",
         "be 0 with algorithm: scaffold",
         "its control variates divide by the number of steps, which the server must know",
+    ),
+    _Rule(
+        lambda c: c.augmentation != "none" and c.unit == "record" and c.trust != "central",
+        "augmentation",
+        "be none with unit: record under this trust",
+        "views are drawn for records that the server sums, and in the local steps of unit: client",
+    ),
+    _Rule(
+        lambda c: c.views > 1 and c.unit == "client",
+        "augmentation",
+        "have multiplicity 1 with unit: client",
+        "several views are averaged before a record's gradient is clipped, and here a client's update is",
     ),
 )
 

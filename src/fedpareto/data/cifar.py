@@ -28,6 +28,8 @@ _HARMLESS: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): np.dtype,
 }
 
+_OF_BROKEN_PICKLES = (LookupError, ValueError, TypeError, AttributeError)
+
 
 def cifar10(files: Mapping[str, Path]) -> tuple[PreparedData, dict[str, Any]]:
     """The 50,000 training and 10,000 test images, float32 [n, 32, 32, 3] in [0, 1].
@@ -42,7 +44,7 @@ def cifar10(files: Mapping[str, Path]) -> tuple[PreparedData, dict[str, Any]]:
         with tarfile.open(path, "r:gz") as archive:
             names = _load(archive, "batches.meta")[b"label_names"]
             parts = [_batch(archive, name) for name in (*TRAINING, "test_batch")]
-    except (OSError, EOFError, tarfile.TarError, pickle.UnpicklingError, KeyError, ValueError, TypeError) as error:
+    except (OSError, EOFError, tarfile.TarError, pickle.UnpicklingError, *_OF_BROKEN_PICKLES) as error:
         raise DataError(f"{path} does not hold CIFAR-10 in pickles ({error})") from error
     train, test = parts[:-1], parts[-1]
     data = PreparedData(

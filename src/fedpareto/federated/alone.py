@@ -68,6 +68,7 @@ def make_alone_program(static: Static, devices: list[jax.Device], runs_at_once: 
                 data.train_count[hyper.partition, client],
                 hyper.client_learning_rate,
                 jax.random.fold_in(public, client),
+                augmentation=static.augmentation,
             )
             own = jax.tree.map(jnp.add, params, update.delta)
             losses, correct, said = by_chunk(

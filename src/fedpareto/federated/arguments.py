@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
+from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.client import Examples, LocalWork
 from fedpareto.federated.preprocessing import in_front
 from fedpareto.federated.server import server_optimizer
@@ -83,6 +84,8 @@ class Static:
       batch_pad: Size of a client's buffer of its own records, drawn at every step.
       examples_pad: Examples of the largest client.
       preprocessing: What is done to an example before the model sees it, as pairs; arrays that it has learned are in `Hyper`.
+      augmentation: How training images are seen, or None.
+      averaging: Decay of the moving average of the parameters that is scored and kept, or None.
       at_once: Members of the cohort in one vectorised chunk. 1 trains clients one after another, so that one client's
         weights stay in a CPU's cache.
       cohort_devices: Devices that share one run's cohort.
@@ -112,6 +115,8 @@ class Static:
     batch_pad: int = 1
     examples_pad: int = 1
     preprocessing: tuple[tuple[str, Any], ...] = ()
+    augmentation: Augmentation | None = None
+    averaging: float | None = None
     at_once: int = 1
     cohort_devices: int = 1
 
@@ -149,6 +154,7 @@ class Hyper(NamedTuple):
       lattice: The integers of secure aggregation, or None.
       record_draws: uint32 [clients], `last_to_join` of each client's rate for its own records, or None.
       preprocessing: What the preprocessing has learned, or None.
+      client_decay: float32, factor on the clients' learning rate from one round to the next; or None.
     """
 
     partition: jax.Array
@@ -168,6 +174,7 @@ class Hyper(NamedTuple):
     lattice: IntegerGrid | None = None
     record_draws: jax.Array | None = None
     preprocessing: dict[str, jax.Array] | None = None
+    client_decay: jax.Array | None = None
 
 
 class Data(NamedTuple):
@@ -196,9 +203,11 @@ class Memory(NamedTuple):
       past_noise: float32 [bands - 1, parameters], correlated noise of the last rounds.
       control: SCAFFOLD's control variate of the server, like the parameters.
       client_controls: Those of the clients, [clients, ...].
+      average: Moving average of the parameters, like them.
     """
 
     clip_norm: jax.Array | None = None
     past_noise: jax.Array | None = None
     control: PyTree | None = None
     client_controls: PyTree | None = None
+    average: PyTree | None = None

@@ -9,11 +9,10 @@ from dataclasses import replace
 import jax
 
 from fedpareto.federated.arguments import Data, Hyper
-from fedpareto.federated.devices import Layout, memory_of
+from fedpareto.federated.devices import DEFAULT_MEMORY, Layout, memory_of
 from fedpareto.federated.program import Program
 
 MEMORY_SHARE = 0.6  # of the memory that batched runs may fill; the rest is for data and fragmentation
-DEFAULT_MEMORY = 4 * 2**30  # of a device that does not say
 
 
 def fill_memory(

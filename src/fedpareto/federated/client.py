@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fedpareto.federated.augmentation import Augmentation, keys_of
+
 PyTree = Any
 Apply = Callable[[PyTree, jax.Array], jax.Array]
+VIEWS = 2**31 - 1  # folded into a client's key for its augmentations: a number that no epoch has
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def client_update(
     proximal: jax.Array | None = None,
     correction: PyTree | None = None,
     share_of_steps: jax.Array | None = None,
+    augmentation: Augmentation | None = None,
 ) -> ClientUpdate:
     """Local SGD from `params` on the client's examples.
 
@@ -71,6 +75,7 @@ def client_update(
       proximal: float32 scalar mu, for the term mu/2 |local - global|^2 of FedProx (Li et al. 2020); None for 0.
       correction: What is added to every gradient (SCAFFOLD: server's less client's control variate); None for nothing.
       share_of_steps: float32 scalar in [0, 1], the share of its steps that the client finishes, rounded up; None for all.
+      augmentation: How each step sees its images, in one view each; None as they are.
     """
     pad = index.shape[0]
     batch = pad if work.batch_size is None else min(work.batch_size, pad)
@@ -86,6 +91,7 @@ def client_update(
         total_steps = jnp.ceil(share_of_steps * total_steps).astype(jnp.int32)
         epochs = (total_steps + steps_per_epoch - 1) // jnp.maximum(steps_per_epoch, 1)
     gradient = jax.value_and_grad(lambda p, x, y, real: masked_loss(apply(p, x), y, real))
+    key_views = jax.random.fold_in(key, VIEWS)
 
     def epoch(e: jax.Array, carry: tuple[PyTree, jax.Array]) -> tuple[PyTree, jax.Array]:
         order = _shuffle(jax.random.fold_in(key, e), index, count, rows)
@@ -94,7 +100,11 @@ def client_update(
             local, losses = carry
             chosen = jax.lax.dynamic_slice(order, (s * batch,), (batch,))
             real = s * batch + jnp.arange(batch) < count
-            loss, grads = gradient(local, examples.x[chosen], examples.y[chosen], real)
+            x = examples.x[chosen]
+            if augmentation is not None:
+                key_step = jax.random.fold_in(jax.random.fold_in(key_views, e), s)
+                x = augmentation.views(keys_of(key_step, jnp.arange(batch)), x)
+            loss, grads = gradient(local, x, examples.y[chosen], real)
             if proximal is not None:
                 grads = jax.tree.map(lambda g, p, q: g + proximal * (p - q), grads, local, params)
             if correction is not None:

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from fedpareto.federated.arguments import Data, Hyper, Memory, Static
+from fedpareto.federated.augmentation import keys_of
 from fedpareto.federated.client import client_update
 from fedpareto.federated.integers import integer_contribution, integer_records
 from fedpareto.federated.local_dpsgd import noisy_update
@@ -111,7 +112,9 @@ def _client(static: Static, data: Data, hyper: Hyper, this: Round) -> _Member:
         arguments = (static.model.apply, static.work, this.params, data.train, index, count)
         kept: PyTree | None = None
         if static.algorithm == "scaffold":
-            update, kept = scaffold_update(*arguments, hyper.client_learning_rate, key, this.memory, client, answers)
+            update, kept = scaffold_update(
+                *(*arguments, hyper.client_learning_rate, key, this.memory, client, answers), static.augmentation
+            )
         else:
             update = client_update(
                 *arguments,
@@ -119,6 +122,7 @@ def _client(static: Static, data: Data, hyper: Hyper, this: Round) -> _Member:
                 key,
                 proximal=hyper.proximal if static.algorithm == "fedprox" else None,
                 share_of_steps=share_of_steps,
+                augmentation=static.augmentation,
             )
         norm = global_norm(update.delta)
         factor = clip_factor(norm, this.clip_norm)
@@ -138,8 +142,12 @@ def _client(static: Static, data: Data, hyper: Hyper, this: Round) -> _Member:
 def _records(static: Static, data: Data, hyper: Hyper, this: Round) -> Contribution:
     """Clipped gradients of records, negated: an update points downhill."""
 
+    key_views = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), this.number)
+
     def several(members: jax.Array, real: jax.Array) -> tuple[Sums, None]:
         x, y = data.train.x[members], data.train.y[members]
+        if static.augmentation is not None:
+            x = static.augmentation.views(keys_of(key_views, members), x)
         total = clipped_gradient_sum(static.model, this.params, x, y, real, this.clip_norm)
         clipped = jnp.sum(only(real, _is_clipped(total.norms, this.clip_norm)))
         answered = jnp.sum(real).astype(jnp.float32)

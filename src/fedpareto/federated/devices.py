@@ -13,12 +13,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from fedpareto.federated.cohort_sum import LANES
 from fedpareto.models import Model
 
 GPU_CLIENTS_AT_ONCE = 64
 GPU_RECORDS_AT_ONCE = 1024
+DEFAULT_MEMORY = 4 * 2**30  # of a device that does not say
+MEMORY_OF_A_CHUNK = 0.25  # of an accelerator's memory, that records of one chunk may take
+CPU_MEMORY_OF_A_CHUNK = 2**29
 CACHE_BYTES = 2 * 2**20  # what a chunk of records may keep at hand on a CPU core
 WORTH_SPLITTING = 10**6  # parameters x cohort, below which devices that share a cohort mostly wait for each other
 SPLIT_OVERHEAD = 1.05
@@ -65,7 +69,7 @@ def available_cores() -> int:
 
 
 def choose(
-    runs: int, model: Model, cohort: float, unit: str, wanted: Mapping[str, int] | None = None
+    runs: int, model: Model, cohort: float, unit: str, wanted: Mapping[str, int] | None = None, views: int = 1
 ) -> tuple[Layout, list[jax.Device]]:
     """The layout for a bundle, and its devices.
 
@@ -75,6 +79,7 @@ def choose(
       cohort: Expected cohort.
       unit: `client` or `record`.
       wanted: Fields of the layout that the user has set; more devices than there are means all of them.
+      views: Augmentations of a record whose gradients are averaged.
     """
     available = jax.local_devices()
     platform = available[0].platform
@@ -82,7 +87,7 @@ def choose(
         kind="cpu" if platform == "cpu" else available[0].device_kind,
         devices=0,
         cohort_devices=_cohort_devices(runs, len(available), model.parameters * cohort),
-        at_once=min(_at_once(platform, model, unit), max(1, math.ceil(cohort))),
+        at_once=min(_at_once(available[0], model, unit, views), max(1, math.ceil(cohort))),
         runs_at_once=1 if platform == "cpu" else 0,
     )
     changes: dict[str, Any] = dict(wanted or {})
@@ -116,13 +121,39 @@ def _sharing(devices: int) -> list[int]:
     return [size for size in range(1, LANES + 1) if LANES % size == 0 and size <= devices]
 
 
-def _at_once(platform: str, model: Model, unit: str) -> int:
-    if platform != "cpu":
-        return GPU_CLIENTS_AT_ONCE if unit == "client" else GPU_RECORDS_AT_ONCE
+def _at_once(device: jax.Device, model: Model, unit: str, views: int) -> int:
     if unit == "client":
-        return 1  # Its weights stay in cache; chunks gain on the smallest models only.
+        # On a CPU its weights stay in cache; chunks gain on the smallest models only.
+        return 1 if device.platform == "cpu" else GPU_CLIENTS_AT_ONCE
+    if device.platform != "cpu":
+        memory = MEMORY_OF_A_CHUNK * (memory_of(device) or DEFAULT_MEMORY)
+        return records_in(memory, model, views, GPU_RECORDS_AT_ONCE)
+    if model.layers is None or views > 1:
+        return records_in(CPU_MEMORY_OF_A_CHUNK, model, views, GPU_RECORDS_AT_ONCE)
     outputs = sum(math.prod(leaf.shape) for leaf in model.perturbations(1).values())
     inputs = math.prod(model.example_shape)
     # Patches, activations and their gradients come to a few times the layers' inputs and outputs.
     fitting = CACHE_BYTES // (4 * 4 * max(1, inputs + outputs))
     return 2 ** max(4, min(8, int(math.log2(max(1, fitting)))))
+
+
+def records_in(memory: float, model: Model, views: int, most: int) -> int:
+    """Records in one chunk, a power of two up to `most`, so that gradients formed one by one fit in `memory` bytes.
+
+    A record takes its gradient twice over (before and after clipping), and for each view a quarter of all that a forward pass
+    computes: compilers keep a fifth of it or less (wide residual network and CNN, forward and backward, on a CPU).
+    """
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    example = jax.ShapeDtypeStruct((1, *model.example_shape), jnp.float32)
+    computed = _floats(jax.make_jaxpr(model.apply)(params, example).jaxpr)
+    each = 4 * (2 * model.parameters + views * computed / 4)
+    return int(2 ** max(0, math.floor(math.log2(min(most, max(1.0, memory / each))))))
+
+
+def _floats(jaxpr: Any) -> int:
+    """Numbers that a program computes on its way, those of its subprograms among them."""
+    total = 0
+    for equation in jaxpr.eqns:
+        inner = [part.jaxpr for part in equation.params.values() if hasattr(part, "jaxpr")]
+        total += sum(map(_floats, inner)) if inner else sum(math.prod(out.aval.shape) for out in equation.outvars)
+    return total

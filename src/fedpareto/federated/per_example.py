@@ -10,7 +10,8 @@ then, with c the clip factors,
 | conv  | of its gradient, one batched matrix product   | c times these: they are there already         |
 
 Clipping costs no second backward pass (book-keeping, Bu et al. 2023). Any other model is differentiated example by
-example (`jax.vmap` of `jax.grad`): slower, and always right.
+example (`jax.vmap` of `jax.grad`): slower, and always right. So are several views of an example (augmentation
+multiplicity, De et al. 2022), whose mean gradient is what is clipped.
 """
 
 from __future__ import annotations
@@ -52,12 +53,12 @@ def clipped_gradient_sum(
     Args:
       model: The model.
       params: Its parameters.
-      x: float32 [batch, ...].
+      x: float32 [batch, ...]; or [batch, views, ...], where an example's loss is the mean over its views.
       y: int32 [batch].
       real: bool [batch]; others contribute nothing.
       clip_norm: float32 scalar, infinite for no clipping.
     """
-    if model.layers is None:
+    if model.layers is None or _in_views(model, x):
         return differentiated(model, params, x, y, real, clip_norm)
     return _factored(model, params, x, y, real, clip_norm)
 
@@ -67,16 +68,23 @@ def differentiated(
 ) -> ClippedSum:
     """`clipped_gradient_sum` for a model of any kind: every example's gradient is formed."""
 
-    def one(x: jax.Array, y: jax.Array) -> tuple[jax.Array, PyTree]:
-        return jax.value_and_grad(lambda p: example_losses(model.apply(p, x[None]), y[None])[0])(params)
+    views = x if _in_views(model, x) else x[:, None]
 
-    losses, gradients = jax.vmap(one)(x, y)
+    def one(x: jax.Array, y: jax.Array) -> tuple[jax.Array, PyTree]:
+        return jax.value_and_grad(lambda p: jnp.mean(example_losses(model.apply(p, x), y[None])))(params)
+
+    losses, gradients = jax.vmap(one)(views, y)
     gradients = jax.tree.map(lambda leaf: only(real, leaf), gradients)
     squares = sum(jnp.sum(jnp.square(leaf.reshape(leaf.shape[0], -1)), axis=1) for leaf in jax.tree.leaves(gradients))
     norms = jnp.sqrt(squares)
     factors = clip_factor(norms, clip_norm)
     total = jax.tree.map(lambda leaf: jnp.tensordot(factors, only(factors > 0, leaf), 1), gradients)
     return ClippedSum(total, norms, only(real, losses))
+
+
+def _in_views(model: Model, x: jax.Array) -> bool:
+    """Whether `x` has an axis of views between that of the batch and those of an example."""
+    return x.ndim == len(model.example_shape) + 2
 
 
 def _factored(

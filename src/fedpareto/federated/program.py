@@ -61,6 +61,11 @@ class State(NamedTuple):
     refused_rounds: jax.Array
     memory: Memory
 
+    @property
+    def model(self) -> PyTree:
+        """The parameters that are scored and kept: their moving average where the run has one."""
+        return scored(self.params, self.memory)
+
 
 @dataclass(frozen=True)
 class Program:
@@ -199,7 +204,7 @@ def _block(static: Static, data: Data, hyper: Hyper, state: State) -> State:
     params, optimizer_state, memory, diverged_round, overflow_rounds, refused_rounds, report = carry
     scores = evaluate(
         static.model.apply,
-        params,
+        scored(params, memory),
         data.test.x,
         data.test.y,
         data.test_client[hyper.partition],
@@ -230,4 +235,11 @@ def _first_memory(static: Static, hyper: Hyper, params: PyTree) -> Memory:
         zeros = jax.tree.map(jnp.zeros_like, params)
         all_zeros = jax.tree.map(lambda leaf: jnp.zeros((static.clients, *leaf.shape), leaf.dtype), params)
         memory = memory._replace(control=zeros, client_controls=all_zeros)
+    if static.averaging is not None:
+        memory = memory._replace(average=params)
     return memory
+
+
+def scored(params: PyTree, memory: Memory) -> PyTree:
+    """The parameters that are scored and kept of a run."""
+    return params if memory.average is None else memory.average

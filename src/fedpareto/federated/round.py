@@ -11,7 +11,7 @@ from fedpareto.federated.arguments import Data, Hyper, Memory, Static
 from fedpareto.federated.cohort_sum import sum_over_cohort
 from fedpareto.federated.contribution import Round, contribution_of
 from fedpareto.federated.release import release
-from fedpareto.federated.server import server_update
+from fedpareto.federated.server import moving_average, server_update
 from fedpareto.privacy.sampling import Cohort, fixed_size_cohort, poisson_cohort, scheduled_cohort
 
 PyTree = Any
@@ -51,6 +51,9 @@ def one_round(
     round_index: jax.Array,
 ) -> tuple[PyTree, PyTree, Memory, RoundReport]:
     """Runs round `round_index` (int32, from 0) and returns parameters, optimizer state, memory and a report."""
+    if hyper.client_decay is not None:
+        rate = hyper.client_learning_rate * hyper.client_decay**round_index
+        hyper = hyper._replace(client_learning_rate=rate)
     secret = jax.random.fold_in(jax.random.wrap_key_data(hyper.secret_key), round_index)
     key_cohort, key_noise, key_answers, key_records = jax.random.split(secret, 4)
     cohort = _cohort(static, data, hyper, key_cohort, round_index)
@@ -71,6 +74,9 @@ def one_round(
     stepped = server_update(static.server(hyper.server), params, optimizer_state, mean_update)
     if static.sum is not None:
         stepped = jax.tree.map(lambda new, old: jnp.where(refused, old, new), stepped, (params, optimizer_state))
+    if static.averaging is not None:
+        average = moving_average(memory.average, stepped[0], round_index, static.averaging)
+        memory = memory._replace(average=average)
     size = jnp.maximum(sums.answered, 1)
     report = RoundReport(
         cohort_size=sums.answered,

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from fedpareto.federated.arguments import Hyper, Memory, Static
+from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.client import Apply, ClientUpdate, Examples, LocalWork, client_update
 from fedpareto.privacy.sampling import Cohort
 
@@ -38,6 +39,7 @@ def scaffold_update(
     memory: Memory,
     client: jax.Array,
     answers: jax.Array | None,
+    augmentation: Augmentation | None = None,
 ) -> tuple[ClientUpdate, PyTree]:
     """A client's pair of vectors, and the control variate that it keeps.
 
@@ -53,13 +55,18 @@ def scaffold_update(
       memory: Control variates of server and clients.
       client: int32 scalar.
       answers: bool scalar, or None where all answer. One that does not keeps its old control variate.
+      augmentation: How each step sees its images; None as they are.
 
     Returns:
       The update, its `delta` the pair {"model", "control"}; and the new control variate.
     """
     own = jax.tree.map(lambda leaf: leaf[client], memory.client_controls)
     correction = jax.tree.map(jnp.subtract, memory.control, own)
-    update = client_update(apply, work, params, examples, index, count, learning_rate, key, correction=correction)
+    update = client_update(
+        *(apply, work, params, examples, index, count, learning_rate, key),
+        correction=correction,
+        augmentation=augmentation,
+    )
     steps = jnp.maximum(update.steps, 1)
     new = jax.tree.map(lambda c, d: d / (-steps * learning_rate) - c, correction, update.delta)
     takes_part = count > 0 if answers is None else answers & (count > 0)

@@ -13,6 +13,7 @@ import numpy as np
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition, partition
 from fedpareto.federated.arguments import AdaptiveClip, Data, Hyper, IntegerGrid, IntegerSum, Static
+from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.client import Examples, LocalWork
 from fedpareto.federated.devices import Layout
 from fedpareto.federated.preprocessing import learned, output_shape, statistics
@@ -61,6 +62,8 @@ def static_of(
         batch_pad=max((_batch_pad(r, plans[r.run_id], partitions[r.seed]) for r in runs), default=1),
         examples_pad=max(p.train_index.shape[1] for p in partitions.values()),
         preprocessing=tuple((run.preprocessing or {}).items()),
+        augmentation=Augmentation.of(run.augmentation),
+        averaging=None if run.averaging is None else run.averaging["decay"],
         at_once=layout.at_once,
         cohort_devices=layout.cohort_devices,
     )
@@ -186,6 +189,7 @@ def hypers_of(
         lattice=_lattice(padded, plans) if padded[0].trust == "distributed" else None,
         record_draws=_record_draws(padded, plans),
         preprocessing=None if learned is None else _stacked([learned[run.run_id] for run in padded]),
+        client_decay=_decays(padded),
     )
 
 
@@ -229,6 +233,11 @@ def _record_draws(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> jax.
     if rates[0] is None:
         return None
     return jnp.asarray(np.asarray([[last_to_join(rate) for rate in own or ()] for own in rates], np.uint32))
+
+
+def _decays(runs: Sequence[Run]) -> jax.Array | None:
+    factors = [run.client_learning_rate_decay for run in runs]
+    return None if factors[0] is None else _floats(factor or 1.0 for factor in factors)
 
 
 def model_arrays(params: object) -> dict[str, np.ndarray]:

@@ -108,7 +108,7 @@ def _train(
     if runs[0].records not in (None, len(prepared.y_train)):
         raise ValueError(f"{len(prepared.y_train)} training records, and the plan was made for {runs[0].records}")
     cohort = 0.0 if runs[0].algorithm == "alone" else plans[runs[0].run_id].expected_cohort
-    layout, where = devices.choose(len(runs), model, cohort, runs[0].unit, execution)
+    layout, where = devices.choose(len(runs), model, cohort, runs[0].unit, execution, _views(runs[0]))
     partitions = partitions_of(runs, prepared)
     static = static_of(runs, plans, partitions, model, layout)
     data = data_of(prepared, partitions)
@@ -146,9 +146,13 @@ def _train(
             **_outcome(run, own),
             final=_final(own, lambda params: said(params, data.test), prepared),
         )
-        store.save(runs_folder, result, model_arrays(own.params) if isinstance(own, State) else None)
+        store.save(runs_folder, result, model_arrays(own.model) if isinstance(own, State) else None)
         results.append(result)
     return results
+
+
+def _views(run: Run) -> int:
+    return 1 if run.augmentation is None else int(run.augmentation["multiplicity"])
 
 
 def _secure_aggregation(plans: Mapping[str, PrivacyPlan]) -> dict[Sum | None, dict[str, Any]]:
