@@ -103,6 +103,8 @@ BROKEN = [
     (Choice(unit="record", drawn_shards=True), {"unit": "client"}),
     (Choice(unit="record", stragglers=True), {"stragglers": False}),
     (Choice(algorithm="scaffold", stragglers=True), {"algorithm": "fedprox"}),
+    (Choice(augmentation="flip_and_crop", unit="record", trust="local"), {"augmentation": "none"}),
+    (Choice(augmentation="flip_and_crop", views=4), {"views": 1}),
 ]
 IN_A_PLAN = {
     "unit", "trust", "sampling", "participation", "mechanism", "clipping", "sampling_rate", "separation", "bands",

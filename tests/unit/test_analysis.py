@@ -69,6 +69,7 @@ def bundle(folder, diverged=()):
     text |= {"trust": "central", "adjacency": "add_or_remove_one", "accountant": "rdp", "device": "cpu", "status": "ok"}
     text |= {"versions": "{}", "fingerprint": "f", "execution": "{}", "accounting_warnings": ""}
     text |= {"participation": "secret", "mechanism": "gaussian", "clipping": "fixed", "weighting": "uniform"}
+    text |= {"augmentation": "none", "averaging": "none"}
     counts = {
         "parameters": 650,
         "examples": 1438,
@@ -81,6 +82,7 @@ def bundle(folder, diverged=()):
     counts |= {"bits_per_parameter": 32}
     numbers = ("proximal", "dropout", "stragglers", "stop_at_epsilon", "epsilon_median", "secagg_client_s")
     unset = dict.fromkeys((*numbers, "secagg_server_s"), np.nan) | {"releases": 10.0, "wrapped_fraction": 0.0}
+    unset |= {"client_learning_rate_decay": 1.0}
     runs, metrics, curves = [], [], []
     cells = [*itertools.product([50, 100], [0.3, 1.0], [1.0, 2.0, 4.0]), *((n, np.nan, 0.0) for n in (50, 100))]
     for number, ((n, clip, z), seed) in enumerate(itertools.product(cells, range(4))):

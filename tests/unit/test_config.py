@@ -145,6 +145,10 @@ def test_the_command_line_is_read_as_yaml(tmp_path):
 RECORD = {"unit": "record", "local_epochs": None, "batch_size": None, "client_learning_rate": None, "delta": 1.0e-5}
 
 
+# Images that can be mirrored and cut.
+CIFAR = {"dataset": "cifar10", "model": "wrn", "delta": 1.0e-5}
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
@@ -226,6 +230,19 @@ RECORD = {"unit": "record", "local_epochs": None, "batch_size": None, "client_le
         (RECORD | {"partition": {"name": "shards", "shard_size": 10}}, "studies.s.partition = shards must have no shard_size with unit: record (a record that several clients hold is used several times, and the noise hides one use"),
         ({"partition": {"name": "shards", "shard_size": 1000}}, "studies.s.partition.shard_size = 1000 must be at most 719: digits has 1,438 training examples, and a client draws 2 shards"),
         ({"partition": {"name": "shards", "shard_size": 4, "minimum": 9}}, "studies.s.partition.shard_size = 4 must give every client its minimum of 9 (write at least 5)"),
+        ({"augmentation": "flip_and_crop"}, "studies.s.augmentation = flip_and_crop must see images, unlike digits (tables have nothing to mirror or to cut; remove the key)"),
+        (CIFAR | {"augmentation": {"name": "flip_and_crop", "multiplicity": 16}}, "studies.s.augmentation = flip_and_crop must have multiplicity 1 with unit: client (several views are averaged before a record's gradient is clipped"),
+        (CIFAR | {"augmentation": {"name": "flip_and_crop", "crop": 24}}, "studies.s.augmentation.crop = 24 must be null with model wrn (it is scored on whole images)"),
+        (CIFAR | {"augmentation": {"name": "flip_and_crop", "crop": 28}, "model": "fedavg_cifar_cnn"}, "studies.s.augmentation.crop = 28 must be null or 24 with model fedavg_cifar_cnn"),
+        (CIFAR | {"augmentation": {"name": "flip_and_crop", "padding": 29}}, "studies.s.augmentation.padding = 29 must be a whole number from 0 to 28"),
+        (RECORD | CIFAR | {"trust": "local", "local_steps": 2, "batch_size": 8, "client_learning_rate": 0.1, "augmentation": "flip_and_crop"}, "studies.s.augmentation = flip_and_crop must be none with unit: record under this trust"),
+        ({"dataset": "mnist", "model": "wrn"}, "studies.s.model = wrn must fit 32 x 32 x 3 images, which mnist does not have (use logistic or mlp, or one of cifar10)"),
+        ({"dataset": "cifar10", "model": "dp_cnn"}, "studies.s.model = dp_cnn must fit 28 x 28 x 1 images, which cifar10 does not have (use logistic or mlp, or one of mnist, fashion_mnist, pneumoniamnist)"),
+        ({"dataset": "mnist", "model": "scatter_cnn"}, "studies.s.model = scatter_cnn must fit 8 x 8 x any images, which mnist does not have"),
+        (CIFAR | {"model": {"name": "wrn", "depth": 17}}, "studies.s.model.depth = 17 must be 10, 16, 22, 28, 34 or 40"),
+        ({"averaging": 0.9999}, "studies.s.averaging = 0.9999 must be a name that exists (one of none, ema)"),
+        ({"averaging": {"name": "ema", "decay": 1}}, "studies.s.averaging.decay = 1 must be above 0 and below 1"),
+        ({"client_learning_rate_decay": 1.1}, "studies.s.client_learning_rate_decay = 1.1 must be above 0 and at most 1"),
         ({"unit": "patient"}, "studies.s.unit = patient must be client or record"),
         ({"partition": {"name": "iid", "minimum": 20}}, "studies.s.clients[1] = 100 must be at most 71: digits has 1,438 training examples, of which every client keeps 20"),
     ],

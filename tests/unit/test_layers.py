@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedpareto.federated.per_example import clipped_gradient_sum, differentiated
-from fedpareto.layers import Conv, Dense, images, max_pool
+from fedpareto.layers import Conv, Dense, StandardizedConv, images, max_pool
 from fedpareto.models import MODELS, build, from_module
 
 SPECS = [
@@ -19,7 +19,11 @@ SPECS = [
     ({"name": "2nn"}, (28, 28, 1)),
     ({"name": "dp_cnn"}, (28, 28, 1)),
     ({"name": "fedavg_cnn"}, (28, 28, 1)),
+    ({"name": "fedavg_cifar_cnn"}, (24, 24, 3)),
+    ({"name": "cifar_cnn"}, (8, 8, 3)),
+    ({"name": "scatter_cnn"}, (8, 8, 5)),
 ]
+FORMED_ONE_BY_ONE = {"wrn"}
 
 
 def batch_of(shape, n=6):
@@ -53,16 +57,17 @@ def test_a_convolution_is_that_of_flax(size, stride, side, padding):
     close(*of_both(params, x))
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_a_pooling_is_that_of_flax_also_where_values_tie(stride):
+@pytest.mark.parametrize(("stride", "window", "padding"), [(1, 2, "VALID"), (2, 2, "VALID"), (2, 3, "SAME")])
+def test_a_pooling_is_that_of_flax_also_where_values_tie(stride, window, padding):
     x = jnp.round(2 * jax.random.normal(jax.random.key(0), (3, 9, 8, 2)))  # ties in most windows
-    weights = jax.random.normal(jax.random.key(1), nn.max_pool(x, (2, 2), (stride, stride)).shape)
+    how = ((window, window), (stride, stride), padding)
+    weights = jax.random.normal(jax.random.key(1), nn.max_pool(x, *how).shape)
 
     def ours(x):
-        return jnp.sum(weights * max_pool(images(x), stride).transpose(3, 1, 2, 0))
+        return jnp.sum(weights * max_pool(images(x), stride, window, padding).transpose(3, 1, 2, 0))
 
     def theirs(x):
-        return jnp.sum(weights * nn.max_pool(x, (2, 2), (stride, stride)))
+        return jnp.sum(weights * nn.max_pool(x, *how))
 
     close(*jax.jit(lambda x: [jax.value_and_grad(loss)(x) for loss in (ours, theirs)])(x))
 
@@ -87,7 +92,7 @@ def test_the_cnn_is_the_one_written_in_flax():
     ("spec", "shape"), SPECS, ids=lambda value: value.get("name", "") if isinstance(value, dict) else ""
 )
 def test_clipped_sums_are_those_of_gradients_taken_one_by_one(spec, shape):
-    assert {one["name"] for one, _ in SPECS} == set(MODELS)
+    assert {one["name"] for one, _ in SPECS} | FORMED_ONE_BY_ONE == set(MODELS)
     model = build(spec, shape, 3)
     assert model.layers is not None
     params = jax.jit(model.init)(jax.random.key(1))
@@ -111,6 +116,28 @@ def test_an_example_that_is_not_finite_contributes_nothing(form):
     close(poisoned.gradient, without.gradient)
 
 
+def test_standardised_weights_have_mean_0_and_length_1_whatever_the_weights():
+    layer, x = StandardizedConv(5, 3), jax.random.normal(jax.random.key(0), (2, 6, 6, 4))
+    params = layer.init(jax.random.key(1), x)["params"]
+    assert {name: leaf.shape for name, leaf in params.items()} == {"kernel": (3, 3, 4, 5), "gain": (5,), "bias": (5,)}
+    scaled = params | {"kernel": 3 * params["kernel"] + 0.7}
+    close(layer.apply({"params": params}, x), layer.apply({"params": scaled}, x))
+    # A single bright pixel reads one weight after the other off the output.
+    dot = jnp.zeros((4, 5, 5, 4)).at[jnp.arange(4), 2, 2, jnp.arange(4)].set(1)
+    weights = layer.apply({"params": params}, dot)[:, 1:4, 1:4].reshape(-1, 5)
+    np.testing.assert_allclose(weights.sum(0), 0, atol=1e-5)
+    np.testing.assert_allclose((weights**2).sum(0), 1, rtol=1e-5)
+
+
+class Standardised(nn.Module):
+    """A layer between two that the fast path knows, whose learned weights are not those that multiply."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = StandardizedConv(4, 3)(x.reshape(x.shape[0], 3, 3, 1))
+        return Dense(3)(x.mean((1, 2)))
+
+
 class Scaled(nn.Module):
     """A layer that the fast path does not know."""
 
@@ -128,12 +155,16 @@ class Twice(nn.Module):
         return layer(nn.relu(layer(x)))
 
 
-@pytest.mark.parametrize("module", [Scaled(), Twice()], ids=["unknown layer", "shared layer"])
-def test_other_models_are_differentiated_example_by_example(module):
-    model = from_module(module, (7,))
+@pytest.mark.parametrize(
+    ("module", "size"),
+    [(Scaled(), 7), (Twice(), 7), (Standardised(), 9)],
+    ids=["unknown layer", "shared layer", "standardised weights"],
+)
+def test_other_models_are_differentiated_example_by_example(module, size):
+    model = from_module(module, (size,))
     assert model.layers is None
     params = jax.jit(model.init)(jax.random.key(1))
-    x, y, real = batch_of((7,))
+    x, y, real = batch_of((size,))
     gradients = jax.vmap(lambda x, y: jax.grad(lambda p: -jax.nn.log_softmax(model.apply(p, x[None]))[0, y])(params))(
         x, y
     )

@@ -162,3 +162,18 @@ def test_memory_is_measured_on_the_compiled_program():
     kept = replace(layout, runs_at_once=2)
     assert fill_memory(kept, make, make_hypers, data, 5, jax.devices()[0]) is kept
     assert static.clients == CLIENTS
+
+
+def test_chunks_of_large_models_fit_in_memory():
+    """Where every record's gradient is formed, and the more of its views there are, the fewer records a chunk has."""
+    small, large = (
+        build(spec, (32, 32, 3), 10)
+        for spec in ({"name": "wrn", "depth": 10, "width": 1}, {"name": "wrn", "depth": 16, "width": 4})
+    )
+    sizes = [devices.records_in(20e9, model, views, 1024) for model in (small, large) for views in (1, 16)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 64  # as many as De et al. give a device
+    assert devices.records_in(1.0, large, 16, 1024) == 1
+    assert devices.records_in(1e15, large, 16, 1024) == 1024
+    at_once = devices.choose(1, large, 4096.0, "record", views=16)[0].at_once
+    assert at_once * 4 * large.parameters < devices.CPU_MEMORY_OF_A_CHUNK

@@ -16,7 +16,8 @@ from fedpareto.analysis.tradeoff import TableError
 POINT = (
     *("partition", "clients", "sampling_rate", "sampling", "rounds", "local_epochs", "local_steps", "batch_size"),
     *("client_learning_rate", "server_optimizer", "clip_norm", "noise_multiplier", "target_epsilon", "delta", "model"),
-    *("dataset", "unit", "trust", "algorithm", "baseline", "preprocessing"),
+    *("dataset", "unit", "trust", "algorithm", "baseline", "preprocessing", "augmentation", "averaging"),
+    "client_learning_rate_decay",
 )
 LABELS = {
     "accuracy": "test accuracy",

@@ -24,7 +24,8 @@ def _columns(names: str) -> tuple[str, ...]:
 _TEXT = _columns(
     """
     run_id bundle_id dataset model partition sampling algorithm baseline server_optimizer unit trust participation
-    mechanism clipping weighting preprocessing adjacency accountant device status versions fingerprint
+    mechanism clipping weighting preprocessing augmentation averaging adjacency accountant device status versions
+    fingerprint
     """
 )
 # Counts that may be missing stay whole numbers in both formats: 5, never 5.0.
@@ -39,7 +40,7 @@ _NUMBERS = _columns(
     sampling_rate client_learning_rate clip_norm noise_multiplier target_epsilon delta epsilon_rdp epsilon_pld
     rdp_order accuracy loss worst_client_accuracy median_client_accuracy mean_client_accuracy bytes_up bytes_down
     wall_s proximal dropout stragglers stop_at_epsilon epsilon_median releases epsilon_rdp_classic secagg_client_s
-    secagg_server_s wrapped_fraction f1 auroc auprc
+    secagg_server_s wrapped_fraction f1 auroc auprc client_learning_rate_decay
     """
 )
 
