@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -57,6 +58,17 @@ def share_with_jobs(source: Path) -> None:
     """Puts the package's source folder and this interpreter first on the paths that child processes inherit."""
     for variable, folder in (("PYTHONPATH", str(source)), ("PATH", os.path.dirname(sys.executable))):
         os.environ[variable] = os.pathsep.join(filter(None, [folder, os.environ.get(variable)]))
+
+
+def trains_on_a_cpu_unasked() -> bool:
+    """Whether JAX falls back to the CPU here; a user who names it in JAX_PLATFORMS has asked for it.
+
+    JAX starts in a process of its own, so that this one stays light.
+    """
+    if os.environ.get("JAX_PLATFORMS"):
+        return False
+    asked = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip() == "cpu"
 
 
 if __name__ == "__main__":

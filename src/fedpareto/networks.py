@@ -124,7 +124,7 @@ def _norm(x: jax.Array) -> jax.Array:
 
 
 def _local_response_norm(x: jax.Array) -> jax.Array:
-    """x / (1 + alpha * sum of squares over nine channels)^0.75: [channels, height, width, batch] -> the same."""
+    """Each channel over (1 + alpha * sum of squares of nine)^0.75: [channels, height, width, batch] -> the same."""
     squares = jnp.pad(jnp.square(x), ((4, 4), (0, 0), (0, 0), (0, 0)))
     near = sum(jax.lax.slice_in_dim(squares, i, i + x.shape[0]) for i in range(9))
     return x * (1.0 + 0.001 / 9 * near) ** -0.75

@@ -5,6 +5,7 @@ import os
 import pickle
 import struct
 import tarfile
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse"
 class Python2Pickler(pickle._Pickler):
     """Writes bytes as Python 2 wrote its text, which is what the archive is made of."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_bytes(self, value):
         short = len(value) < 256

@@ -8,6 +8,7 @@ SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 from fedpareto import environment, papers, paths, plan, provenance
 from fedpareto.config import ConfigError, from_snakemake
+from snakemake.exceptions import WorkflowError
 
 # Jobs find this package and this interpreter, whether or not the environment was activated.
 environment.share_with_jobs(SOURCE)
@@ -67,7 +68,29 @@ wildcard_constraints:
     paper="[A-Za-z0-9_-]+",
 
 
+def gpu_papers_about_to_train():
+    """The papers that want a GPU and have bundles left to train, where this machine is the one that trains."""
+    if not workflow.local_exec:
+        return []
+    bundles = {
+        job.wildcards.bundle
+        for job in workflow.dag.needrun_jobs()
+        if job.rule.name == "train"
+    }
+    return [
+        name
+        for name, one in PAPER_PLANS.items()
+        if PAPERS[name].device == "gpu" and bundles & set(one.bundles)
+    ]
+
+
 onstart:
+    wanting = gpu_papers_about_to_train()
+    if wanting and environment.trains_on_a_cpu_unasked():
+        raise WorkflowError(
+            f"{', '.join(wanting)} needs a GPU and JAX sees none (`fedpareto doctor` says what it sees; to train for days on the "
+            "CPU all the same, put JAX_PLATFORMS=cpu before the command)"
+        )
     # Jobs look their bundle up here. Not an input of any rule: a bundle's name is a hash of its content.
     plan.write(PLAN, paths.PLAN_FILE)
     for name, one in PAPER_PLANS.items():

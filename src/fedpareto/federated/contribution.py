@@ -141,7 +141,6 @@ def _client(static: Static, data: Data, hyper: Hyper, this: Round) -> _Member:
 
 def _records(static: Static, data: Data, hyper: Hyper, this: Round) -> Contribution:
     """Clipped gradients of records, negated: an update points downhill."""
-
     key_views = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), this.number)
 
     def several(members: jax.Array, real: jax.Array) -> tuple[Sums, None]:

@@ -67,7 +67,6 @@ def differentiated(
     model: Model, params: PyTree, x: jax.Array, y: jax.Array, real: jax.Array, clip_norm: jax.Array
 ) -> ClippedSum:
     """`clipped_gradient_sum` for a model of any kind: every example's gradient is formed."""
-
     views = x if _in_views(model, x) else x[:, None]
 
     def one(x: jax.Array, y: jax.Array) -> tuple[jax.Array, PyTree]:
