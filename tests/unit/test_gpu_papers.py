@@ -41,14 +41,15 @@ def cut_down(run, whole_model=False):
     return replace(small, clients=4, sampling_rate=0.25, local_epochs=1, batch_size=2)
 
 
-@pytest.fixture(autouse=True)
-def quick_compilation():
-    """One step is taken: what the compiler saves on it is worth more than what it would gain."""
-    jax.config.update("jax_disable_most_optimizations", True)
+@pytest.fixture
+def quick_compilation(whole_model):
+    """A small model takes one step: what the compiler saves on it is worth more than what it would gain."""
+    jax.config.update("jax_disable_most_optimizations", not whole_model)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
     ("name", "whole_model"),
     [*((name, False) for name in PAPERS), pytest.param("de-cifar-wrn", True, marks=pytest.mark.slow)],
