@@ -46,6 +46,7 @@ REGISTERED: dict[str, Facts] = {
     "fashion_mnist_scattering": Facts(60_000, (7, 7, 81)),
     "pneumoniamnist": Facts(4708, MNIST_SHAPE),
     "cifar10": Facts(50_000, (32, 32, 3)),
+    "cifar10_scattering": Facts(50_000, (8, 8, 243)),
     "heart_disease": Facts(735, clients=4),
     "fed_heart_disease": Facts(486, clients=4),
     "credit_default": Facts(24_000),

@@ -57,7 +57,9 @@ def _choices(axes: Mapping[str, Any]) -> Iterator[Choice]:
     numbers = ("sampling_rate", "dropout", "stragglers")
     for values in product(*(axes[name] for name in (*names, *numbers))):
         one = dict(zip((*names, *numbers), values, strict=True))
-        weighting, preprocessing, augmentation = (one.pop(name) for name in ("weighting", "preprocessing", "augmentation"))
+        weighting, preprocessing, augmentation = (
+            one.pop(name) for name in ("weighting", "preprocessing", "augmentation")
+        )
         yield Choice(
             unit=one["unit"],
             trust=one["trust"],

@@ -69,7 +69,7 @@ def bundle(folder, diverged=()):
     text |= {"trust": "central", "adjacency": "add_or_remove_one", "accountant": "rdp", "device": "cpu", "status": "ok"}
     text |= {"versions": "{}", "fingerprint": "f", "execution": "{}", "accounting_warnings": ""}
     text |= {"participation": "secret", "mechanism": "gaussian", "clipping": "fixed", "weighting": "uniform"}
-    text |= {"augmentation": "none", "averaging": "none"}
+    text |= {"preprocessing": "none", "augmentation": "none", "averaging": "none"}
     counts = {
         "parameters": 650,
         "examples": 1438,

@@ -24,6 +24,7 @@ COUNTS = {  # training examples, test examples, classes, natural clients
     "fashion_mnist_scattering": (60_000, 10_000, 10, None),
     "pneumoniamnist": (4708, 624, 2, None),
     "cifar10": (50_000, 10_000, 10, None),
+    "cifar10_scattering": (50_000, 10_000, 10, None),
     "heart_disease": (735, 185, 2, 4),
     "fed_heart_disease": (486, 254, 2, 4),
     "credit_default": (24_000, 6_000, 2, None),
@@ -33,7 +34,7 @@ COUNTS = {  # training examples, test examples, classes, natural clients
     "diabetes130": (81_532, 20_234, 2, None),
 }
 # A gigabyte each; test_scattering prepares a few of their images.
-HEAVY = ("mnist_scattering", "fashion_mnist_scattering")
+HEAVY = ("mnist_scattering", "fashion_mnist_scattering", "cifar10_scattering")
 
 
 def prepared(name, folder, options=None):
@@ -50,7 +51,7 @@ def test_registered_sets(name, tmp_path, request):
     entry = REGISTRY[name]
     if entry.files:
         request.getfixturevalue("data_folder")
-    if name in ("creditcard", "cifar10") and not fetch.is_complete(name, entry.files):
+    if not fetch.is_complete(name, entry.files):
         pytest.skip("its files are not at hand")
     data, report = prepared(name, tmp_path)
     train, test, classes, clients = COUNTS[name]

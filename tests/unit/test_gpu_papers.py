@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fedpareto.data.arrays import PreparedData
+from fedpareto.facts import REGISTERED
 from fedpareto.federated import evaluation
 from fedpareto.federated.results import write_bundle
 from fedpareto.federated.train import train_bundle
@@ -24,9 +25,9 @@ PAPERS = {
 IMAGES = 8
 
 
-def made_up():
+def made_up(shape):
     rng = np.random.default_rng(0)
-    x = rng.random((IMAGES + 4, 32, 32, 3)).astype(np.float32)
+    x = rng.random((IMAGES + 4, *shape)).astype(np.float32)
     y = np.arange(IMAGES + 4, dtype=np.int32) % 10
     return PreparedData(x[:IMAGES], y[:IMAGES], x[IMAGES:], y[IMAGES:], np.array([str(i) for i in range(10)]))
 
@@ -38,7 +39,22 @@ def cut_down(run, whole_model=False):
     small = replace(run, rounds=1, evaluate_every=1, augmentation=augmentation, model=run.model | shallow)
     if run.unit == "record":
         return replace(small, records=IMAGES, sampling_rate=0.25)
-    return replace(small, clients=4, sampling_rate=0.25, local_epochs=1, batch_size=2)
+    return replace(
+        small, clients=4, partition={"name": "iid"}, sampling_rate=0.25, local_epochs=1, batch_size=2, delta=None,
+        target_epsilon=None, noise_multiplier=0.0,
+    )  # fmt: skip
+
+
+def cases():
+    """A run of each program that is left of each paper."""
+    for name, paper in PAPERS.items():
+        programs = {}
+        for run in make_plan(paper.config).runs.values():
+            programs.setdefault(cut_down(run).static_key, run)
+        for number, run in enumerate(programs.values()):
+            yield pytest.param(run, False, id=f"{name} {number}")
+            if run.model["name"] == "wrn":
+                yield pytest.param(run, True, id=f"{name} {number}, whole model", marks=pytest.mark.slow)
 
 
 @pytest.fixture
@@ -50,17 +66,11 @@ def quick_compilation(whole_model):
 
 
 @pytest.mark.usefixtures("quick_compilation")
-@pytest.mark.parametrize(
-    ("name", "whole_model"),
-    [*((name, False) for name in PAPERS), pytest.param("de-cifar-wrn", True, marks=pytest.mark.slow)],
-)
-def test_a_paper_that_wants_a_gpu_takes_a_step_without(name, whole_model, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("run", "whole_model"), list(cases()))
+def test_a_paper_that_wants_a_gpu_takes_a_step_without(run, whole_model, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "CHUNK", 1)
-    data = made_up()
-    (bundle, *others) = make_plan(PAPERS[name].config).bundles.values()
-    # Bundles of one paper differ in nothing that is left here.
-    assert len({cut_down(one.runs[0]).static_key for one in (bundle, *others)}) == 1
-    bundle = Bundle((cut_down(bundle.runs[0], whole_model),))
+    data = made_up(REGISTERED[run.dataset].shape)
+    bundle = Bundle((cut_down(run, whole_model),))
     accounted = account(bundle)
     folders = {"runs_folder": tmp_path / "runs", "checkpoints_folder": tmp_path / "checkpoints"}
     results = train_bundle(bundle, accounted, data, **folders, execution={"devices": 1})

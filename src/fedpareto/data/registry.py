@@ -10,7 +10,7 @@ from typing import Any
 from fedpareto.data import cifar, named
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.fetch import RemoteFile
-from fedpareto.data.scattering import scattered
+from fedpareto.data.scattering import IMAGENET_DEVIATION, IMAGENET_MEAN, scattered
 
 Loader = Callable[[Mapping[str, Path]], tuple[PreparedData, dict[str, Any]]]
 UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
@@ -68,6 +68,14 @@ FASHION_FILES = _files(
         "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     },
 )
+CIFAR_FILES = (
+    RemoteFile(
+        cifar.ARCHIVE,
+        ("6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",),
+        ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+    ),
+)
+CIFAR_LICENCE = "no licence stated; the authors ask to cite Krizhevsky (2009)"
 HEART_FILES = _files(
     (f"{UCI}/heart-disease/",),
     {
@@ -103,16 +111,9 @@ REGISTRY: dict[str, DataSet] = {
         ),
         "CC BY 4.0",
     ),
-    "cifar10": DataSet(
-        cifar.cifar10,
-        (
-            RemoteFile(
-                cifar.ARCHIVE,
-                ("6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",),
-                ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
-            ),
-        ),
-        "no licence stated; the authors ask to cite Krizhevsky (2009)",
+    "cifar10": DataSet(cifar.cifar10, CIFAR_FILES, CIFAR_LICENCE),
+    "cifar10_scattering": DataSet(
+        scattered(cifar.cifar10, IMAGENET_MEAN, IMAGENET_DEVIATION), CIFAR_FILES, CIFAR_LICENCE, folder="cifar10"
     ),
     "heart_disease": DataSet(named.heart_disease, HEART_FILES, "CC BY 4.0"),
     "fed_heart_disease": DataSet(named.fed_heart_disease, HEART_FILES, "CC BY 4.0", folder="heart_disease"),
