@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from fedpareto.analysis import reproduction_figure, style
-from fedpareto.analysis.reproduction import COLUMNS, POINT, compare, rounds_to
+from fedpareto.analysis.reproduction import COLUMNS, POINT, compare, curve_points, rounds_to
 from fedpareto.analysis.reproduction_stage import compare_claims, numbers_as_markdown
 from fedpareto.analysis.tradeoff import TableError
 from fedpareto.papers import FOLDER, read, read_folder
@@ -95,6 +95,7 @@ def test_a_paper_is_read(tmp_path):
         ({"numbers": [number(kind=1)]}, "numbers[0].kind = 1 must be a key that exists"),
         ({"numbers": []}, "numbers = null must hold a published number"),
         ({"numbers": {}}, "numbers = {} must be a list"),
+        ({"curves": [{"name": "c", "table": "1", "what": "x", "study": "t", "along": "clip_norm"}]}, "curves[0].study = t must be a study of this file"),
         ({"claims": [{"name": "x"}]}, "claims[0].source = null must be paper and place"),
     ],
 )  # fmt: skip
@@ -239,6 +240,25 @@ def test_the_page_shows_first_what_differs():
     assert lines[3].startswith("| good | 90.0 % | 90.0 %")
     style.apply()
     reproduction_figure.of_numbers(table, "One").canvas.draw()
+
+
+def test_a_front_has_what_is_in_print_without_privacy_as_a_line_and_a_panel_a_curve():
+    free = a_number(name="c", what="no privacy", published=0.95, epsilon=None, accountant=None)
+    numbers = (a_number(), a_number(name="b", epsilon=3.0), free)
+    table = pd.DataFrame([dict(compared(one, runs_of([0.9]))) for one in numbers])
+    runs = pd.concat([runs_of([0.8, 0.9], 0.1), runs_of([0.7], 0.2).assign(status="diverged"), runs_of([0.6], 0.3)])
+    curve = SimpleNamespace(name="rate", along="client_learning_rate")
+    points = curve_points(curve, list(runs["run_id"]), runs)
+    assert points["x"].tolist() == [0.1, 0.3]  # of a diverged run nothing is drawn
+    assert points["accuracy"].tolist() == pytest.approx([0.85, 0.6])
+    style.apply()
+    figure = reproduction_figure.of_numbers(table, "One", [("learning rate", points)])
+    front, panel = figure.axes
+    figure.canvas.draw()
+    assert {text.get_text() for text in front.texts} == {"a", "b", "no privacy"}
+    assert panel.get_xlabel() == "learning rate"
+    with pytest.raises(TableError, match="no column adjacency of numbers"):
+        curve_points(SimpleNamespace(name="rate", along="adjacency"), list(runs["run_id"]), runs)
 
 
 def test_claims_are_computed_anew(tmp_path):

@@ -109,6 +109,15 @@ def _trade_off(axes: Axes, table: pd.DataFrame) -> None:
         axes.scatter(
             row.published_epsilon, row.published, s=45, facecolors="white", edgecolors="black", linewidths=1.2, zorder=3
         )
+        axes.annotate(
+            row.name,
+            (row.published_epsilon, row.published),
+            (6, -3),
+            textcoords="offset points",
+            fontsize="x-small",
+            va="top",
+            zorder=5,
+        )
     for row in table[table["published_epsilon"].isna()].itertuples():
         axes.axhspan(row.published - row.tolerance, row.published + row.tolerance, color="0.93", linewidth=0, zorder=0)
         axes.axhline(row.published, color="black", linewidth=0.8, linestyle=":", zorder=1)
