@@ -245,6 +245,21 @@ def a_run(**changes):
     return Run(**values | changes)
 
 
+@pytest.mark.parametrize(
+    ("preprocessing", "releases"),
+    [
+        ({"name": "pca", "dimensions": 5, "noise_multiplier": 8.0}, (8.0,)),
+        ({"name": "data_norm", "mean_norm": 1.0, "square_norm": 1.0, "noise_multiplier": 8.0}, (8.0, 8.0)),
+        ({"name": "group_norm", "groups": 3}, ()),
+        (None, ()),
+    ],
+)
+def test_what_a_preprocessing_learns_is_charged_release_by_release(preprocessing, releases):
+    run = a_run(trust="central", records=500, local_steps=1, preprocessing=preprocessing)
+    assert privacy_plan(run).preliminary == releases
+    assert privacy_plan(replace(run, noise_multiplier=0.0, delta=None)).preliminary == ()
+
+
 def test_as_many_clients_are_asked_for_noise_shares_as_a_round_has():
     asked = a_run(
         unit="client", clients=7, sampling_rate=0.4, sampling="fixed_size", local_steps=1, trust="distributed",

@@ -41,7 +41,9 @@ ENGINE = (
     "tests/conformance/test_sensitivity.py",
     "tests/unit/test_records.py",
     "tests/unit/test_engine.py",
+    "tests/unit/test_preprocessing.py",
 )
+PREPROCESSING = ("tests/unit/test_preprocessing.py", "tests/statistical/test_preliminary.py")
 # Where a mutant's file begins so, these tests are run, up to the first that fails. The first line that fits counts.
 TESTS = {
     "privacy/aggregation_parties": ("tests/unit/test_secure_aggregation.py",),
@@ -51,6 +53,7 @@ TESTS = {
     "privacy/sampling": ENGINE,
     "privacy/quantise": ENGINE,
     "privacy/": ACCOUNTING,
+    "federated/preprocessing": PREPROCESSING,
     "federated/": ENGINE,
     "analysis/": ("tests/unit/test_analysis.py",),
     "soundness": ("tests/conformance/test_soundness.py", "tests/unit/test_config.py"),
@@ -65,6 +68,7 @@ CLOSEST = {
     "federated/per_example": "tests/unit/test_records.py",
     "privacy/noise": "tests/statistical/test_releases.py",
     "privacy/clipping": "tests/conformance/test_sensitivity.py",
+    "federated/preprocessing": "tests/unit/test_preprocessing.py",
     "federated/": "tests/statistical/test_releases.py",
 }
 LIMIT = 900  # seconds after which a mutant counts as caught: it hangs

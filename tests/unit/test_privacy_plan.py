@@ -104,6 +104,10 @@ def test_what_is_released_before_the_first_round_is_spent_before_it():
     )  # a pad of its own, hence another share of delta
     assert first.epsilon_pld == pytest.approx(alone.epsilon_pld, rel=1e-3)
     assert (first.releases, last.releases) == (1, 101)
+    # So many rounds ask for a finer grid of losses than one release alone.
+    long = guarantees(replace(records, sampling_rate=0.01, rounds=20_000), [0, 10, 20_000])
+    assert [one.epsilon_pld for one in long] == sorted(one.epsilon_pld for one in long)
+    assert long[0].epsilon_pld == pytest.approx(first.epsilon_pld, rel=2e-3)
     assert last.epsilon_rdp > guarantee(replace(records, preliminary=())).epsilon_rdp
 
 

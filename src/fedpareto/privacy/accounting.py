@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import reduce
 
 import dp_accounting
 import numpy as np
@@ -213,36 +214,32 @@ def _pld_epsilons(
     if plan.amplified and plan.sampling == "fixed_size":
         return {}, f"PLD not computed: dp-accounting's PLD does not cover {plan.sampling} sampling"
     rate = _sampled(plan)
-    precision = sum(noise**-2 for noise in plan.preliminary_noise)
-    # Gaussians on everything compose to one Gaussian, exactly.
+    precision = sum(noise**-2 for noise in plan.preliminary_noise)  # Gaussians on everything compose to one, exactly
+    gaussian = pld.privacy_loss_distribution.from_gaussian_mechanism
+    found, warnings = {}, []
     if rate == 1:
-        steps = {t: ((k * plan.relative_noise**-2 + precision) ** -0.5, 1) for t, k in releases.items() if t}
+        for t, k in releases.items():
+            noise = (k * plan.relative_noise**-2 + precision) ** -0.5
+            interval, warning = _pld_interval(noise, scale, 1)
+            warnings.append(warning)
+            one = gaussian(standard_deviation=noise, value_discretization_interval=interval)
+            found[t] = max(0.0, float(one.get_epsilon_for_delta(delta)))
     else:
-        steps = {t: (plan.relative_noise, int(k)) for t, k in releases.items() if t}
-    most = max((times for _, times in steps.values()), default=1)
-    warning: str | None = None
-    losses: dict[tuple[float, float], pld.privacy_loss_distribution.PrivacyLossDistribution] = {}
-
-    def loss(noise: float, rate: float, interval: float) -> pld.privacy_loss_distribution.PrivacyLossDistribution:
-        if (noise, rate) not in losses:
-            losses[noise, rate] = pld.privacy_loss_distribution.from_gaussian_mechanism(
-                standard_deviation=noise, value_discretization_interval=interval, sampling_prob=rate
-            )
-        return losses[noise, rate]
-
-    found = {}
-    for t in releases:
-        if t:
-            noise, times = steps[t]
-            interval, warning = _pld_interval(noise, scale, most)
-            whole = loss(noise, rate, interval).self_compose(times)
-            if precision and rate < 1:
-                whole = whole.compose(loss(precision**-0.5, 1.0, interval))
-        else:
-            interval, warning = _pld_interval(precision**-0.5, scale, 1)
-            whole = loss(precision**-0.5, 1.0, interval)
-        found[t] = max(0.0, float(whole.get_epsilon_for_delta(delta)))
-    return found, warning
+        # Distributions compose on one grid only: the coarser of what the two of them can afford.
+        noises = [plan.relative_noise, *([precision**-0.5] if precision else [])]
+        times = int(max(releases.values()))
+        interval, warning = max((_pld_interval(z, scale, times) for z in noises), key=lambda found: found[0])
+        warnings.append(warning)
+        step = gaussian(
+            standard_deviation=plan.relative_noise, value_discretization_interval=interval, sampling_prob=rate
+        )
+        before = [gaussian(precision**-0.5, value_discretization_interval=interval)] if precision else []
+        for t, k in releases.items():
+            parts = [step.self_compose(int(k))] if k else []
+            parts += before
+            whole = reduce(lambda one, other: one.compose(other), parts)
+            found[t] = max(0.0, float(whole.get_epsilon_for_delta(delta)))
+    return found, next(filter(None, warnings), None)
 
 
 def _sampled(plan: PrivacyPlan) -> float:
