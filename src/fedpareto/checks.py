@@ -26,6 +26,7 @@ SHAPES: dict[str, tuple[int | None, ...]] = {
     "scatter_cnn": (8, 8, None),
 }
 CROPS = {"fedavg_cifar_cnn": 24}  # what models see of an image that takes less than the whole of it
+COLOURS = (1, 3)  # channels of a picture; features have more
 SMALLEST_COHORT = 1.0
 
 
@@ -116,6 +117,9 @@ def _check_models(study: Study, known: Mapping[str, facts.Facts], problems: Prob
         if flat and model["name"] in SHAPES and model["name"] != "2nn":
             hint = "use logistic, mlp or 2nn"
             problems.add(study_key(study, "model"), model["name"], "not look at images after preprocessing: pca", hint)
+        for name, fact in known.items():
+            if fact.shape is not None:
+                _check_shape(study, spec, name, fact.shape, problems)
         for name, fact in () if flat else known.items():
             if not _fits(model["name"], fact.shape):
                 fitting = [key for key, value in facts.REGISTERED.items() if _fits(model["name"], value.shape)]
@@ -127,6 +131,15 @@ def _check_models(study: Study, known: Mapping[str, facts.Facts], problems: Prob
                     f"fit {shape} images, which {name} does not have",
                     f"use logistic or mlp{others}",
                 )
+
+
+def _check_shape(study: Study, spec: Mapping[str, Any], name: str, shape: tuple[int, ...], problems: Problems) -> None:
+    """What a preprocessing asks of the shape of examples; of tables it is known when they are prepared."""
+    key, features = study_key(study, "preprocessing"), math.prod(shape)
+    if spec["name"] == "pca" and spec["dimensions"] > features:
+        problems.add([*key, "dimensions"], spec["dimensions"], f"be at most {features}, the pixels of {name}")
+    if spec["name"] == "group_norm" and shape[-1] % spec["groups"]:
+        problems.add([*key, "groups"], spec["groups"], f"divide {shape[-1]}, the channels of {name}")
 
 
 def _fits(model: str, shape: tuple[int, ...] | None) -> bool:
@@ -143,7 +156,7 @@ def _check_augmentation(study: Study, known: Mapping[str, facts.Facts], problems
         if augmentation["name"] == "none":
             continue
         for name, fact in known.items():
-            if fact.shape is None:
+            if fact.shape is None or fact.shape[-1] not in COLOURS:
                 hint = "tables have nothing to mirror or to cut; remove the key"
                 problems.add(study_key(study, "augmentation"), augmentation["name"], f"see images, unlike {name}", hint)
             elif augmentation["padding"] > min(fact.shape[:2]):

@@ -126,6 +126,13 @@ def check_record(study: Study, known: Mapping[str, facts.Facts], problems: Probl
             hint = "batches are drawn afresh for every step: use local_steps"
             problems.add(study_key(study, "local_epochs"), axes["local_epochs"][0], "not stand here", hint)
         return
+    for i, decay in enumerate(axes["client_learning_rate_decay"]):
+        if decay != 1:
+            key = study_key(
+                study, "client_learning_rate_decay", i if len(axes["client_learning_rate_decay"]) > 1 else None
+            )
+            hint = "clients make no steps of their own; server_optimizer has final_learning_rate"
+            problems.add(key, decay, "not stand beside unit: record", hint)
     several = "several steps on a client's records need noise at every step, on the client (trust: local)"
     for name in ("local_epochs", "local_steps", "batch_size", "client_learning_rate"):
         values = [value for value in axes.get(name, ()) if value is not None]

@@ -203,7 +203,7 @@ _RULES = (
     _Rule(
         lambda c: c.learns_from_records and (c.unit, c.trust) != ("record", "central"),
         "preprocessing",
-        "be none or group_norm here",
+        "be none, rescale or group_norm here",
         "what it learns of all records is noised by a trusted server, and bounded record by record: unit: record, trust: central",
     ),
     _Rule(

@@ -5,14 +5,17 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score, roc_auc_score
 
 from fedpareto.data import DataError
+from fedpareto.data.arrays import PreparedData
 from fedpareto.federated.preprocessing import in_front, learned, output_shape, statistics, transformed
 from fedpareto.federated.server import server_optimizer
 from fedpareto.federated.setup import learned_of
+from fedpareto.federated.train import train_bundle
 from fedpareto.models import build
-from fedpareto.privacy.account import privacy_plan
-from fedpareto.run import Run
+from fedpareto.privacy.account import account, privacy_plan
+from fedpareto.run import Bundle, Run
 
 RNG = np.random.default_rng(0)
 IMAGES = (RNG.normal(size=(500, 4, 3, 6)) * np.arange(1, 7) + 2).astype(np.float32)
@@ -114,3 +117,40 @@ def test_a_learning_rate_that_falls_and_stays():
         step, state = optimizer.update(np.float32(-1), state)
         steps.append(float(step))
     assert steps == pytest.approx([0.1, 0.08, 0.06, 0.04, 0.02, 0.02])
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        PCA_SPEC,
+        PCA_SPEC | {"noise_multiplier": 5.0},
+        NORM_SPEC | {"noise_multiplier": 5.0},
+        {"name": "group_norm", "groups": 3},
+        {"name": "rescale", "mean": 2.0, "deviation": 4.0},
+    ],
+    ids=lambda spec: " ".join(map(str, spec.values())),
+)
+def test_the_final_scores_are_those_of_the_model_behind_its_preprocessing(preprocessing, tmp_path):
+    labels = (IMAGES[:, 0, 0, 5] > 2).astype(np.int32)
+    data = PreparedData(IMAGES[:400], labels[:400], IMAGES[400:], labels[400:], np.array(["no", "yes"]))
+    noisy = "noise_multiplier" in preprocessing
+    private = {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-4} if noisy else {"noise_multiplier": 0.0}
+    run = Run(
+        **dict.fromkeys(Run.__dataclass_fields__)
+        | {"dataset": "made up", "partition": {"name": "iid"}, "clients": 1, "model": {"name": "logistic"}}
+        | {"algorithm": "fedavg", "sampling": "poisson", "sampling_rate": 0.2, "rounds": 30, "local_steps": 1}
+        | {"server_optimizer": {"name": "sgd", "learning_rate": 0.1}, "unit": "record", "records": 400, "seed": 0}
+        | {"trust": "central", "accountant": "rdp", "evaluate_every": 30, "preprocessing": preprocessing}
+        | private
+    )
+    bundle = Bundle((run,))
+    folders = {"runs_folder": tmp_path / "runs", "checkpoints_folder": tmp_path / "checkpoints"}
+    (result,) = train_bundle(bundle, account(bundle), data, **folders)
+    stored = dict(np.load(next((tmp_path / "runs").rglob("*.npz"))))
+    kept = {name.split("/")[1]: array for name, array in stored.items() if name.startswith("preprocessing/")}
+    x = np.asarray(transformed(preprocessing, kept, IMAGES[400:])).reshape(100, -1)
+    logits = x @ stored["Dense_0/kernel"] + stored["Dense_0/bias"]
+    said, truth = logits[:, 1] - logits[:, 0], labels[400:]
+    assert result.metrics["accuracy"][-1] == pytest.approx(np.mean((said > 0) == truth))
+    assert result.final["f1"] == pytest.approx(f1_score(truth, said > 0), abs=1e-6)
+    assert result.final["auroc"] == pytest.approx(roc_auc_score(truth, said), abs=1e-3)

@@ -17,7 +17,7 @@ POINT = (
     *("partition", "clients", "sampling_rate", "sampling", "rounds", "local_epochs", "local_steps", "batch_size"),
     *("client_learning_rate", "server_optimizer", "clip_norm", "noise_multiplier", "target_epsilon", "delta", "model"),
     *("dataset", "unit", "trust", "algorithm", "baseline", "preprocessing", "augmentation", "averaging"),
-    "client_learning_rate_decay",
+    *("client_learning_rate_decay", "stop_at_accuracy"),
 )
 LABELS = {
     "accuracy": "test accuracy",
@@ -127,7 +127,7 @@ def _row(
     row["device"] = ", ".join(tried["device"].unique())
     if sides[0].points > 1:
         row["picked"] = f"client_learning_rate {sides[0].point['client_learning_rate'].iloc[0]:g} of {sides[0].points}"
-    if not len(values):
+    if not len(values) or values.isna().any():  # a score that these data do not define is none
         return row | {"verdict": "not run"}
     ours = float(values.mean())
     low, high = map(float, bootstrap_interval(values)) if np.isfinite(values).all() else (math.nan, math.nan)

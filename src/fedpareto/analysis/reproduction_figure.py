@@ -36,7 +36,10 @@ def of_numbers(table: pd.DataFrame, title: str, curves: Sequence[tuple[str, pd.D
     shares = (table["metric"] != "rounds_to_accuracy").all() and table["minus"].isna().all()
     if shares and table["published"].isna().all() and table["delta"].notna().any():
         return _ours_alone(table, title)
-    front = shares and table["published_epsilon"].notna().sum() > 1 and len(table) <= CROWD
+    # What is in print without an epsilon is drawn as a line across: it must be without privacy, and of the same metric.
+    lines = table["published_epsilon"].isna()
+    comparable = table["metric"].nunique() == 1 and table.loc[lines, "delta"].isna().all()
+    front = shares and comparable and (~lines).sum() > 1 and len(table) <= CROWD
     draw, height = (_trade_off, 3.4) if front else (_list, 0.6 + ROW * len(table))
     below = CURVE * bool(curves)
     figure = plt.figure(figsize=(style.WIDTH, height + 0.8 + below), layout="constrained")

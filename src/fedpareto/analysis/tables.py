@@ -39,7 +39,7 @@ _NUMBERS = _columns(
     """
     sampling_rate client_learning_rate clip_norm noise_multiplier target_epsilon delta epsilon_rdp epsilon_pld
     rdp_order accuracy loss worst_client_accuracy median_client_accuracy mean_client_accuracy bytes_up bytes_down
-    wall_s proximal dropout stragglers stop_at_epsilon epsilon_median releases epsilon_rdp_classic secagg_client_s
+    wall_s proximal dropout stragglers stop_at_epsilon stop_at_accuracy epsilon_median releases epsilon_rdp_classic secagg_client_s
     secagg_server_s wrapped_fraction f1 auroc auprc client_learning_rate_decay
     """
 )

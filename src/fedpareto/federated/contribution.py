@@ -147,7 +147,8 @@ def _records(static: Static, data: Data, hyper: Hyper, this: Round) -> Contribut
         x, y = data.train.x[members], data.train.y[members]
         if static.augmentation is not None:
             x = static.augmentation.views(keys_of(key_views, members), x)
-        total = clipped_gradient_sum(static.model, this.params, x, y, real, this.clip_norm)
+        in_views = static.augmentation is not None and static.augmentation.multiplicity > 1
+        total = clipped_gradient_sum(static.model, this.params, x, y, real, this.clip_norm, in_views)
         clipped = jnp.sum(only(real, _is_clipped(total.norms, this.clip_norm)))
         answered = jnp.sum(real).astype(jnp.float32)
         zero = jnp.float32(0)

@@ -43,7 +43,13 @@ class ClippedSum(NamedTuple):
 
 
 def clipped_gradient_sum(
-    model: Model, params: PyTree, x: jax.Array, y: jax.Array, real: jax.Array, clip_norm: jax.Array
+    model: Model,
+    params: PyTree,
+    x: jax.Array,
+    y: jax.Array,
+    real: jax.Array,
+    clip_norm: jax.Array,
+    in_views: bool = False,
 ) -> ClippedSum:
     """The sum over real examples of the gradient of their loss, each clipped to `clip_norm`.
 
@@ -53,21 +59,28 @@ def clipped_gradient_sum(
     Args:
       model: The model.
       params: Its parameters.
-      x: float32 [batch, ...]; or [batch, views, ...], where an example's loss is the mean over its views.
+      x: float32 [batch, ...]; with `in_views` [batch, views, ...], where an example's loss is the mean over its views.
       y: int32 [batch].
       real: bool [batch]; others contribute nothing.
       clip_norm: float32 scalar, infinite for no clipping.
+      in_views: Whether every example comes in several views.
     """
-    if model.layers is None or _in_views(model, x):
-        return differentiated(model, params, x, y, real, clip_norm)
+    if model.layers is None or in_views:
+        return differentiated(model, params, x, y, real, clip_norm, in_views)
     return _factored(model, params, x, y, real, clip_norm)
 
 
 def differentiated(
-    model: Model, params: PyTree, x: jax.Array, y: jax.Array, real: jax.Array, clip_norm: jax.Array
+    model: Model,
+    params: PyTree,
+    x: jax.Array,
+    y: jax.Array,
+    real: jax.Array,
+    clip_norm: jax.Array,
+    in_views: bool = False,
 ) -> ClippedSum:
     """`clipped_gradient_sum` for a model of any kind: every example's gradient is formed."""
-    views = x if _in_views(model, x) else x[:, None]
+    views = x if in_views else x[:, None]
 
     def one(x: jax.Array, y: jax.Array) -> tuple[jax.Array, PyTree]:
         return jax.value_and_grad(lambda p: jnp.mean(example_losses(model.apply(p, x), y[None])))(params)
@@ -79,11 +92,6 @@ def differentiated(
     factors = clip_factor(norms, clip_norm)
     total = jax.tree.map(lambda leaf: jnp.tensordot(factors, only(factors > 0, leaf), 1), gradients)
     return ClippedSum(total, norms, only(real, losses))
-
-
-def _in_views(model: Model, x: jax.Array) -> bool:
-    """Whether `x` has an axis of views between that of the batch and those of an example."""
-    return x.ndim == len(model.example_shape) + 2
 
 
 def _factored(

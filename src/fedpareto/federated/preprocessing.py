@@ -2,6 +2,7 @@
 
 | name         | learned of all records               | done to an example                               | paper                   |
 |--------------|--------------------------------------|--------------------------------------------------|-------------------------|
+| `rescale`    | nothing                              | it is shifted and scaled by public constants     |                         |
 | `group_norm` | nothing                              | groups of its channels are standardised          | Wu and He 2018          |
 | `data_norm`  | means and mean squares of channels   | its channels are standardised by them            | Tramer and Boneh 2021   |
 | `pca`        | covariance of records at unit norm   | it is projected on the principal components      | Abadi et al. 2016       |
@@ -27,6 +28,7 @@ from fedpareto.models import Model
 
 Spec = Mapping[str, Any]
 Arrays = dict[str, Any]
+LEARNING = ("data_norm", "pca")
 STABILISER = 1e-5  # added to variances, as in batch normalisation
 ROWS = 4096  # examples at a time, so that nothing of the size of the data set is made
 
@@ -134,11 +136,13 @@ def transformed(spec: Spec, arrays: Arrays, x: jax.Array) -> jax.Array:
 
     Args:
       spec: The preprocessing.
-      arrays: What `learned` returned; nothing for `group_norm`.
+      arrays: What `learned` returned; nothing where nothing is learned.
       x: float32 [batch, ...].
     """
     if spec["name"] == "pca":
         return jnp.matmul(x.reshape(x.shape[0], -1), arrays["directions"], precision=jax.lax.Precision.HIGHEST)
+    if spec["name"] == "rescale":
+        return (x - spec["mean"]) / spec["deviation"]
     if spec["name"] == "data_norm":
         return (x - arrays["shift"]) * arrays["scale"]
     grouped = x.reshape(x.shape[0], -1, spec["groups"], x.shape[-1] // spec["groups"])

@@ -95,6 +95,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "delta": _float(run.delta),
         "accountant": run.accountant,
         "stop_at_epsilon": _float(run.stop_at_epsilon),
+        "stop_at_accuracy": _float(run.stop_at_accuracy),
         "seed": run.seed,
         "epsilon_rdp": final.epsilon_rdp,
         "epsilon_pld": final.epsilon_pld,

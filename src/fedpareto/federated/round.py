@@ -76,6 +76,8 @@ def one_round(
         stepped = jax.tree.map(lambda new, old: jnp.where(refused, old, new), stepped, (params, optimizer_state))
     if static.averaging is not None:
         average = moving_average(memory.average, stepped[0], round_index, static.averaging)
+        if static.sum is not None:
+            average = jax.tree.map(lambda new, old: jnp.where(refused, old, new), average, memory.average)
         memory = memory._replace(average=average)
     size = jnp.maximum(sums.answered, 1)
     report = RoundReport(

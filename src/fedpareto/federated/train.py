@@ -40,6 +40,7 @@ from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.run import Bundle, Run
 
 SEGMENT_SECONDS = 10.0
+PREPROCESSING = "preprocessing"  # before the names of what a run has learned of the records, in the file of its model
 PyTree = Any
 
 
@@ -113,7 +114,8 @@ def _train(
     static = static_of(runs, plans, partitions, model, layout)
     data = data_of(prepared, partitions)
     make = partial(make_alone_program if runs[0].algorithm == "alone" else make_program, static, where)
-    some = partial(hypers_of, plans=plans, seeds=list(partitions), learned=learned_of(runs, plans, prepared))
+    learned = learned_of(runs, plans, prepared)
+    some = partial(hypers_of, plans=plans, seeds=list(partitions), learned=learned)
     layout = fill_memory(layout, make, lambda k: some(runs[:1], multiple=k * layout.groups), data, len(runs), where[0])
     program = make(layout.runs_at_once)
     hypers = some(runs, multiple=program.shards * layout.runs_at_once)
@@ -130,7 +132,9 @@ def _train(
     state = jax.device_get(state)
     costs = _secure_aggregation(plans)
     # The test set's examples in chunks, on the device; what is made of them, on the host.
-    said = jax.jit(lambda params, test: by_chunk(model.apply, params, test.x, test.y, _answers))
+    said = jax.jit(
+        lambda hyper, params, test: by_chunk(static.preprocessed(hyper).model.apply, params, test.x, test.y, _answers)
+    )
     results = []
     for i, run in enumerate(runs):
         own = jax.tree.map(lambda leaf, i=i: leaf[i], state)
@@ -144,9 +148,12 @@ def _train(
             parameters=model.parameters,
             secure_aggregation=costs.get(plans[run.run_id].sum),
             **_outcome(run, own),
-            final=_final(own, lambda params: said(params, data.test), prepared),
+            final=_final(
+                own, partial(_said, said, jax.tree.map(lambda leaf, i=i: leaf[i], hypers), data.test), prepared
+            ),
         )
-        store.save(runs_folder, result, model_arrays(own.model) if isinstance(own, State) else None)
+        kept = {f"{PREPROCESSING}/{name}": array for name, array in ((learned or {}).get(run.run_id) or {}).items()}
+        store.save(runs_folder, result, kept | model_arrays(own.model) if isinstance(own, State) else None)
         results.append(result)
     return results
 
@@ -243,6 +250,10 @@ def _outcome(run: Run, state: State | AloneState) -> dict[str, Any]:
     }
 
 
+def _said(said: Callable[..., jax.Array], hyper: Any, test: Any, params: PyTree) -> jax.Array:
+    return said(hyper, params, test)
+
+
 def _answers(logits: jax.Array, _: jax.Array) -> jax.Array:
     return answers(logits)
 
@@ -255,7 +266,7 @@ def _final(
     if isinstance(state, AloneState):
         models = list(state.answers) if np.isfinite(state.loss).all() else []
     else:
-        models = [np.asarray(said(state.params))] if state.diverged_round < 0 else []
+        models = [np.asarray(said(state.model))] if state.diverged_round < 0 else []
     scores = [final_scores(one, prepared.y_test, len(prepared.class_names)) for one in models]
     return {name: _number(float(np.mean([one[name] for one in scores]))) if scores else None for name in FINAL}
 

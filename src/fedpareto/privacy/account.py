@@ -12,7 +12,7 @@ from typing import Any
 from fedpareto.privacy.correlated import band_coefficients
 from fedpareto.privacy.guarantee import Guarantee
 from fedpareto.privacy.parties import LocalSteps, Sum
-from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 from fedpareto.run import Bundle, Run
 from fedpareto.soundness import default_participation
 
@@ -100,10 +100,11 @@ def privacy_plan(run: Run, measured: Measured | None = None) -> PrivacyPlan:
 
 def _preliminary(preprocessing: Mapping[str, Any]) -> tuple[float, ...]:
     """The noise of each release that a preprocessing makes: one covariance, or means and mean squares."""
+    releases = {"data_norm": 2, "pca": 1}.get(preprocessing.get("name", ""), 0)
     noise = preprocessing.get("noise_multiplier")
-    if noise is None:
-        return ()
-    return (noise,) * (2 if preprocessing["name"] == "data_norm" else 1)
+    if noise is None and releases:
+        raise PrivacyPlanError(f"preprocessing {preprocessing['name']} of a private run needs a noise_multiplier")
+    return () if noise is None else (float(noise),) * releases
 
 
 def account(bundle: Bundle, measured: Measured | None = None) -> dict[str, AccountedRun]:
