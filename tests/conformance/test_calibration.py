@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from plans import CENTRAL, KINDS, SCHEDULED, by_rdp, proven
+from plans import AFTER_RELEASES, CENTRAL, KINDS, SCHEDULED, by_rdp, proven
 
 from fedpareto.privacy.accounting import guarantee
 from fedpareto.privacy.calibration import calibrate, stopped
@@ -62,6 +62,13 @@ def test_calibration_by_pld(kind, target):
 def test_an_epsilon_out_of_reach_is_refused():
     with pytest.raises(PrivacyPlanError, match="out of reach"):
         calibrate(CENTRAL, 1e-4)
+
+
+def test_a_budget_that_preprocessing_alone_exceeds_blames_preprocessing():
+    plan = replace(AFTER_RELEASES, preliminary=(1.0,))
+    for ask in (calibrate, stopped):
+        with pytest.raises(PrivacyPlanError, match="that preprocessing alone spends by RDP"):
+            ask(plan, 2.0)
 
 
 @pytest.mark.parametrize("target", [0.0, -1.0, math.inf, math.nan])

@@ -80,7 +80,15 @@ def bundle(folder, diverged=()):
     }
     counts |= {"diverged_round": None, "overflow_rounds": 0, "refused_rounds": 0, "rounds_done": 10}
     counts |= {"bits_per_parameter": 32}
-    numbers = ("proximal", "dropout", "stragglers", "stop_at_epsilon", "epsilon_median", "secagg_client_s")
+    numbers = (
+        "proximal",
+        "dropout",
+        "stragglers",
+        "stop_at_epsilon",
+        "stop_at_accuracy",
+        "epsilon_median",
+        "secagg_client_s",
+    )
     unset = dict.fromkeys((*numbers, "secagg_server_s"), np.nan) | {"releases": 10.0, "wrapped_fraction": 0.0}
     unset |= {"client_learning_rate_decay": 1.0}
     runs, metrics, curves = [], [], []

@@ -244,8 +244,8 @@ def test_the_page_shows_first_what_differs():
 
 def test_a_front_has_what_is_in_print_without_privacy_as_a_line_and_a_panel_a_curve():
     free = a_number(name="c", what="no privacy", published=0.95, epsilon=None, accountant=None)
-    numbers = (a_number(), a_number(name="b", epsilon=3.0), free)
-    table = pd.DataFrame([dict(compared(one, runs_of([0.9]))) for one in numbers])
+    pairs = [(a_number(), 1e-5), (a_number(name="b", epsilon=3.0), 1e-5), (free, np.nan)]
+    table = pd.DataFrame([dict(compared(one, runs_of([0.9]).assign(delta=delta))) for one, delta in pairs])
     runs = pd.concat([runs_of([0.8, 0.9], 0.1), runs_of([0.7], 0.2).assign(status="diverged"), runs_of([0.6], 0.3)])
     curve = SimpleNamespace(name="rate", along="client_learning_rate")
     points = curve_points(curve, list(runs["run_id"]), runs)
@@ -257,6 +257,9 @@ def test_a_front_has_what_is_in_print_without_privacy_as_a_line_and_a_panel_a_cu
     figure.canvas.draw()
     assert {text.get_text() for text in front.texts} == {"a", "b", "no privacy"}
     assert panel.get_xlabel() == "learning rate"
+    # A private number without an epsilon in print is no line across: all are listed.
+    (listed,) = reproduction_figure.of_numbers(table.assign(delta=1e-5), "One").axes
+    assert len(listed.get_yticks()) == 3
     with pytest.raises(TableError, match="no column adjacency of numbers"):
         curve_points(SimpleNamespace(name="rate", along="adjacency"), list(runs["run_id"]), runs)
 
