@@ -11,7 +11,15 @@ from fedpareto.data import DataError, arrays, named
 from fedpareto.data.images import read_idx, scale
 from fedpareto.data.prepare import prepare
 from fedpareto.data.registry import MNIST, REGISTRY
-from fedpareto.data.scattering import IMAGENET_DEVIATION, IMAGENET_MEAN, filters_for, scattered, scattering
+from fedpareto.data.scattering import (
+    IMAGENET_DEVIATION,
+    IMAGENET_MEAN,
+    PATHS,
+    STRIDE,
+    filters_for,
+    scattered,
+    scattering,
+)
 
 # Computed by kymatio 0.3.0, Scattering2D(J=2, shape=(side, side)) with its numpy backend, for `image(side, channels)`.
 KYMATIO = {
@@ -168,6 +176,9 @@ def test_the_registered_set_is_prepared_from_the_files_of_its_images(data_folder
     assert data.x_train[0][3, 3, 0] == pytest.approx(KYMATIO_DIGIT[3, 3, 0], abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
 def test_features_have_the_facts_of_their_images(name):
-    assert facts.REGISTERED[f"{name}_scattering"] == replace(facts.REGISTERED[name], image=False)
+    images = facts.REGISTERED[name]
+    height, width, channels = images.shape
+    features = (height // STRIDE, width // STRIDE, channels * PATHS)
+    assert facts.REGISTERED[f"{name}_scattering"] == replace(images, shape=features)
