@@ -63,7 +63,7 @@ def _facts(study: Study, datasets: Mapping[str, Mapping[str, Any]], problems: Pr
             found[name] = facts.REGISTERED[name]
         else:
             known = [*facts.REGISTERED, *datasets]
-            key = study_key(study, "dataset", i if len(study.axes["dataset"]) > 1 else None)
+            key = study_key(study, "dataset", i)
             problems.add(key, name, "be a registered data set or one of datasets", nearest(name, known))
     return found
 
@@ -178,7 +178,7 @@ def _check_natural(study: Study, name: str, fact: facts.Facts, problems: Problem
         )
     for i, n in enumerate(study.axes.get("clients", ())):
         if fact.clients is not None and n != fact.clients:
-            key = study_key(study, "clients", i if len(study.axes["clients"]) > 1 else None)
+            key = study_key(study, "clients", i)
             problems.add(key, n, f"be {fact.clients}, the natural clients of {name}", "leave the key out")
 
 
@@ -190,7 +190,7 @@ def _check_counts(study: Study, name: str, fact: facts.Facts, partition: Mapping
         return
     kept = f", of which every client keeps {minimum}" if minimum > 1 else ""
     for i, n in enumerate(counts):
-        key = study_key(study, "clients", i if len(counts) > 1 else None)
+        key = study_key(study, "clients", i)
         if fact.train is not None and n * minimum > fact.train:
             most = fact.train // minimum
             problems.add(
@@ -219,7 +219,7 @@ def _check_cohort(study: Study, counts: Sequence[int | None], problems: Problems
         for n in counts:
             if n and rate * n < SMALLEST_COHORT:
                 problems.add(
-                    study_key(study, "sampling_rate", i if len(rates) > 1 else None),
+                    study_key(study, "sampling_rate", i),
                     rate,
                     f"give an expected cohort of at least one of {n} {units}",
                     f"write at least {1 / n:.4g}",

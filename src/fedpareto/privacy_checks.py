@@ -32,7 +32,7 @@ def check_mechanism(study: Study, problems: Problems) -> None:
             at_fault = [i for i, value in enumerate(values) if _is_chosen(fault.key, value, choice)]
             index = at_fault[0] if at_fault else 0
             value = values[index]
-            key = study_key(study, fault.key, index if len(values) > 1 else None)
+            key = study_key(study, fault.key, index)
             problems.add(key, value["name"] if isinstance(value, dict) else value, fault.must, fault.why)
     if not private and any(trust != "central" for trust in axes["trust"]):
         hint = "without noise nobody is protected from anybody: set noise_multiplier or target_epsilon, or remove trust"
@@ -128,9 +128,7 @@ def check_record(study: Study, known: Mapping[str, facts.Facts], problems: Probl
         return
     for i, decay in enumerate(axes["client_learning_rate_decay"]):
         if decay != 1:
-            key = study_key(
-                study, "client_learning_rate_decay", i if len(axes["client_learning_rate_decay"]) > 1 else None
-            )
+            key = study_key(study, "client_learning_rate_decay", i)
             hint = "clients make no steps of their own; server_optimizer has final_learning_rate"
             problems.add(key, decay, "not stand beside unit: record", hint)
     several = "several steps on a client's records need noise at every step, on the client (trust: local)"
@@ -162,14 +160,14 @@ def check_privacy(study: Study, known: Mapping[str, facts.Facts], problems: Prob
     for i, clip in enumerate(axes["clip_norm"]):
         if clip is None:
             problems.add(
-                study_key(study, "clip_norm", i if len(axes["clip_norm"]) > 1 else None),
+                study_key(study, "clip_norm", i),
                 None,
                 "be a number above 0 where there is noise",
                 "without a bound on one client's update no noise hides it; the non-private run is always added",
             )
     for i, spec in enumerate(axes["preprocessing"]):
         if spec["name"] in LEARNING and spec["noise_multiplier"] is None:
-            key = study_key(study, "preprocessing", i if len(axes["preprocessing"]) > 1 else None)
+            key = study_key(study, "preprocessing", i)
             hint = f"{spec['name']} gives away of all records what it learns: charge it, e.g. noise_multiplier: 8"
             problems.add([*key, "noise_multiplier"], None, "be set where there is noise", hint)
     deltas = [d for d in axes.get("delta", ()) if d is not None]
@@ -188,7 +186,7 @@ def check_privacy(study: Study, known: Mapping[str, facts.Facts], problems: Prob
     else:
         population = [n for n in axes.get("clients", ()) if n] or [f.clients for f in known.values() if f.clients]
     for i, delta in enumerate(deltas):
-        key = study_key(study, "delta", i if len(axes["delta"]) > 1 else None)
+        key = study_key(study, "delta", i)
         for n in population:
             if delta >= 1 / n:
                 problems.add(
@@ -200,7 +198,7 @@ def check_privacy(study: Study, known: Mapping[str, facts.Facts], problems: Prob
         for j, target in enumerate(targets):
             if target is not None and "rdp" in axes["accountant"] and target < smallest_epsilon(delta):
                 problems.add(
-                    study_key(study, "target_epsilon", j if len(targets) > 1 else None),
+                    study_key(study, "target_epsilon", j),
                     target,
                     f"be at least {smallest_epsilon(delta):.4f}, below which RDP needs boundless noise at delta {delta:g}",
                     "raise it, or use accountant: pld",

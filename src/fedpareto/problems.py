@@ -106,8 +106,9 @@ def nearest(word: Any, known: Sequence[str]) -> str:
 
 
 def study_key(study: Study, name: str, index: int | None = None) -> list[str | int]:
-    """The place of a key of a study, or of one entry of its list."""
-    return ["studies", study.name, name] + ([] if index is None else [index])
+    """The place of a key of a study, or of one entry of its list; an axis of one value has none to tell apart."""
+    single = len(study.axes.get(name, ())) == 1
+    return ["studies", study.name, name] + ([] if index is None or single else [index])
 
 
 def _is_number(text: str) -> bool:
