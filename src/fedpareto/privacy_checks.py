@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from fedpareto import facts
 from fedpareto.problems import Problems, study_key
-from fedpareto.soundness import DISCRETE, Choice, faults, schedule_length
+from fedpareto.soundness import DISCRETE, LEARNING, Choice, faults, schedule_length
 
 if TYPE_CHECKING:
     from fedpareto.config import Study
 
-LEARNING = ("data_norm", "pca")  # preprocessings that learn from all records
 LARGEST_ORDER = 1024  # of the RDP accountant's grid: sets the smallest epsilon that RDP can prove
 
 

@@ -28,7 +28,6 @@ from fedpareto.models import Model
 
 Spec = Mapping[str, Any]
 Arrays = dict[str, Any]
-LEARNING = ("data_norm", "pca")
 STABILISER = 1e-5  # added to variances, as in batch normalisation
 ROWS = 4096  # examples at a time, so that nothing of the size of the data set is made
 

@@ -16,9 +16,9 @@ from fedpareto.federated.arguments import AdaptiveClip, Data, Hyper, IntegerGrid
 from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.client import Examples, LocalWork
 from fedpareto.federated.devices import Layout
-from fedpareto.federated.preprocessing import LEARNING, learned, output_shape, statistics
+from fedpareto.federated.preprocessing import learned, output_shape, statistics
 from fedpareto.models import Model, build
-from fedpareto.privacy.account import Measured
+from fedpareto.privacy.account import Measured, releases_of
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.quantise import DeviceTable
 from fedpareto.privacy.sampling import last_to_join
@@ -82,7 +82,7 @@ def learned_of(
     The noise is what the run's plan was accounted for with.
     """
     spec = runs[0].preprocessing
-    if spec is None or spec["name"] not in LEARNING:
+    if spec is None or not releases_of(spec):
         return None
     # Runs of a bundle differ in noise alone, so that the pass over all records is made at most twice.
     means = {

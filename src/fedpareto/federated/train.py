@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,10 @@ from fedpareto import provenance
 from fedpareto.data.arrays import PreparedData
 from fedpareto.federated import devices, store
 from fedpareto.federated.alone import AloneState, make_alone_program
+from fedpareto.federated.arguments import Hyper
 from fedpareto.federated.batching import fill_memory
 from fedpareto.federated.checkpoint import Checkpoints
+from fedpareto.federated.client import Examples
 from fedpareto.federated.evaluation import by_chunk
 from fedpareto.federated.final_scores import FINAL, answers, final_scores
 from fedpareto.federated.program import METRICS, Program, State, make_program
@@ -131,13 +133,20 @@ def _train(
 
     state = jax.device_get(state)
     costs = _secure_aggregation(plans)
-    # The test set's examples in chunks, on the device; what is made of them, on the host.
-    said = jax.jit(
-        lambda hyper, params, test: by_chunk(static.preprocessed(hyper).model.apply, params, test.x, test.y, _answers)
-    )
+
+    @jax.jit
+    def answered(hyper: Hyper, params: PyTree, test: Examples) -> jax.Array:
+        """What a model says of the test set, in chunks and on the device; it is scored on the host."""
+        own = static.preprocessed(hyper).model
+        found: jax.Array = by_chunk(own.apply, params, test.x, test.y, lambda logits, _: answers(logits))
+        return found
+
     results = []
     for i, run in enumerate(runs):
-        own = jax.tree.map(lambda leaf, i=i: leaf[i], state)
+        own, hyper = (jax.tree.map(lambda leaf, i=i: leaf[i], tree) for tree in (state, hypers))
+        alone = isinstance(own, AloneState)
+        outcome = _outcome(run, own)
+        models = list(own.answers) if alone else [np.asarray(answered(hyper, own.model, data.test))]
         result = RunResult(
             run_id=run.run_id,
             fingerprint=fingerprint,
@@ -147,13 +156,11 @@ def _train(
             versions=provenance.versions(),
             parameters=model.parameters,
             secure_aggregation=costs.get(plans[run.run_id].sum),
-            **_outcome(run, own),
-            final=_final(
-                own, partial(_said, said, jax.tree.map(lambda leaf, i=i: leaf[i], hypers), data.test), prepared
-            ),
+            **outcome,
+            final=_final(models if outcome["status"] == "ok" else [], prepared),
         )
-        kept = {f"{PREPROCESSING}/{name}": array for name, array in ((learned or {}).get(run.run_id) or {}).items()}
-        store.save(runs_folder, result, kept | model_arrays(own.model) if isinstance(own, State) else None)
+        kept = {f"{PREPROCESSING}/{name}": array for name, array in (learned or {}).get(run.run_id, {}).items()}
+        store.save(runs_folder, result, None if alone else kept | model_arrays(own.model))
         results.append(result)
     return results
 
@@ -250,23 +257,8 @@ def _outcome(run: Run, state: State | AloneState) -> dict[str, Any]:
     }
 
 
-def _said(said: Callable[..., jax.Array], hyper: Any, test: Any, params: PyTree) -> jax.Array:
-    return said(hyper, params, test)
-
-
-def _answers(logits: jax.Array, _: jax.Array) -> jax.Array:
-    return answers(logits)
-
-
-def _final(
-    state: State | AloneState, said: Callable[[PyTree], jax.Array], prepared: PreparedData
-) -> dict[str, float | None]:
-    """`FINAL` of the final state of one run; all None where it diverged."""
-    models: Sequence[np.ndarray]
-    if isinstance(state, AloneState):
-        models = list(state.answers) if np.isfinite(state.loss).all() else []
-    else:
-        models = [np.asarray(said(state.model))] if state.diverged_round < 0 else []
+def _final(models: Sequence[np.ndarray], prepared: PreparedData) -> dict[str, float | None]:
+    """`FINAL`, the mean over what each of a run's models says of the test set; all None where there is none."""
     scores = [final_scores(one, prepared.y_test, len(prepared.class_names)) for one in models]
     return {name: _number(float(np.mean([one[name] for one in scores]))) if scores else None for name in FINAL}
 

@@ -14,7 +14,7 @@ from fedpareto.privacy.guarantee import Guarantee
 from fedpareto.privacy.parties import LocalSteps, Sum
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 from fedpareto.run import Bundle, Run
-from fedpareto.soundness import default_participation
+from fedpareto.soundness import LEARNING, default_participation
 
 UNCALIBRATED = 1.0  # the noise of a plan that is still to be calibrated
 
@@ -94,14 +94,18 @@ def privacy_plan(run: Run, measured: Measured | None = None) -> PrivacyPlan:
         count_noise=clipping.get("count_noise"),
         sum=distributed,
         local=local,
-        preliminary=_preliminary(run.preprocessing or {}) if run.private else (),
+        preliminary=_preliminary(run.preprocessing) if run.private and run.preprocessing is not None else (),
     )
 
 
+def releases_of(preprocessing: Mapping[str, Any] | None) -> int:
+    """Releases of all records that a preprocessing makes: a covariance, means and mean squares, or none."""
+    return 0 if preprocessing is None else LEARNING.get(preprocessing["name"], 0)
+
+
 def _preliminary(preprocessing: Mapping[str, Any]) -> tuple[float, ...]:
-    """The noise of each release that a preprocessing makes: one covariance, or means and mean squares."""
-    releases = {"data_norm": 2, "pca": 1}.get(preprocessing.get("name", ""), 0)
-    noise = preprocessing.get("noise_multiplier")
+    """The noise of each release that the preprocessing of a private run makes."""
+    releases, noise = releases_of(preprocessing), preprocessing.get("noise_multiplier")
     if noise is None and releases:
         raise PrivacyPlanError(f"preprocessing {preprocessing['name']} of a private run needs a noise_multiplier")
     return () if noise is None else (float(noise),) * releases
