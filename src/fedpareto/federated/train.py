@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -135,7 +135,7 @@ def _train(
     costs = _secure_aggregation(plans)
 
     @jax.jit
-    def answered(hyper: Hyper, params: PyTree, test: Examples) -> jax.Array:
+    def answered(hyper: Hyper, test: Examples, params: PyTree) -> jax.Array:
         """What a model says of the test set, in chunks and on the device; it is scored on the host."""
         own = static.preprocessed(hyper).model
         found: jax.Array = by_chunk(own.apply, params, test.x, test.y, lambda logits, _: answers(logits))
@@ -144,9 +144,6 @@ def _train(
     results = []
     for i, run in enumerate(runs):
         own, hyper = (jax.tree.map(lambda leaf, i=i: leaf[i], tree) for tree in (state, hypers))
-        alone = isinstance(own, AloneState)
-        outcome = _outcome(run, own)
-        models = list(own.answers) if alone else [np.asarray(answered(hyper, own.model, data.test))]
         result = RunResult(
             run_id=run.run_id,
             fingerprint=fingerprint,
@@ -156,11 +153,11 @@ def _train(
             versions=provenance.versions(),
             parameters=model.parameters,
             secure_aggregation=costs.get(plans[run.run_id].sum),
-            **outcome,
-            final=_final(models if outcome["status"] == "ok" else [], prepared),
+            **_outcome(run, own),
+            final=_final(own, partial(answered, hyper, data.test), prepared),
         )
         kept = {f"{PREPROCESSING}/{name}": array for name, array in (learned or {}).get(run.run_id, {}).items()}
-        store.save(runs_folder, result, None if alone else kept | model_arrays(own.model))
+        store.save(runs_folder, result, kept | model_arrays(own.model) if isinstance(own, State) else None)
         results.append(result)
     return results
 
@@ -257,8 +254,15 @@ def _outcome(run: Run, state: State | AloneState) -> dict[str, Any]:
     }
 
 
-def _final(models: Sequence[np.ndarray], prepared: PreparedData) -> dict[str, float | None]:
-    """`FINAL`, the mean over what each of a run's models says of the test set; all None where there is none."""
+def _final(
+    state: State | AloneState, answered: Callable[[PyTree], jax.Array], prepared: PreparedData
+) -> dict[str, float | None]:
+    """`FINAL` of the final state of one run; all None where it diverged."""
+    models: Sequence[np.ndarray]
+    if isinstance(state, AloneState):
+        models = list(state.answers) if np.isfinite(state.loss).all() else []
+    else:
+        models = [np.asarray(answered(state.model))] if state.diverged_round < 0 else []
     scores = [final_scores(one, prepared.y_test, len(prepared.class_names)) for one in models]
     return {name: _number(float(np.mean([one[name] for one in scores]))) if scores else None for name in FINAL}
 
