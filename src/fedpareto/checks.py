@@ -14,15 +14,14 @@ from fedpareto.problems import Problems, nearest, study_key
 if TYPE_CHECKING:
     from fedpareto.config import Config, Study
 
-MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 # Height, width and channels that a model was made for; None where it takes any number.
 SHAPES: dict[str, tuple[int | None, ...]] = {
-    "2nn": MNIST,
-    "dp_cnn": MNIST,
-    "fedavg_cnn": MNIST,
-    "fedavg_cifar_cnn": CIFAR,
-    "cifar_cnn": CIFAR,
-    "wrn": CIFAR,
+    "2nn": facts.MNIST_SHAPE,
+    "dp_cnn": facts.MNIST_SHAPE,
+    "fedavg_cnn": facts.MNIST_SHAPE,
+    "fedavg_cifar_cnn": facts.CIFAR_SHAPE,
+    "cifar_cnn": facts.CIFAR_SHAPE,
+    "wrn": facts.CIFAR_SHAPE,
     "scatter_cnn": (8, 8, None),
 }
 CROPS = {"fedavg_cifar_cnn": 24}  # what models see of an image that takes less than the whole of it
@@ -106,6 +105,9 @@ def _check_data(study: Study, known: Mapping[str, facts.Facts], problems: Proble
                 )
             else:
                 _check_counts(study, name, fact, partition, problems)
+    for spec, (name, fact) in product(axes["preprocessing"], known.items()):
+        if fact.shape is not None:
+            _check_shape(study, spec, name, fact.shape, problems)
     _check_models(study, known, problems)
     _check_augmentation(study, known, problems)
 
@@ -117,9 +119,6 @@ def _check_models(study: Study, known: Mapping[str, facts.Facts], problems: Prob
         if flat and model["name"] in SHAPES and model["name"] != "2nn":
             hint = "use logistic, mlp or 2nn"
             problems.add(study_key(study, "model"), model["name"], "not look at images after preprocessing: pca", hint)
-        for name, fact in known.items():
-            if fact.shape is not None:
-                _check_shape(study, spec, name, fact.shape, problems)
         for name, fact in () if flat else known.items():
             if not _fits(model["name"], fact.shape):
                 fitting = [key for key, value in facts.REGISTERED.items() if _fits(model["name"], value.shape)]

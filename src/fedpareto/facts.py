@@ -36,7 +36,7 @@ class Facts:
     clients: int | None = None
 
 
-MNIST_SHAPE = (28, 28, 1)
+MNIST_SHAPE, CIFAR_SHAPE = (28, 28, 1), (32, 32, 3)
 REGISTERED: dict[str, Facts] = {
     "digits": Facts(1438),
     "breast_cancer": Facts(455),
@@ -45,7 +45,7 @@ REGISTERED: dict[str, Facts] = {
     "fashion_mnist": Facts(60_000, MNIST_SHAPE),
     "fashion_mnist_scattering": Facts(60_000, (7, 7, 81)),
     "pneumoniamnist": Facts(4708, MNIST_SHAPE),
-    "cifar10": Facts(50_000, (32, 32, 3)),
+    "cifar10": Facts(50_000, CIFAR_SHAPE),
     "cifar10_scattering": Facts(50_000, (8, 8, 243)),
     "heart_disease": Facts(735, clients=4),
     "fed_heart_disease": Facts(486, clients=4),

@@ -243,7 +243,7 @@ def _without_privacy(cell: Run) -> Run:
         participation=None,
         mechanism=None,
         clipping=None,
-        # A name that a private run does not share: it learns the same, and says nothing of its noise.
+        # It learns the same, exactly: the noise is no part of what such a run means.
         preprocessing=cell.preprocessing and {k: v for k, v in cell.preprocessing.items() if k != "noise_multiplier"},
     )
 

@@ -59,8 +59,6 @@ class Run:
       mechanism: `name`, and the arguments of discrete or banded noise; None for Gaussian noise.
       clipping: `name` and the arguments of adaptive clipping; None for a fixed clip norm.
       weighting: `name` and `cap`; None for uniform weights.
-      stop_at_accuracy: Training ends at the first evaluation that reaches it; None for all rounds.
-      preprocessing: `name` and its arguments, without noise where the run has none; None for nothing.
       proximal: Strength of FedProx's proximal term, or None.
       dropout: Probability that a sampled client never answers, or None for 0.
       stragglers: Probability that a client finishes only some of its steps, or None for 0.
@@ -72,6 +70,8 @@ class Run:
       delta: None exactly where the run is not private.
       evaluate_every: Rounds between evaluations.
       seed: Seed of partition, initialisation and shuffling.
+      preprocessing: `name` and its arguments, without noise where the run has none; None for nothing.
+      stop_at_accuracy: Training ends at the first evaluation that reaches it; None for all rounds.
       augmentation: `name` and arguments of the random views of training images, or None.
       averaging: `name` and `decay` of the moving average of the parameters that is scored and kept, or None.
       client_learning_rate_decay: Factor on the clients' learning rate from one round to the next, or None for 1.

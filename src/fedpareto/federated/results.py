@@ -81,7 +81,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "mechanism": describe(run.mechanism or {"name": "gaussian"}) if plan.private else None,
         "clipping": describe(run.clipping or {"name": "fixed"}),
         "weighting": describe(run.weighting or {"name": "uniform"}),
-        "preprocessing": describe({k: v for k, v in (run.preprocessing or {"name": "none"}).items() if v is not None}),
+        "preprocessing": describe(run.preprocessing or {"name": "none"}),
         "augmentation": describe(run.augmentation or {"name": "none"}),
         "averaging": describe(run.averaging or {"name": "none"}),
         "client_learning_rate_decay": run.client_learning_rate_decay or 1.0,

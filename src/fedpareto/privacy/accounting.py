@@ -35,9 +35,7 @@ CLASSIC_ORDERS: tuple[float, ...] = (*(1 + x / 10 for x in range(1, 100)), *map(
 # Bounds on the privacy loss distribution, so that no request runs without end. The discretisation is relative to
 # epsilon (any interval gives a valid upper bound, a finer one a tighter bound), and one step's grid has a largest size.
 PLD_RELATIVE_INTERVAL = 1.0 / 5000
-PLD_COMPOSITIONS = (
-    10_000  # rounding errors of more than these add up to something that shows, unless the interval shrinks
-)
+PLD_COMPOSITIONS = 10_000  # of more than these the rounding errors add up: the interval shrinks
 PLD_LARGEST_INTERVAL = 1e-2
 PLD_SMALLEST_INTERVAL = 1e-7
 PLD_LARGEST_GRID = 200_000
