@@ -9,6 +9,7 @@ import jax
 import optax
 
 from fedpareto.federated.augmentation import Augmentation
+from fedpareto.federated.canaries import Canaries
 from fedpareto.federated.client import Examples, LocalWork
 from fedpareto.federated.preprocessing import in_front
 from fedpareto.federated.server import server_optimizer
@@ -155,6 +156,7 @@ class Hyper(NamedTuple):
       record_draws: uint32 [clients], `last_to_join` of each client's rate for its own records, or None.
       preprocessing: What the preprocessing has learned, or None.
       client_decay: float32, factor on the clients' learning rate from one round to the next; or None.
+      canaries: What an audit plants; None in a run that is trained.
     """
 
     partition: jax.Array
@@ -175,6 +177,7 @@ class Hyper(NamedTuple):
     record_draws: jax.Array | None = None
     preprocessing: dict[str, jax.Array] | None = None
     client_decay: jax.Array | None = None
+    canaries: Canaries | None = None
 
 
 class Data(NamedTuple):
@@ -186,6 +189,8 @@ class Data(NamedTuple):
       train_index: int32 [partitions, clients, pad].
       train_count: int32 [partitions, clients].
       test_client: int32 [partitions, test examples], numbers without gaps.
+      present: bool [partitions, training examples], whether a record that the server draws takes part; None where all do. One
+        that does not contributes nothing: adding it would make the neighbouring data set.
     """
 
     train: Examples
@@ -193,6 +198,7 @@ class Data(NamedTuple):
     train_index: jax.Array
     train_count: jax.Array
     test_client: jax.Array
+    present: jax.Array | None = None
 
 
 class Memory(NamedTuple):

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from fedpareto.federated.arguments import Data, Hyper, Memory, Static
 from fedpareto.federated.augmentation import keys_of
+from fedpareto.federated.canaries import in_place_of, planted_sum
 from fedpareto.federated.client import client_update
 from fedpareto.federated.integers import integer_contribution, integer_records
 from fedpareto.federated.local_dpsgd import noisy_update
@@ -124,6 +125,8 @@ def _client(static: Static, data: Data, hyper: Hyper, this: Round) -> _Member:
                 share_of_steps=share_of_steps,
                 augmentation=static.augmentation,
             )
+        if hyper.canaries is not None:
+            update = update._replace(delta=in_place_of(hyper.canaries, client, update.delta))
         norm = global_norm(update.delta)
         factor = clip_factor(norm, this.clip_norm)
         if static.weight_cap is not None:
@@ -144,6 +147,13 @@ def _records(static: Static, data: Data, hyper: Hyper, this: Round) -> Contribut
     key_views = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), this.number)
 
     def several(members: jax.Array, real: jax.Array) -> tuple[Sums, None]:
+        if data.present is not None:
+            real &= data.present[hyper.partition, members]
+        planted = None
+        if hyper.canaries is not None:
+            factors = only(real, jnp.full(members.shape, clip_factor(hyper.canaries.length, this.clip_norm)))
+            planted = planted_sum(hyper.canaries, members, factors, this.params)
+            real &= members < hyper.canaries.first
         x, y = data.train.x[members], data.train.y[members]
         if static.augmentation is not None:
             x = static.augmentation.views(keys_of(key_views, members), x)
@@ -153,6 +163,8 @@ def _records(static: Static, data: Data, hyper: Hyper, this: Round) -> Contribut
         answered = jnp.sum(real).astype(jnp.float32)
         zero = jnp.float32(0)
         update = jax.tree.map(jnp.negative, total.gradient)
+        if planted is not None:
+            update = jax.tree.map(jnp.add, update, planted)
         return Sums(update, answered, zero, clipped, jnp.sum(total.norms), jnp.sum(total.losses), zero), None
 
     return several

@@ -51,6 +51,19 @@ def one_round(
     round_index: jax.Array,
 ) -> tuple[PyTree, PyTree, Memory, RoundReport]:
     """Runs round `round_index` (int32, from 0) and returns parameters, optimizer state, memory and a report."""
+    return observed_round(static, data, hyper, params, optimizer_state, memory, round_index)[:4]
+
+
+def observed_round(
+    static: Static,
+    data: Data,
+    hyper: Hyper,
+    params: PyTree,
+    optimizer_state: PyTree,
+    memory: Memory,
+    round_index: jax.Array,
+) -> tuple[PyTree, PyTree, Memory, RoundReport, PyTree]:
+    """`one_round`, and behind its results the mean update that the server stepped with: all that is released of the round."""
     if hyper.client_decay is not None:
         rate = hyper.client_learning_rate * hyper.client_decay**round_index
         hyper = hyper._replace(client_learning_rate=rate)
@@ -90,7 +103,7 @@ def one_round(
         overflow=cohort.overflow.astype(jnp.float32) + sums.overflow,
         refused=refused.astype(jnp.float32),
     )
-    return *stepped, memory, report
+    return *stepped, memory, report, mean_update
 
 
 def _cohort(static: Static, data: Data, hyper: Hyper, key: jax.Array, round_index: jax.Array) -> Cohort:
