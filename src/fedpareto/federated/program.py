@@ -92,19 +92,7 @@ def make_program(static: Static, devices: list[jax.Device], runs_at_once: int = 
     """The program of a bundle on `devices`, `runs_at_once` runs at a time on each group that shares a cohort."""
 
     def init_run(data: Data, hyper: Hyper) -> State:
-        key = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), static.rounds + 1)
-        params = static.model.init(key)
-        empty = jnp.full((len(static.evaluation_rounds),), jnp.nan, jnp.float32)
-        return State(
-            block=jnp.int32(0),
-            params=params,
-            optimizer_state=static.server(hyper.server).init(params),
-            metrics=dict.fromkeys(METRICS, empty),
-            diverged_round=jnp.int32(-1),
-            overflow_rounds=jnp.int32(0),
-            refused_rounds=jnp.int32(0),
-            memory=_first_memory(static, hyper, params),
-        )
+        return first_state(static, hyper)
 
     def advance_run(data: Data, hyper: Hyper, state: State, stop: jax.Array) -> State:
         own = static.preprocessed(hyper)
@@ -113,6 +101,23 @@ def make_program(static: Static, devices: list[jax.Device], runs_at_once: int = 
     blocks = len(static.evaluation_rounds)
     return compile_over_runs(
         init_run, advance_run, devices, static.cohort_devices, runs_at_once, blocks, static.evaluation_rounds
+    )
+
+
+def first_state(static: Static, hyper: Hyper) -> State:
+    """The state of one run before its first round."""
+    key = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), static.rounds + 1)
+    params = static.model.init(key)
+    empty = jnp.full((len(static.evaluation_rounds),), jnp.nan, jnp.float32)
+    return State(
+        block=jnp.int32(0),
+        params=params,
+        optimizer_state=static.server(hyper.server).init(params),
+        metrics=dict.fromkeys(METRICS, empty),
+        diverged_round=jnp.int32(-1),
+        overflow_rounds=jnp.int32(0),
+        refused_rounds=jnp.int32(0),
+        memory=_first_memory(static, hyper, params),
     )
 
 

@@ -67,18 +67,7 @@ def observed_round(
     if hyper.client_decay is not None:
         rate = hyper.client_learning_rate * hyper.client_decay**round_index
         hyper = hyper._replace(client_learning_rate=rate)
-    secret = jax.random.fold_in(jax.random.wrap_key_data(hyper.secret_key), round_index)
-    key_cohort, key_noise, key_answers, key_records = jax.random.split(secret, 4)
-    cohort = _cohort(static, data, hyper, key_cohort, round_index)
-    this = Round(
-        number=round_index,
-        params=params,
-        memory=memory,
-        clip_norm=hyper.clip_norm if memory.clip_norm is None else memory.clip_norm,
-        key_noise=key_noise,
-        key_answers=key_answers,
-        key_records=key_records,
-    )
+    cohort, this = begin(static, data, hyper, params, memory, round_index)
     at_once = min(static.at_once, cohort.members.shape[0])
     sums, kept = sum_over_cohort(
         contribution_of(static)(static, data, hyper, this), cohort, at_once, static.cohort_devices
@@ -104,6 +93,24 @@ def observed_round(
         refused=refused.astype(jnp.float32),
     )
     return *stepped, memory, report, mean_update
+
+
+def begin(
+    static: Static, data: Data, hyper: Hyper, params: PyTree, memory: Memory, round_index: jax.Array
+) -> tuple[Cohort, Round]:
+    """Who takes part in round `round_index`, and what all of them share."""
+    secret = jax.random.fold_in(jax.random.wrap_key_data(hyper.secret_key), round_index)
+    key_cohort, key_noise, key_answers, key_records = jax.random.split(secret, 4)
+    cohort = _cohort(static, data, hyper, key_cohort, round_index)
+    return cohort, Round(
+        number=round_index,
+        params=params,
+        memory=memory,
+        clip_norm=hyper.clip_norm if memory.clip_norm is None else memory.clip_norm,
+        key_noise=key_noise,
+        key_answers=key_answers,
+        key_records=key_records,
+    )
 
 
 def _cohort(static: Static, data: Data, hyper: Hyper, key: jax.Array, round_index: jax.Array) -> Cohort:

@@ -92,7 +92,7 @@ def learned_of(
     found = {}
     for run in runs:
         noise = plans[run.run_id].preliminary
-        key = jax.random.wrap_key_data(jnp.asarray(_key_data(f"preprocessing/{run.run_id}")))
+        key = jax.random.wrap_key_data(jnp.asarray(key_data(f"preprocessing/{run.run_id}")))
         found[run.run_id] = learned(run.preprocessing or spec, means[bool(noise)], noise, len(data.x_train), key)
     return found
 
@@ -168,8 +168,8 @@ def hypers_of(
     """
     padded = [*runs, *[runs[-1]] * (-len(runs) % multiple)]
     position = {seed: i for i, seed in enumerate(seeds)}
-    public = np.stack([_key_data(f"public/{run.seed}") for run in padded])
-    secret = np.stack([_key_data(f"secret/{run.run_id}") for run in padded])
+    public = np.stack([key_data(f"public/{run.seed}") for run in padded])
+    secret = np.stack([key_data(f"secret/{run.run_id}") for run in padded])
     names = [key for key, value in sorted(padded[0].server_optimizer.items()) if key != "name" and _traced(value)]
     return Hyper(
         partition=jnp.asarray([position[run.seed] for run in padded], jnp.int32),
@@ -254,6 +254,6 @@ def _traced(value: object) -> bool:
     return isinstance(value, float | int) and not isinstance(value, bool)
 
 
-def _key_data(text: str) -> np.ndarray:
+def key_data(text: str) -> np.ndarray:
     """Key data of a threefry key, uint32 [2], from a text: 64 bits of its SHA-256."""
     return np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], np.uint32).copy()

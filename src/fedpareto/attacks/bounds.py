@@ -1,0 +1,69 @@
+"""What a proven guarantee leaves possible to any adversary that it covers.
+
+For a mechanism with the guarantee (epsilon, delta(epsilon)) at every epsilon, a test of "the secret was there" with false positive
+rate a has a true positive rate of at most min(e^eps a + delta, 1 - e^-eps (1 - delta - a)) for each of them (Kairouz et al.
+2015). The same curve bounds reconstruction: whatever is rebuilt with probability k from the prior alone is rebuilt with
+probability at most its value at k (Balle et al. 2022, arXiv:2201.04845; Hayes et al. 2023, arXiv:2302.07225: the blow-up function).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from dp_accounting.rdp.rdp_privacy_accountant import compute_delta
+
+from fedpareto.attacks.evidence import OUTSIDER, PARTICIPANTS
+from fedpareto.privacy.account import AccountedRun
+from fedpareto.run import Run
+
+EPSILONS = np.concatenate([np.linspace(0, 2, 41)[1:], np.geomspace(2.1, 700, 200)])
+
+
+def covers(run: Run, adversary: str, secret: str) -> bool:
+    """Whether the run's guarantee holds against an adversary (`evidence.ADVERSARIES`) and for a secret (`client`, `record`).
+
+    With a trusted coordinator it does not hold against the coordinator itself. A guarantee for whole clients covers their
+    records; one for records covers no client.
+    """
+    if not run.private or (run.unit == "record" and secret == "client"):
+        return False
+    return adversary in (PARTICIPANTS, OUTSIDER) or run.trust != "central"
+
+
+def power(fpr: np.ndarray | float, accounted: AccountedRun) -> np.ndarray:
+    """Largest true positive rate at each false positive rate that the run's Renyi divergence leaves possible.
+
+    Args:
+      fpr: float [n] in [0, 1].
+      accounted: The run's guarantee; 1 everywhere where it has none.
+
+    Returns:
+      float64 [n].
+    """
+    at = np.atleast_1d(np.asarray(fpr, np.float64))
+    epsilon, delta = profile(accounted)
+    if not epsilon.size:
+        return np.ones_like(at)
+    grown = np.minimum(700.0, epsilon)[:, None]
+    up = np.exp(grown) * at + delta[:, None]
+    down = 1 - np.exp(-grown) * (1 - delta[:, None] - at)
+    return np.clip(np.minimum(up, down).min(axis=0), at, 1.0)
+
+
+def profile(accounted: AccountedRun) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (epsilon, delta) that the run satisfies all at once: float64 [n] each, empty where it has no guarantee."""
+    orders, rdp = (np.asarray(values, np.float64) for values in accounted.curve)
+    final, plan = accounted.final, accounted.plan
+    if not plan.private or not math.isfinite(final.epsilon_rdp):
+        return np.zeros(0), np.zeros(0)
+    pairs = [(final.epsilon_rdp, plan.delta)]
+    if final.epsilon_pld is not None and math.isfinite(final.epsilon_pld):
+        pairs.append((final.epsilon_pld, plan.delta))
+    if orders.size:
+        finite = np.isfinite(rdp)
+        # A discrete table's bound ends somewhere: beyond it nothing was proven.
+        for epsilon in EPSILONS[plan.largest_epsilon >= EPSILONS]:
+            delta = compute_delta(orders[finite], rdp[finite], float(epsilon))[0] + plan.delta_aside
+            pairs.append((float(epsilon), min(1.0, float(delta))))
+    return np.asarray([e for e, _ in pairs]), np.asarray([d for _, d in pairs])

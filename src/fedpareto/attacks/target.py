@@ -1,0 +1,112 @@
+"""What attacks are made on: the runs of a bundle, their final models, and their program to run it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedpareto.data.arrays import PreparedData
+from fedpareto.data.partition import Partition
+from fedpareto.federated import devices
+from fedpareto.federated.arguments import Data, Hyper, Static
+from fedpareto.federated.batching import fill_memory
+from fedpareto.federated.program import make_program
+from fedpareto.federated.setup import data_of, hypers_of, learned_of, model_of, partitions_of, static_of
+from fedpareto.models import Model
+from fedpareto.privacy.account import AccountedRun
+from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.run import Run
+
+PyTree = Any
+
+
+@dataclass(frozen=True)
+class Target:
+    """Runs of one bundle that are attacked.
+
+    Attributes:
+      runs: The runs; they share a compiled program.
+      accounted: Plan and guarantees by run id.
+      data: The prepared data set.
+      models: The parameters that each run kept, by run id and path (`model_arrays`).
+    """
+
+    runs: tuple[Run, ...]
+    accounted: Mapping[str, AccountedRun]
+    data: PreparedData
+    models: Mapping[str, Mapping[str, np.ndarray]]
+
+    @cached_property
+    def plans(self) -> dict[str, PrivacyPlan]:
+        """The plan of each run."""
+        return {run.run_id: self.accounted[run.run_id].plan for run in self.runs}
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, of examples as the preprocessing leaves them."""
+        return model_of(self.runs[0], self.data)
+
+    @cached_property
+    def partitions(self) -> dict[int, Partition]:
+        """How the records were dealt to clients, by seed."""
+        return partitions_of(self.runs, self.data)
+
+    @cached_property
+    def static(self) -> Static:
+        """What shapes the runs' program, with one device a run; its evaluations are those of the runs."""
+        run = self.runs[0]
+        cohort = self.plans[run.run_id].expected_cohort
+        layout, _ = devices.choose(len(self.runs), self.model, cohort, run.unit, {"cohort_devices": 1})
+        return static_of(self.runs, self.plans, self.partitions, self.model, layout)
+
+    @cached_property
+    def device_data(self) -> Data:
+        """The data of the runs on the device."""
+        return data_of(self.data, self.partitions)
+
+    @cached_property
+    def hypers(self) -> Hyper:
+        """The hyper-parameters of the runs, [runs, ...], in the order of `runs`."""
+        learned = learned_of(self.runs, self.plans, self.data)
+        return hypers_of(self.runs, self.plans, list(self.partitions), 1, learned)
+
+    def parameters(self, run: Run) -> PyTree:
+        """The final parameters of a run, a pytree like those of its program."""
+        like = jax.eval_shape(self.model.init, jax.random.key(0))
+        leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+        kept = self.models[run.run_id]
+        return jax.tree_util.tree_unflatten(
+            structure, [kept["/".join(str(part.key) for part in path)] for path, _ in leaves]
+        )
+
+
+def train(static: Static, data: Data, hypers: Hyper) -> PyTree:
+    """The final models of further runs of a program, [runs, ...] on the host, trained on all devices.
+
+    The engine is that of `federated.train`: runs one after another on each core of a CPU, in batches on a GPU.
+
+    Args:
+      static: What shapes the program.
+      data: Its data, with as many partitions as `hypers.partition` names.
+      hypers: Hyper-parameters [runs, ...].
+    """
+    runs = int(hypers.partition.shape[0])
+    layout, where = devices.choose(runs, static.model, static.expected_cohort, static.unit, {"cohort_devices": 1})
+    static = replace(static, at_once=layout.at_once, cohort_devices=1, evaluation_rounds=(0, static.rounds))
+    make = partial(make_program, static, where)
+
+    def some(count: int) -> Hyper:
+        rows = np.minimum(np.arange(count), runs - 1)
+        return jax.tree.map(lambda leaf: leaf[rows], hypers)
+
+    layout = fill_memory(layout, make, lambda k: some(k * layout.groups), data, runs, where[0])
+    program = make(layout.runs_at_once)
+    multiple = program.shards * layout.runs_at_once
+    padded = some(-(-runs // multiple) * multiple)
+    state = program.advance(data, padded, program.init(data, padded), program.blocks)
+    return jax.device_get(jax.tree.map(lambda leaf: leaf[:runs], state.model))
