@@ -93,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--output", type=Path, required=True, help="folder of the bundle")
     train.add_argument("--execution", type=json.loads, default=None, help="what the engine would choose, as JSON")
 
+    attack = _verb(verbs, "attack", _attack, "stage: attack the runs of a bundle that are to be attacked")
+    attack.add_argument("--plan", type=Path, default=Path(paths.PLAN_FILE))
+    attack.add_argument("--bundle", required=True)
+    attack.add_argument("--privacy", type=Path, required=True)
+    attack.add_argument("--data", type=Path, required=True)
+    attack.add_argument("--output", type=Path, required=True, help="folder of the bundle")
+
     tables = _verb(verbs, "tables", _tables, "stage: collect bundles into tables")
     tables.add_argument("--plan", type=Path, default=Path(paths.PLAN_FILE))
     tables.add_argument("--output", type=Path, required=True, help="folder of the tables")
@@ -272,14 +279,18 @@ def _data(arguments: argparse.Namespace) -> None:
     prepare(arguments.dataset, arguments.output, arguments.report, arguments.options)
 
 
-def _train(arguments: argparse.Namespace) -> None:
+def _start_devices() -> None:
+    """One device a core, or the GPUs; compilation is paid once a bundle, also over processes."""
     import jax
 
     from fedpareto.federated.devices import use_all_cores
 
     use_all_cores()
-    # Compilation is paid once a bundle, also over processes.
     jax.config.update("jax_compilation_cache_dir", str(Path(paths.COMPILATION_CACHE).absolute()))
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    _start_devices()
     from fedpareto.data import arrays
     from fedpareto.federated.results import write_bundle
     from fedpareto.federated.train import train_bundle
@@ -298,6 +309,25 @@ def _train(arguments: argparse.Namespace) -> None:
         execution=arguments.execution,
     )
     write_bundle(arguments.output, bundle, accounted, results, data)
+
+
+def _attack(arguments: argparse.Namespace) -> None:
+    _start_devices()
+    from fedpareto.attacks import stage
+    from fedpareto.data import arrays
+    from fedpareto.plan import Plan
+    from fedpareto.privacy.account import from_json
+
+    plan = Plan.from_json(arguments.plan.read_text(encoding="utf-8"))
+    frames = stage.attack_stored(
+        plan.bundles[arguments.bundle],
+        plan.attacks_on(plan.bundles[arguments.bundle]),
+        from_json(arguments.privacy.read_text(encoding="utf-8")),
+        arrays.read(arguments.data),
+        runs_folder=Path(paths.RUNS_FOLDER),
+        attacks_folder=Path(paths.ATTACKS_FOLDER),
+    )
+    stage.write(arguments.output, frames)
 
 
 def _tables(arguments: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ class Study:
       baselines: Reference runs besides the grid.
       title: Headline of its figures.
       max_runs: Largest grid that is not taken for a mistake.
+      attacks: What is tried on its runs: `name` and all arguments.
+      attacked: Key of the study -> values, the points whose runs are attacked.
+      policy: What a point must keep to be recommended, all keys of it; None where nothing is to be recommended.
       well_formed: False where a key of its own is wrong: nothing is checked across its keys then.
     """
 
@@ -47,15 +50,19 @@ class Study:
     baselines: tuple[str, ...]
     title: str
     max_runs: int
+    attacks: tuple[Mapping[str, Json], ...] = ()
+    attacked: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
+    policy: Mapping[str, Json] | None = None
     well_formed: bool = True
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Studies whose curves share one figure."""
+    """Studies whose curves share one figure, and out of which one point may be recommended."""
 
     title: str
     studies: tuple[str, ...]
+    policy: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True)
@@ -176,9 +183,10 @@ def _comparisons(
         for i, member in enumerate(members):
             if member not in studies:
                 unknown_name([*key, "studies", i], member, studies, problems)
+        policy = _policy(key, next(iter(values.get("policy", ())), None), problems)
         if len(problems.lines) == already and set(members) <= set(chosen):
             title = values["title"][0] if "title" in values else str(name)
-            found[str(name)] = Comparison(title, tuple(members))
+            found[str(name)] = Comparison(title, tuple(members), policy)
     return found
 
 
@@ -203,6 +211,11 @@ def _well_formed(comparisons: Json) -> list[tuple[Json, Json]]:
     """The comparisons that list studies; the others have a line of their own."""
     entries = comparisons.items() if isinstance(comparisons, dict) else ()
     return [(k, v) for k, v in entries if isinstance(v, dict) and isinstance(v.get("studies"), list)]
+
+
+def _policy(key: Sequence[str | int], body: Json, problems: Problems) -> dict[str, Json] | None:
+    """The policy of a study or a comparison, with all its keys; None where there is none."""
+    return single([*key, "policy"], body, schema()["policy"], problems) if isinstance(body, dict) else None
 
 
 def _dataset(name: str, options: Json, problems: Problems) -> dict[str, Json]:
@@ -230,6 +243,8 @@ def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Prob
     values = leaves(key, dict(body) | dict(everywhere), table, problems)
     # A value at fault has its line already and leaves no value: the default stands in for it.
     single = {k: (*values.pop(k), table[k].get("default", name))[0] for k in list(values) if not swept(table[k])}
+    attacks, attacked = values.pop("attacks", ()), single.get("attacked", {})
+    policy = _policy(key, single.get("policy"), problems)
     seeds, baselines = single["seeds"], single["baselines"]
     baselines = [baselines] if isinstance(baselines, str) else baselines
     for i, baseline in enumerate(baselines):
@@ -248,5 +263,10 @@ def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Prob
         baselines=tuple(baselines),
         title=single.get("title", name),
         max_runs=single["max_runs"],
+        attacks=attacks,
+        attacked={k: tuple(v) if isinstance(v, list) else (v,) for k, v in attacked.items()}
+        if isinstance(attacked, dict)
+        else {},
+        policy=policy,
         well_formed=len(problems.lines) == already,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 RESULTS = "results"
 PLAN_FILE = f"{RESULTS}/plan.json"
 RUNS_FOLDER = f"{RESULTS}/runs"
+ATTACKS_FOLDER = f"{RESULTS}/attacks"
 CHECKPOINTS_FOLDER = f"{RESULTS}/checkpoints"
 COMPILATION_CACHE = f"{RESULTS}/.jax_cache"
 

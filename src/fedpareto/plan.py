@@ -20,9 +20,17 @@ from fedpareto.run import Bundle, Run, canonical, digest
 from fedpareto.soundness import default_participation
 
 EVALUATIONS = 20
+OF_PRIVACY = ("clip_norm", "noise_multiplier", "target_epsilon", "unit", "trust")
 FIGURES_OF_ANY_STUDY = ("rounds", "cost", "partition")
 FIGURES_OF_PRIVATE_STUDIES = ("pareto", "heatmap")
 FIGURES_OF_COMPARISONS = ("comparison",)
+FIGURES_OF_ATTACKS = {
+    "leakage": ("gradient_inversion", "membership", "client_membership"),
+    "reconstructions": ("gradient_inversion", "model_inversion"),
+    "roc": ("membership", "client_membership"),
+    "audit": ("audit",),
+    "riskfront": ("gradient_inversion", "membership", "client_membership"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class Plan:
       datasets: The user's own data sets that are used: name -> options.
       execution: How training is laid out on the machine, where the user has a say in it; changes no run.
       comparisons: Name -> the studies that one figure sets side by side.
+      attacks: Run id -> what is tried on it, for runs that are attacked.
+      policies: Study or comparison -> what a point must keep to be recommended.
     """
 
     studies: Mapping[str, tuple[str, ...]]
@@ -46,18 +56,32 @@ class Plan:
     datasets: Mapping[str, Mapping[str, Any]]
     execution: Mapping[str, int]
     comparisons: Mapping[str, tuple[str, ...]]
+    attacks: Mapping[str, tuple[Mapping[str, Any], ...]]
+    policies: Mapping[str, Mapping[str, Any]]
 
     @cached_property
     def digest(self) -> str:
-        """Stands for the studies, their titles and runs: tables are made again when it changes."""
-        return digest([list(map(list, self.studies.items())), dict(self.titles)])
+        """Stands for the studies, their titles, runs and policies: tables are made again when it changes."""
+        return digest([list(map(list, self.studies.items())), dict(self.titles), self.policies])
+
+    @property
+    def attacked(self) -> tuple[str, ...]:
+        """The bundles that hold a run that is attacked."""
+        return tuple(name for name, bundle in self.bundles.items() if self.attacks_on(bundle))
+
+    def attacks_on(self, bundle: Bundle) -> dict[str, tuple[Mapping[str, Any], ...]]:
+        """What is tried on each attacked run of a bundle."""
+        return {run.run_id: self.attacks[run.run_id] for run in bundle.runs if run.run_id in self.attacks}
 
     def figures(self, study: str) -> tuple[str, ...]:
         """The figures that make sense for a study or a comparison: a trade-off needs a private run."""
+        recommended = ("recommendation",) if study in self.policies else ()
         if study in self.comparisons:
-            return FIGURES_OF_COMPARISONS
+            return FIGURES_OF_COMPARISONS + recommended
         private = any(self.runs[run].private for run in self.studies[study])
-        return (*(FIGURES_OF_PRIVATE_STUDIES if private else ()), *FIGURES_OF_ANY_STUDY)
+        tried = {attack["name"] for run in self.studies[study] for attack in self.attacks.get(run, ())}
+        leaks = [figure for figure, attacks in FIGURES_OF_ATTACKS.items() if tried & set(attacks)]
+        return (*(FIGURES_OF_PRIVATE_STUDIES if private else ()), *FIGURES_OF_ANY_STUDY, *leaks, *recommended)
 
     def dataset_arguments(self, dataset: str) -> str:
         """Command-line arguments that describe a user's own data set; empty for a registered one."""
@@ -80,6 +104,8 @@ class Plan:
                 "comparisons": {
                     name: {"title": self.titles[name], "studies": members} for name, members in self.comparisons.items()
                 },
+                "attacks": self.attacks,
+                "policies": self.policies,
             }
         )
 
@@ -96,6 +122,8 @@ class Plan:
             datasets=tree["datasets"],
             execution=tree["execution"],
             comparisons={name: tuple(body["studies"]) for name, body in tree["comparisons"].items()},
+            attacks={name: tuple(specs) for name, specs in tree["attacks"].items()},
+            policies=tree["policies"],
         )
 
 
@@ -103,6 +131,7 @@ def make_plan(config: Config) -> Plan:
     """The runs of all studies, and the bundles that train them. A run that two studies ask for is trained once."""
     runs: dict[str, Run] = {}
     studies = {}
+    attacks: dict[str, tuple[Mapping[str, Any], ...]] = {}
     for study in config.studies:
         members: dict[str, None] = {}
         for run in expand(study, config.datasets):
@@ -111,6 +140,10 @@ def make_plan(config: Config) -> Plan:
                 runs[run.run_id] = run
             members[run.run_id] = None
         studies[study.name] = tuple(members)
+        for name in members:
+            run = runs[name]
+            if study.attacks and run.seed == study.seeds[0] and _is_attacked(run, study):
+                attacks[name] = (*attacks.get(name, ()), *(a for a in study.attacks if a not in attacks.get(name, ())))
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs.values():
         groups[run.static_key].append(run)
@@ -125,6 +158,9 @@ def make_plan(config: Config) -> Plan:
         datasets={name: options for name, options in config.datasets.items() if name in used},
         execution=config.execution,
         comparisons={name: comparison.studies for name, comparison in config.comparisons.items()},
+        attacks=attacks,
+        policies={study.name: study.policy for study in config.studies if study.policy}
+        | {name: comparison.policy for name, comparison in config.comparisons.items() if comparison.policy},
     )
 
 
@@ -173,6 +209,18 @@ def write(plan: Plan, path: str) -> None:
     partial = target.with_suffix(".partial")
     partial.write_text(plan.to_json(), encoding="utf-8")
     os.replace(partial, target)
+
+
+def _is_attacked(run: Run, study: Study) -> bool:
+    """Whether a run is at one of the points that the study wants attacked.
+
+    Of reference runs only that without privacy is: it has no noise, clip norm, unit or trust model to be picked by.
+    """
+    reference = run.baseline is not None
+    if reference and run.baseline != "non_private":
+        return False
+    blank = OF_PRIVACY if reference else ()
+    return all(key in blank or getattr(run, key) in values for key, values in study.attacked.items())
 
 
 def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Run:

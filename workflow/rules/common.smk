@@ -8,6 +8,7 @@ SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 from fedpareto import environment, papers, paths, plan, provenance
 from fedpareto.config import ConfigError, from_snakemake
+from fedpareto.run import digest
 from snakemake.exceptions import WorkflowError
 
 # Jobs find this package and this interpreter, whether or not the environment was activated.
@@ -47,6 +48,7 @@ CODE = {
             "privacy.calibration",
         ],
         "train": ["federated.train", "federated.results"],
+        "attack": ["attacks.stage"],
         "tables": ["analysis.tables"],
         "figures": ["analysis.figures"],
         "reproduction": ["analysis.reproduction_stage", "papers", "privacy.published"],
@@ -122,6 +124,11 @@ def source_of_dataset(wildcards):
 def options_of_dataset(wildcards):
     """Command-line options that describe a user's own data set."""
     return PLAN.dataset_arguments(wildcards.dataset)
+
+
+def attacks_on_bundle(wildcards):
+    """Stands for what is tried on the runs of a bundle: another attack, and they are attacked again."""
+    return digest(PLAN.attacks_on(PLAN.bundles[wildcards.bundle]))
 
 
 def title_of_study(wildcards):

@@ -14,6 +14,11 @@ rule tables:
             bundle=PLAN.bundles,
             part=["clients", "curves"],
         ),
+        attacks=collect(
+            "results/bundles/{bundle}/{part}.parquet",
+            bundle=PLAN.attacked,
+            part=["attacks", "roc", "pictures"],
+        ),
         code=CODE["tables"],
     output:
         parquet=collect("results/tables/{table}.parquet", table=TABLES),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -124,17 +124,7 @@ class Evidence:
 
     findings: Sequence[Finding] = ()
     roc: Sequence[RocPoint] = ()
-    pictures: Sequence[Picture] = field(default=())
-
-
-def together(parts: Iterable[Evidence]) -> Evidence:
-    """The evidence of several attacks."""
-    parts = list(parts)
-    return Evidence(
-        [row for part in parts for row in part.findings],
-        [row for part in parts for row in part.roc],
-        [row for part in parts for row in part.pictures],
-    )
+    pictures: Sequence[Picture] = ()
 
 
 def frame(kind: type, rows: Sequence[Any]) -> pd.DataFrame:

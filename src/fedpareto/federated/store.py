@@ -57,10 +57,29 @@ class RunResult:
 def load(folder: Path, run_id: str, fingerprint: str) -> RunResult | None:
     """The run from the store `folder`, or None if it is not there or was made by other code or data."""
     try:
-        result = RunResult(**json.loads((folder / run_id / "result.json").read_text(encoding="utf-8")))
+        result = latest(folder, run_id)
     except (FileNotFoundError, json.JSONDecodeError, TypeError):
         return None
     return result if result.fingerprint == fingerprint else None
+
+
+def latest(folder: Path, run_id: str) -> RunResult:
+    """The run from the store `folder`, whatever code and data made it.
+
+    Raises:
+      FileNotFoundError: It is not there.
+    """
+    return RunResult(**json.loads((folder / run_id / "result.json").read_text(encoding="utf-8")))
+
+
+def model(folder: Path, run_id: str) -> dict[str, np.ndarray]:
+    """The parameters that a run kept, by path, and what its preprocessing learned.
+
+    Raises:
+      FileNotFoundError: The run is not there, or kept none.
+    """
+    with np.load(folder / run_id / "model.npz", allow_pickle=False) as kept:
+        return {name: kept[name] for name in kept.files}
 
 
 def save(folder: Path, result: RunResult, model: dict[str, np.ndarray] | None) -> None:

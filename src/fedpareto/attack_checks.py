@@ -1,0 +1,90 @@
+"""Checks of what a study attacks, and of the policy by which a point is recommended."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from fedpareto.problems import Problems, nearest, study_key
+
+if TYPE_CHECKING:
+    from fedpareto.config import Study
+
+# Keys of a study that pick the points to attack: plain values that stand in a run.
+PICKING = (
+    "dataset",
+    "clients",
+    "sampling_rate",
+    "rounds",
+    "batch_size",
+    "local_epochs",
+    "local_steps",
+    "client_learning_rate",
+    "clip_norm",
+    "noise_multiplier",
+    "target_epsilon",
+    "unit",
+    "trust",
+    "sampling",
+    "dropout",
+    "stragglers",
+)
+
+
+def check_attacks(study: Study, problems: Problems) -> None:
+    """Adds every problem of `attacks` and `attacked`."""
+    for i, attack in enumerate(study.attacks):
+        key: list[str | int] = ["studies", study.name, "attacks", *([i] if len(study.attacks) > 1 else [])]
+        reasons = [_why_not(attack["name"], *kind) for kind in _kinds(study)]
+        if all(reasons):
+            problems.add(key, attack["name"], f"not be made on this study: {reasons[0]}", "leave it out")
+    for name, values in study.attacked.items():
+        key = [*study_key(study, "attacked"), name]
+        if name not in PICKING:
+            problems.add(key, _shown(values), "be a key that picks points of the grid", nearest(name, PICKING))
+            continue
+        known = study.axes.get(name, ())
+        for value in values:
+            if value not in known:
+                given = ", ".join(map(str, known)) or "nothing"
+                problems.add(key, value, f"be a value of {name} in this study", f"it has {given}")
+    if study.attacked and not study.attacks:
+        must, hint = "stand beside attacks", "say which attacks, or remove the key"
+        picked = {name: _shown(values) for name, values in study.attacked.items()}
+        problems.add(study_key(study, "attacked"), picked, must, hint)
+
+
+def check_policy(study: Study, problems: Problems) -> None:
+    """Adds every problem of a study's `policy`: what is to be limited must be measured."""
+    names = {attack["name"] for attack in study.attacks}
+    policy, key = study.policy or {}, study_key(study, "policy")
+    measured = {
+        "largest_membership": {"membership", "client_membership"},
+        "largest_reconstruction": {"gradient_inversion"},
+    }
+    for limit, attacks in measured.items():
+        if policy.get(limit) is not None and not names & attacks:
+            wanted = " or ".join(sorted(attacks))
+            problems.add([*key, limit], policy[limit], f"stand beside attacks that measure it: {wanted}", "add one")
+    if policy.get("trust") == []:
+        problems.add([*key, "trust"], [], "hold at least one value", "null for all of them")
+
+
+def _kinds(study: Study) -> list[tuple[str, str, str]]:
+    algorithms = [spec["name"] for spec in study.axes["algorithm"]]
+    return [(u, t, a) for u, t, a in product(study.axes["unit"], study.axes["trust"], algorithms)]
+
+
+def _why_not(attack: str, unit: str, trust: str, algorithm: str) -> str | None:
+    """Why an attack is not made on runs of a kind; None where it is."""
+    if attack in ("gradient_inversion", "audit") and algorithm == "scaffold":
+        return "scaffold's clients send two vectors, and no attack here reads both"
+    if attack == "audit" and trust == "local":
+        return "clients add the noise by themselves, and no canary here speaks for a client"
+    if attack == "audit" and unit == "record" and trust == "distributed":
+        return "clients draw their own records for a sum, and no canary here is a record of theirs"
+    return None
+
+
+def _shown(values: tuple[Any, ...]) -> Any:
+    return values[0] if len(values) == 1 else list(values)

@@ -1,0 +1,116 @@
+"""The attack stage: everything that is tried on the runs of a bundle, kept attack by attack so that a killed job goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fedpareto import provenance
+from fedpareto.attacks.audit import audit
+from fedpareto.attacks.evidence import Evidence, Finding, Picture, RocPoint, frame
+from fedpareto.attacks.inversion import gradient_inversion
+from fedpareto.attacks.membership import client_membership, membership
+from fedpareto.attacks.model_inversion import model_inversion
+from fedpareto.attacks.target import Target
+from fedpareto.data.arrays import PreparedData
+from fedpareto.federated import store
+from fedpareto.federated.train import log
+from fedpareto.privacy.account import AccountedRun
+from fedpareto.run import Bundle, canonical, describe
+
+Spec = Mapping[str, Any]
+ATTACKS: dict[str, Callable[[Target, Spec], Evidence]] = {
+    "gradient_inversion": gradient_inversion,
+    "model_inversion": model_inversion,
+    "membership": membership,
+    "client_membership": client_membership,
+    "audit": audit,
+}
+# File -> what one of its rows is. The first is written last: where it is, the others are.
+TABLES: dict[str, type] = {"attacks": Finding, "roc": RocPoint, "pictures": Picture}
+
+
+def attack_stored(
+    bundle: Bundle,
+    wanted: Mapping[str, Sequence[Spec]],
+    accounted: Mapping[str, AccountedRun],
+    data: PreparedData,
+    *,
+    runs_folder: Path,
+    attacks_folder: Path,
+) -> dict[str, pd.DataFrame]:
+    """Attacks the finished runs of a bundle, whose models are in the store; a run that diverged left nothing to attack.
+
+    Args:
+      bundle: The runs.
+      wanted: Run id -> attacks, for those that are attacked.
+      accounted: Plan and guarantees by run id.
+      data: The prepared data set.
+      runs_folder: The store of finished runs.
+      attacks_folder: Where the evidence of each attack is kept.
+    """
+    chosen = [run for run in bundle.runs if run.run_id in wanted]
+    results = {run.run_id: store.latest(runs_folder, run.run_id) for run in chosen}
+    finished = tuple(run for run in chosen if results[run.run_id].status == "ok")
+    for run in chosen:
+        if run not in finished:
+            log(f"run {run.run_id} diverged: it has no model to attack")
+    models = {run.run_id: store.model(runs_folder, run.run_id) for run in finished}
+    made_by = " ".join(sorted({results[run.run_id].fingerprint for run in finished}))
+    return attack_bundle(Target(finished, accounted, data, models), wanted, attacks_folder, made_by)
+
+
+def attack_bundle(
+    target: Target, wanted: Mapping[str, Sequence[Spec]], kept: Path, models: str
+) -> dict[str, pd.DataFrame]:
+    """Tries on every run what is wanted for it.
+
+    Args:
+      target: The runs; those without a finished model are not among them.
+      wanted: Run id -> attacks, with all their arguments.
+      kept: Where the evidence of each attack is kept.
+      models: Stands for the code and the data that made the models.
+
+    Returns:
+      The rows of `TABLES`, by name.
+    """
+    specs = {canonical(dict(spec)): spec for own in wanted.values() for spec in own}
+    known = f"{provenance.fingerprint(__name__)} {models}"
+    parts = [_frames(Evidence())]
+    for i, (text, spec) in enumerate(specs.items()):
+        runs = tuple(run for run in target.runs if any(canonical(dict(one)) == text for one in wanted[run.run_id]))
+        if not runs:
+            continue
+        name = hashlib.sha256(" ".join([known, text, *(run.run_id for run in runs)]).encode()).hexdigest()[:16]
+        place = f"attack {i + 1} of {len(specs)}"
+        if not (kept / name / "attacks.parquet").is_file():
+            log(f"{place}: {describe(spec)} on {len(runs)} runs")
+            start = time.monotonic()
+            evidence = ATTACKS[spec["name"]](target if runs == target.runs else replace(target, runs=runs), spec)
+            write(kept / name, _frames(evidence))
+            log(f"{place}: {len(evidence.findings)} scores in {time.monotonic() - start:.0f} s")
+        parts.append({table: pd.read_parquet(kept / name / f"{table}.parquet") for table in TABLES})
+    return {
+        table: pd.concat([part[table] for part in parts if len(part[table])] or [parts[0][table]]) for table in TABLES
+    }
+
+
+def write(folder: Path, frames: Mapping[str, pd.DataFrame]) -> None:
+    """Writes one Parquet file a table, each in one step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in reversed(TABLES):
+        partial = folder / f"{table}.partial"
+        frames[table].to_parquet(partial, index=False)
+        os.replace(partial, folder / f"{table}.parquet")
+
+
+def _frames(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    rows = (evidence.findings, evidence.roc, evidence.pictures)
+    return {table: frame(kind, own) for (table, kind), own in zip(TABLES.items(), rows, strict=True)}
