@@ -34,6 +34,7 @@ ALLOWED = {
     "federated": {"run", "privacy", "data", "models", "provenance"},
     "attacks": {"run", "privacy", "data", "models", "federated", "provenance"},
     "analysis": set(),
+    "questions": {"privacy"},
     "doctor": {"environment", "data", "federated"},
 }
 HOST_SIDE = (
