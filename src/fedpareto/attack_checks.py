@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from fedpareto.problems import Problems, nearest, study_key
 
 if TYPE_CHECKING:
-    from fedpareto.config import Study
+    from fedpareto.config import Config, Study
 
 # Keys of a study that pick the points to attack: plain values that stand in a run.
 PICKING = (
@@ -29,6 +30,12 @@ PICKING = (
     "dropout",
     "stragglers",
 )
+
+# Limit of a policy -> the attacks whose success it limits.
+MEASURED_BY = {
+    "largest_membership": {"membership", "client_membership"},
+    "largest_reconstruction": {"gradient_inversion"},
+}
 
 
 def check_attacks(study: Study, problems: Problems) -> None:
@@ -54,19 +61,27 @@ def check_attacks(study: Study, problems: Problems) -> None:
         problems.add(study_key(study, "attacked"), picked, must, hint)
 
 
-def check_policy(study: Study, problems: Problems) -> None:
-    """Adds every problem of a study's `policy`: what is to be limited must be measured."""
-    names = {attack["name"] for attack in study.attacks}
-    policy, key = study.policy or {}, study_key(study, "policy")
-    measured = {
-        "largest_membership": {"membership", "client_membership"},
-        "largest_reconstruction": {"gradient_inversion"},
-    }
-    for limit, attacks in measured.items():
-        if policy.get(limit) is not None and not names & attacks:
-            wanted = " or ".join(sorted(attacks))
-            problems.add([*key, limit], policy[limit], f"stand beside attacks that measure it: {wanted}", "add one")
-    if policy.get("trust") == []:
+def check_policies(config: Config, problems: Problems) -> None:
+    """Adds every problem of the policies: what is to be limited must be measured."""
+    studies = {study.name: study for study in config.studies}
+    for study in config.studies:
+        if study.policy:
+            _check_policy(study_key(study, "policy"), study.policy, [study], problems)
+    for name, comparison in config.comparisons.items():
+        if comparison.policy:
+            members = [studies[one] for one in comparison.studies]
+            _check_policy(["comparisons", name, "policy"], comparison.policy, members, problems)
+
+
+def _check_policy(
+    key: Sequence[str | int], policy: Mapping[str, Any], studies: Sequence[Study], problems: Problems
+) -> None:
+    tried = {attack["name"] for study in studies for attack in study.attacks}
+    for limit, attacks in MEASURED_BY.items():
+        if policy[limit] is not None and not tried & attacks:
+            must = f"stand beside an attack that measures it: {' or '.join(sorted(attacks))}"
+            problems.add([*key, limit], policy[limit], must, "add one to attacks")
+    if policy["trust"] == []:
         problems.add([*key, "trust"], [], "hold at least one value", "null for all of them")
 
 

@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from fedpareto import facts
-from fedpareto.attack_checks import check_attacks, check_policy
+from fedpareto.attack_checks import check_attacks, check_policies
 from fedpareto.privacy_checks import check_mechanism, check_privacy, check_record
 from fedpareto.problems import Problems, nearest, study_key
 
@@ -46,7 +46,7 @@ def check(config: Config, problems: Problems) -> None:
         _check_data(study, known, problems)
         _check_size(study, problems)
         check_attacks(study, problems)
-        check_policy(study, problems)
+    check_policies(config, problems)
 
 
 def _facts(study: Study, datasets: Mapping[str, Mapping[str, Any]], problems: Problems) -> dict[str, facts.Facts]:

@@ -124,7 +124,7 @@ def test_another_policy_makes_the_tables_again():
         ({"policy": 3}, "studies.s.policy = 3 must be a mapping"),
         (
             {"policy": {"largest_membership": 0.6}},
-            "largest_membership = 0.6 must stand beside attacks that measure it: client_membership or membership",
+            "largest_membership = 0.6 must stand beside an attack that measures it: client_membership or membership",
         ),
         (
             {"attacks": "audit", "trust": "local"},
@@ -138,3 +138,16 @@ def test_another_policy_makes_the_tables_again():
 )
 def test_what_cannot_be_is_said_in_one_line(changes, line):
     assert line in problem(**changes)
+
+
+def test_a_comparison_has_a_policy_of_its_own():
+    tree = {
+        "studies": {"a": STUDY | {"attacks": "membership"}, "b": STUDY},
+        "comparisons": {"both": {"studies": ["a", "b"], "policy": {"largest_membership": 0.6}}},
+    }
+    plan = make_plan(checked(tree, [("study.yaml", tree)]))
+    assert plan.policies["both"]["largest_membership"] == 0.6
+    assert plan.figures("both") == ("comparison", "recommendation")
+    tree["comparisons"]["both"]["policy"] = {"largest_reconstruction": 0.1}
+    with pytest.raises(ConfigError, match=r"comparisons.both.policy.largest_reconstruction = 0.1 must stand beside"):
+        checked(tree, [("study.yaml", tree)])
