@@ -136,6 +136,12 @@ def title_of_study(wildcards):
     return PLAN.titles[wildcards.study]
 
 
+def category_of_figure(wildcards):
+    """Where the report shows a figure."""
+    leaks = wildcards.figure in plan.FIGURES_OF_ATTACKS
+    return "2 Leakage" if leaks else "1 Trade-off"
+
+
 def studies_of_figure(wildcards):
     """The studies that a figure shows: one, or those of a comparison."""
     return PLAN.comparisons.get(wildcards.study, [wildcards.study])

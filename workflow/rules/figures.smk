@@ -10,7 +10,7 @@ rule figure:
         svg=report(
             "results/figures/{study}/{figure}.svg",
             caption="../report/figure.rst",
-            category="1 Trade-off",
+            category=category_of_figure,
             subcategory="{study}",
             labels={"study": "{study}", "figure": "{figure}"},
         ),
