@@ -2,6 +2,8 @@
 
 The last members of the population (clients, or records where the server draws them) are canaries. Each has a direction of its own,
 and sends it, longer than the clip norm, whenever it is sampled: clipping, weights, noise, sum and release are those of the run.
+A canary that is absent sends nothing; where neighbouring data sets swap a member instead of dropping one, it may send the
+opposite, which is as far as two members can be apart.
 The directions are random and exactly orthogonal (random signs on a random part of the coordinates each), so that thousands
 cost one pass over the parameters and none hides another (Andrew et al. 2023, arXiv:2302.03098, take random unit vectors).
 """
@@ -22,10 +24,12 @@ class Canaries(NamedTuple):
 
     Attributes:
       first: int32 scalar; members from here to the end of the population are canaries 0, 1, ...
-      present: bool [canaries], whether each takes part; one that does not contributes exactly nothing.
+      present: bool [canaries], whether each takes part.
       owner: int32 [parameters], the canary whose direction has this coordinate; `canaries` where none has.
       signs: float32 [parameters], the coordinates' values in their canary's direction, whose L2 norm is 1.
       length: float32 scalar, L2 norm of what a canary sends, before clipping.
+      absent: float32 scalar, what a canary that does not take part sends instead, in terms of what it would: 0 for exactly
+        nothing, -1 for the opposite.
     """
 
     first: jax.Array
@@ -33,9 +37,12 @@ class Canaries(NamedTuple):
     owner: jax.Array
     signs: jax.Array
     length: jax.Array
+    absent: jax.Array
 
 
-def plant(key: jax.Array, parameters: int, first: int, present: jax.Array, length: jax.Array) -> Canaries:
+def plant(
+    key: jax.Array, parameters: int, first: int, present: jax.Array, length: jax.Array, absent: float = 0.0
+) -> Canaries:
     """Canaries with random directions.
 
     Args:
@@ -44,6 +51,7 @@ def plant(key: jax.Array, parameters: int, first: int, present: jax.Array, lengt
       first: The first canary's number in the population.
       present: bool [canaries].
       length: float32 scalar.
+      absent: What an absent one sends, 0 or -1.
     """
     count = present.shape[0]
     each = parameters // count
@@ -51,7 +59,8 @@ def plant(key: jax.Array, parameters: int, first: int, present: jax.Array, lengt
     place = jax.random.permutation(key_order, parameters)
     owner = jnp.minimum(place // each, count).astype(jnp.int32)
     signs = jnp.where(owner < count, jax.random.rademacher(key_signs, (parameters,), jnp.float32), 0.0)
-    return Canaries(jnp.int32(first), present, owner, signs / jnp.sqrt(jnp.float32(each)), jnp.float32(length))
+    signs /= jnp.sqrt(jnp.float32(each))
+    return Canaries(jnp.int32(first), present, owner, signs, jnp.float32(length), jnp.float32(absent))
 
 
 def in_place_of(canaries: Canaries, member: jax.Array, update: PyTree) -> PyTree:
@@ -77,7 +86,7 @@ def along(canaries: Canaries, update: PyTree) -> jax.Array:
 
 
 def _update_of(canaries: Canaries, weights: jax.Array, like: PyTree) -> PyTree:
-    """The sum of weights (float32 [canaries]) times directions over the canaries that take part, like `like`."""
+    """The sum over canaries of what each sends at its weight (float32 [canaries]), like `like`."""
     _, unravel = ravel_pytree(like)
-    of_owner = jnp.append(jnp.where(canaries.present, weights, 0.0), 0.0)
+    of_owner = jnp.append(jnp.where(canaries.present, weights, canaries.absent * weights), 0.0)
     return unravel(of_owner[canaries.owner] * canaries.signs)
