@@ -9,12 +9,14 @@ probability at most its value at k (Balle et al. 2022, arXiv:2201.04845; Hayes e
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from dp_accounting.rdp.rdp_privacy_accountant import compute_delta
 
 from fedpareto.attacks.evidence import OUTSIDER, PARTICIPANTS
 from fedpareto.privacy.account import AccountedRun
+from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.run import Run
 
 EPSILONS = np.concatenate([np.linspace(0, 2, 41)[1:], np.geomspace(2.1, 700, 200)])
@@ -31,12 +33,23 @@ def covers(run: Run, adversary: str, secret: str) -> bool:
     return adversary in (PARTICIPANTS, OUTSIDER) or run.trust != "central"
 
 
-def power(fpr: np.ndarray | float, accounted: AccountedRun) -> np.ndarray:
+def steps(plan: PrivacyPlan, secret: str) -> int:
+    """Neighbouring data sets from one with a secret (`client`, `record`) to one in which it is missing: what `power` takes.
+
+    A record that is missing leaves its client with other data. Where neighbours differ by a client being there or not, that is
+    one step to take the client away and one to add it as it is then; where they may swap one, it is a single step.
+    """
+    return 2 if plan.unit == "client" and secret == "record" and plan.adjacency != "replace_one" else 1
+
+
+def power(fpr: np.ndarray | float, accounted: AccountedRun, steps: int = 1) -> np.ndarray:
     """Largest true positive rate at each false positive rate that the run's Renyi divergence leaves possible.
 
     Args:
       fpr: float [n] in [0, 1].
       accounted: The run's guarantee; 1 everywhere where it has none.
+      steps: Neighbours from the data set without the secret to that with it; the curve is applied to itself as often (group
+        privacy: Dong et al. 2022, Theorem 2.14).
 
     Returns:
       float64 [n].
@@ -46,11 +59,21 @@ def power(fpr: np.ndarray | float, accounted: AccountedRun) -> np.ndarray:
     if not epsilon.size:
         return np.ones_like(at)
     grown = np.minimum(700.0, epsilon)[:, None]
-    up = np.exp(grown) * at + delta[:, None]
-    down = 1 - np.exp(-grown) * (1 - delta[:, None] - at)
-    return np.clip(np.minimum(up, down).min(axis=0), at, 1.0)
+    for _ in range(steps):
+        up = np.exp(grown) * at + delta[:, None]
+        down = 1 - np.exp(-grown) * (1 - delta[:, None] - at)
+        at = np.clip(np.minimum(up, down).min(axis=0), at, 1.0)
+    return at
 
 
+def largest_auc(accounted: AccountedRun, steps: int = 1) -> float:
+    """An upper bound on the area under any ROC curve below `power`, whose arguments it takes."""
+    grid = np.union1d(np.linspace(0, 1, 2001), np.geomspace(1e-8, 1e-3, 500))
+    # The curve rises: its value at the right end of an interval is its largest there.
+    return float(np.sum(np.diff(grid) * power(grid, accounted, steps)[1:]))
+
+
+@lru_cache(maxsize=256)
 def profile(accounted: AccountedRun) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (epsilon, delta) that the run satisfies all at once: float64 [n] each, empty where it has no guarantee."""
     orders, rdp = (np.asarray(values, np.float64) for values in accounted.curve)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ from fedpareto.data.partition import Partition
 from fedpareto.federated import devices
 from fedpareto.federated.arguments import Data, Hyper, Static
 from fedpareto.federated.batching import fill_memory
-from fedpareto.federated.program import make_program
+from fedpareto.federated.program import Program, make_program
 from fedpareto.federated.setup import data_of, hypers_of, learned_of, model_of, partitions_of, static_of
 from fedpareto.models import Model
 from fedpareto.privacy.account import AccountedRun
@@ -97,8 +97,10 @@ def train(static: Static, data: Data, hypers: Hyper) -> PyTree:
     """
     runs = int(hypers.partition.shape[0])
     layout, where = devices.choose(runs, static.model, static.expected_cohort, static.unit, {"cohort_devices": 1})
-    static = replace(static, at_once=layout.at_once, cohort_devices=1, evaluation_rounds=(0, static.rounds))
-    make = partial(make_program, static, where)
+    # A run that stops at an accuracy is scored when it would be; the others only at their end.
+    scored = static.evaluation_rounds if np.isfinite(hypers.enough).any() else (0, static.rounds)
+    static = replace(static, at_once=layout.at_once, cohort_devices=1, evaluation_rounds=scored)
+    make = partial(_program, static, tuple(where))
 
     def some(count: int) -> Hyper:
         rows = np.minimum(np.arange(count), runs - 1)
@@ -110,3 +112,9 @@ def train(static: Static, data: Data, hypers: Hyper) -> PyTree:
     padded = some(-(-runs // multiple) * multiple)
     state = program.advance(data, padded, program.init(data, padded), program.blocks)
     return jax.device_get(jax.tree.map(lambda leaf: leaf[:runs], state.model))
+
+
+@lru_cache(maxsize=4)
+def _program(static: Static, where: tuple[jax.Device, ...], runs_at_once: int) -> Program:
+    """One attack's program is the next one's, where their data are of the same shapes."""
+    return make_program(static, list(where), runs_at_once)

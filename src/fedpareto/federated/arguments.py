@@ -189,8 +189,9 @@ class Data(NamedTuple):
       train_index: int32 [partitions, clients, pad].
       train_count: int32 [partitions, clients].
       test_client: int32 [partitions, test examples], numbers without gaps.
-      present: bool [partitions, training examples], whether a record that the server draws takes part; None where all do. One
-        that does not contributes nothing: adding it would make the neighbouring data set.
+      present: bool [partitions, training examples], whether a record takes part where records are what is drawn (by the
+        server, or by its client for itself); None where all do. One that does not contributes nothing, and what is public
+        (counts, rates, expected sizes) stays: adding it would make the neighbouring data set.
     """
 
     train: Examples

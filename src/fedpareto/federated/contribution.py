@@ -179,10 +179,11 @@ def _own_records(static: Static, data: Data, hyper: Hyper, this: Round) -> _Memb
         assert hyper.record_draws is not None
         keys = (jax.random.fold_in(this.key_records, client), jax.random.fold_in(this.key_noise, client))
         arguments = (static, data.train, hyper, this.params, index, count, hyper.record_draws[client], *keys)
+        present = None if data.present is None else data.present[hyper.partition, index]
         if static.trust == "distributed":
-            update, seen = integer_records(*arguments, this.number)
+            update, seen = integer_records(*arguments, this.number, present)
         else:
-            update, seen = noisy_update(*arguments, share_of_steps)
+            update, seen = noisy_update(*arguments, share_of_steps, present)
         drawn = jnp.maximum(seen.records, 1)
         sums = _sums(update, answers, seen.clipped / drawn, seen.norm / drawn, seen.loss / drawn)
         return sums._replace(overflow=seen.overflow), None

@@ -58,6 +58,7 @@ def integer_records(
     key_records: jax.Array,
     key_noise: jax.Array,
     round_index: jax.Array,
+    present: jax.Array | None = None,
 ) -> tuple[jax.Array, Seen]:
     """A client's sum of its drawn records' clipped gradients (negated), each rounded by itself, and one noise share.
 
@@ -74,11 +75,15 @@ def integer_records(
       key_records: Key of which records are drawn.
       key_noise: Key of rounding and noise.
       round_index: int32 scalar.
+      present: bool [pad], which of the client's records take part, or None for all.
 
     Returns:
       int32 [dimension], not yet reduced, and what the client saw.
     """
-    drawn = poisson_subset(key_records, jnp.arange(index.shape[0]) < count, last, static.batch_pad)
+    eligible = jnp.arange(index.shape[0]) < count
+    if present is not None:
+        eligible &= present
+    drawn = poisson_subset(key_records, eligible, last, static.batch_pad)
     key_round, key_share = jax.random.split(key_noise)
 
     def add(i: jax.Array, carry: tuple[jax.Array, Seen]) -> tuple[jax.Array, Seen]:

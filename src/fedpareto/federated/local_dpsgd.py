@@ -28,6 +28,7 @@ def noisy_update(
     key_records: jax.Array,
     key_noise: jax.Array,
     share_of_steps: jax.Array | None = None,
+    present: jax.Array | None = None,
 ) -> tuple[PyTree, Seen]:
     """New minus old parameters after noisy local steps; whoever sees it learns no more than the steps' guarantee allows.
 
@@ -46,8 +47,11 @@ def noisy_update(
       key_records: Key of which records each step draws.
       key_noise: Key of the noise.
       share_of_steps: float32 scalar, or None for all steps.
+      present: bool [pad], which of the client's records take part, or None for all. The public size of a batch is that of all.
     """
     eligible = jnp.arange(index.shape[0]) < count
+    if present is not None:
+        eligible &= present
     expected = jnp.maximum((last.astype(jnp.float32) + 1) * 2.0**-32 * count, 1e-6)
     steps: int | jax.Array = static.local_steps
     if share_of_steps is not None:
