@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -125,6 +125,16 @@ class Evidence:
     findings: Sequence[Finding] = ()
     roc: Sequence[RocPoint] = ()
     pictures: Sequence[Picture] = ()
+
+
+def together(parts: Iterable[Evidence]) -> Evidence:
+    """The evidence of several attacks."""
+    parts = list(parts)
+    return Evidence(
+        [row for part in parts for row in part.findings],
+        [row for part in parts for row in part.roc],
+        [row for part in parts for row in part.pictures],
+    )
 
 
 def frame(kind: type, rows: Sequence[Any]) -> pd.DataFrame:
