@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fedpareto.attacks.audit import audit, audited, canaries_in, findings_of
-from fedpareto.attacks.canary_runs import copies_of, observe
+from fedpareto.attacks.canary_runs import _expected, copies_of, observe
 from fedpareto.attacks.canary_scores import CanaryLaw, canary_law, log_likelihood_ratio, simulated_scores
 from fedpareto.attacks.evidence import OUTSIDER, PARTICIPANTS, SERVER, Evidence
 from fedpareto.attacks.target import Target
@@ -217,6 +217,14 @@ def test_rounds_without_a_release_do_not_count():
     np.testing.assert_allclose(
         log_likelihood_ratio(holes, sampled, LAW), log_likelihood_ratio(x[:, kept], sampled[:, kept], LAW)
     )
+
+
+def test_what_to_expect_of_a_copy_is_the_mean_of_the_other_known_copies_of_its_run():
+    vectors = np.array([1.0, 2.0, 6.0, np.nan, 10.0, 20.0, 60.0, 40.0])[:, None, None]  # two runs of four copies
+    known = np.array([True, False, True, False])
+    np.testing.assert_allclose(_expected(vectors, known)[:4, 0, 0], [6, 3.5, 1, 3.5])
+    np.testing.assert_allclose(_expected(vectors, known | True)[4:, 0, 0], [40, 110 / 3, 70 / 3, 30])
+    assert not _expected(vectors[:2], np.array([True])).any()  # alone there is nothing to go by
 
 
 def test_copies_have_keys_of_their_own(two):
