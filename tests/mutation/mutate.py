@@ -43,6 +43,7 @@ ENGINE = (
     "tests/unit/test_engine.py",
     "tests/unit/test_preprocessing.py",
 )
+AUDIT = ("tests/unit/test_canaries.py", "tests/statistical/test_audit_bounds.py", "tests/statistical/test_audit.py")
 PREPROCESSING = ("tests/unit/test_preprocessing.py", "tests/statistical/test_preliminary.py")
 # Where a mutant's file begins so, these tests are run, up to the first that fails. The first line that fits counts.
 TESTS = {
@@ -54,7 +55,11 @@ TESTS = {
     "privacy/quantise": ENGINE,
     "privacy/": ACCOUNTING,
     "federated/preprocessing": PREPROCESSING,
+    "federated/canaries": AUDIT,
+    "federated/contribution": (*ENGINE, "tests/unit/test_canaries.py"),
     "federated/": ENGINE,
+    "attacks/audit": AUDIT,
+    "attacks/canary": AUDIT,
     "analysis/": ("tests/unit/test_analysis.py",),
     "soundness": ("tests/conformance/test_soundness.py", "tests/unit/test_config.py"),
 }
@@ -69,6 +74,9 @@ CLOSEST = {
     "privacy/noise": "tests/statistical/test_releases.py",
     "privacy/clipping": "tests/conformance/test_sensitivity.py",
     "federated/preprocessing": "tests/unit/test_preprocessing.py",
+    "federated/canaries": "tests/unit/test_canaries.py",
+    "attacks/audit_bounds": "tests/statistical/test_audit_bounds.py",
+    "attacks/canary": "tests/statistical/test_audit.py",
     "federated/": "tests/statistical/test_releases.py",
 }
 LIMIT = 900  # seconds after which a mutant counts as caught: it hangs

@@ -11,7 +11,8 @@ sees everything, and no guarantee is against it. Three scores for each:
 - `auc` of telling present from absent.
 
 `one_run` plants many canaries in each of few copies: its theorem allows for what they have to do with each other. `many_runs`
-plants one in each of many copies, and counts errors.
+plants one in each of many copies, and counts errors: the way where members are few, or where delta is so large that twice delta
+times all canaries is not small, which is what one run pays.
 
 What it cannot say: a small bound proves nothing. Canaries may be too weak, trials too few (with n guesses all right, no bound is
 above log(p / (1 - p)) for p = 0.05^(1/n)), and the scores too plain. Not audited yet: trust `local`, records under trust

@@ -197,4 +197,4 @@ def _by_error_rates(scores: np.ndarray, present: np.ndarray, cut: float, delta: 
     fpr = clopper_pearson_upper(int((outside >= cut).sum()), len(outside), error)
     fnr = clopper_pearson_upper(int((inside < cut).sum()), len(inside), error)
     ratios = ((1 - delta - fnr) / fpr, (1 - delta - fpr) / fnr)
-    return max(0.0, *(math.log(ratio) for ratio in ratios if ratio > 0))
+    return max([0.0, *(math.log(ratio) for ratio in ratios if ratio > 0)])

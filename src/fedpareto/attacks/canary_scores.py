@@ -47,9 +47,11 @@ def canary_law(plan: PrivacyPlan, dropout: float) -> CanaryLaw:
     """What a private plan says of a canary."""
     if plan.clip_norm is None:
         raise ValueError("canaries are bounded by a clip norm, and the plan has none")
+    # Noise shares are strong enough for the fewest answers that are summed; more of them make more noise.
+    shares = 1.0 if plan.sum is None else max(1.0, plan.sum.participants * (1 - dropout) / plan.sum.fewest)
     return CanaryLaw(
         rounds=plan.rounds,
-        noise=plan.noise_stddev / plan.clip_norm,
+        noise=plan.noise_stddev / plan.clip_norm * shares**0.5,
         inclusion=plan.inclusion,
         answers=1 - dropout,
         seen=plan.participation == "seen",
@@ -109,7 +111,7 @@ def simulated_scores(law: CanaryLaw, rng: np.random.Generator) -> tuple[np.ndarr
 
 def _mixture(x: np.ndarray, adds: float, rate: float, noise: float) -> np.ndarray:
     """The logarithm of (1 - rate) + rate N(x; adds, noise) / N(x; 0, noise)."""
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a rate of 1, and rounds of NaN
         return np.logaddexp(np.log1p(-rate), np.log(rate) + adds * (2 * x - adds) / (2 * noise**2))
 
 
