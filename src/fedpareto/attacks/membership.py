@@ -25,7 +25,14 @@ import numpy as np
 
 from fedpareto.attacks import bounds
 from fedpareto.attacks.evidence import OUTSIDER, Evidence, Finding, RocPoint, together
-from fedpareto.attacks.membership_scores import Paired, lira_offline, lira_online, loss_threshold, rmia
+from fedpareto.attacks.membership_scores import (
+    Paired,
+    lira_offline,
+    lira_online,
+    loss_threshold,
+    rmia,
+    whole_pairs,
+)
 from fedpareto.attacks.roc import Estimate, area, curve, thinned, tpr_at, trials
 from fedpareto.attacks.shadows import Signals, balanced_halves, membership_of, paired, places_of, shadow_signals
 from fedpareto.attacks.target import Target
@@ -98,9 +105,9 @@ def _attacked(
     target: Target, attack: str, shadows: int, scored: Callable[[_Game], tuple[_Scores, np.ndarray]]
 ) -> Evidence:
     """Plays the game for every run, and makes rows of what `scored` says: scores by method, and whose each unit is."""
-    if target.runs[0].algorithm == "alone":
-        return Evidence()  # there is no common model
     whole_clients = attack == CLIENT_MEMBERSHIP
+    if target.runs[0].algorithm == "alone" or (whole_clients and target.runs[0].clients == 1):
+        return Evidence()  # there is no common model, or nobody else
     units = target.static.clients if whole_clients else len(target.data.y_train)
     # Runs of one seed share their halves, so that noise levels are compared on equal terms.
     halves = [
@@ -151,7 +158,7 @@ def _of_clients(game: _Game) -> tuple[_Scores, np.ndarray]:
 
     loss = loss_threshold(Paired(game.train, game.train)).inside
     return {
-        "loss_threshold": paired(mean(loss), game.halves),
+        "loss_threshold": whole_pairs(paired(mean(loss), game.halves)),
         STRONGEST: lira_online(paired(mean(game.train), game.halves)),
     }, np.arange(len(count))
 
@@ -161,7 +168,7 @@ def _rows(
 ) -> tuple[list[Finding], list[RocPoint]]:
     findings: list[Finding] = []
     points: list[RocPoint] = []
-    own = range(run.clients) if run.clients <= MOST_CLIENTS else range(0)
+    own = range(run.clients) if 1 < run.clients <= MOST_CLIENTS else range(0)
     for client in (None, *own):
         chosen = np.ones(len(owner), bool) if client is None else owner == client
         for method, all_scores in scores.items():

@@ -46,7 +46,7 @@ def loss_threshold(signals: Paired) -> Paired:
       signals: phi, float [pairs, units].
     """
     with np.errstate(invalid="ignore"):
-        return Paired(*(-np.logaddexp(0.0, -np.asarray(phi, np.float64)) for phi in signals))
+        return Paired(*(-np.logaddexp(0.0, -phi) for phi in whole_pairs(signals)))
 
 
 def lira_online(signals: Paired) -> Paired:
@@ -60,7 +60,7 @@ def lira_online(signals: Paired) -> Paired:
     Args:
       signals: phi, float [pairs, units].
     """
-    signals = _whole_pairs(signals)
+    signals = whole_pairs(signals)
     (with_it, spread_with), (without, spread_without) = (_references(phi) for phi in signals)
     if 2 * len(signals.inside) < ENOUGH_SHADOWS:
         spread_with = spread_without = (spread_with + spread_without) / 2
@@ -84,7 +84,7 @@ def lira_offline(signals: Paired) -> Paired:
     Args:
       signals: phi, float [pairs, units].
     """
-    signals = _whole_pairs(signals)
+    signals = whole_pairs(signals)
     mean, variance = _references(signals.outside)
     return Paired(*((phi - mean) / np.sqrt(variance) for phi in signals))
 
@@ -93,7 +93,7 @@ def rmia(signals: Paired, runs: Paired, population: np.ndarray, gamma: float = 1
     """The share of a population over which the unit's likelihood ratio towers `gamma` times; the ratio itself breaks ties.
 
     With p(x) the probability that the target gives the label of x, and q(x) the mean of it over the runs that lack the unit,
-    the ratio of x to z is (p(x) / q'(x)) / (p(z) / q(z)), where q' = ((1 + share) q + 1 - share) / 2 stands for the mean over
+    the ratio of x to z is (p(x) / q'(x)) / (p(z) / q(z)), where q' = ((1 + share) q + (1 - share)) / 2 stands for the mean over
     runs with the unit and without (the paper's offline form).
 
     Args:
@@ -104,7 +104,7 @@ def rmia(signals: Paired, runs: Paired, population: np.ndarray, gamma: float = 1
         have not are told apart as well, whose ratios never reach 2 and would all score 0.
       share: The paper's `a`: 1 where being trained on moves p little.
     """
-    signals = _whole_pairs(signals)
+    signals = whole_pairs(signals)
     # Of runs that diverged nothing is known, and they are no unit's references. One bit of 24 decides no rank of a population.
     probability = np.nan_to_num(_probability(population)).astype(np.float32)
     own = Paired(*map(_probability, signals))
@@ -125,7 +125,7 @@ def rmia(signals: Paired, runs: Paired, population: np.ndarray, gamma: float = 1
             q = np.where(whole[elsewhere, some], own.outside[elsewhere, some], 0.0).sum(axis=0)
             q /= np.where(whole[elsewhere, some].any(axis=0), whole[elsewhere, some].sum(axis=0), np.nan)
             for kind in (0, 1):
-                ratio = own[kind][pair, some] / (((1 + share) * q + 1 - share) / 2)
+                ratio = own[kind][pair, some] / (((1 + share) * q + (1 - share)) / 2)
                 own_of_others = probability[runs[kind][pair, some]]
                 towers = ((ratio / gamma).astype(np.float32)[:, None] * q_others >= own_of_others).mean(axis=1)
                 finer = ratio / (1 + ratio) / (2 * probability.shape[1])
@@ -133,7 +133,7 @@ def rmia(signals: Paired, runs: Paired, population: np.ndarray, gamma: float = 1
     return scores
 
 
-def _whole_pairs(signals: Paired) -> Paired:
+def whole_pairs(signals: Paired) -> Paired:
     """The signals as float64, NaN in both runs of a pair where either is not finite."""
     inside, outside = (np.asarray(phi, np.float64) for phi in signals)
     whole = np.isfinite(inside) & np.isfinite(outside)

@@ -1,0 +1,45 @@
+"""What a guarantee leaves possible."""
+
+import numpy as np
+import pytest
+from membership_targets import OF_RECORDS, target
+from scipy import stats
+
+from fedpareto.attacks import bounds
+
+
+def accounted(**changes):
+    attacked = target(**changes)
+    (run,) = attacked.runs
+    return attacked.accounted[run.run_id]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_curve_of_one_gaussian_is_above_its_own_and_not_far(steps):
+    # Everybody joins every round, so that the whole run is one Gaussian with noise sigma / sqrt(T) of the sensitivity.
+    proven = accounted(noise_multiplier=4.0, rounds=4)
+    shift = steps * np.sqrt(4) / 4.0
+    fpr = np.geomspace(1e-4, 1, 50)
+    exact = stats.norm.sf(stats.norm.isf(fpr) - shift)
+    possible = bounds.power(fpr, proven, steps)
+    assert (possible >= exact - 1e-9).all()
+    assert (possible <= exact + 0.13 * steps).all()
+    assert (np.diff(possible) >= 0).all()
+    area = bounds.largest_auc(proven, steps)
+    assert stats.norm.cdf(shift / np.sqrt(2)) < area < stats.norm.cdf(shift / np.sqrt(2)) + 0.07 * steps
+    grid = np.linspace(0, 1, 20001)
+    assert area >= np.trapezoid(bounds.power(grid, proven, steps), grid)
+
+
+def test_nothing_is_bounded_without_a_guarantee():
+    assert (bounds.power([0.0, 0.5], accounted(noise_multiplier=0, clip_norm="null")) == 1).all()
+    assert bounds.largest_auc(accounted(noise_multiplier=0, clip_norm="null")) == pytest.approx(1.0)
+
+
+def test_a_record_of_a_client_is_two_steps_away_unless_neighbours_swap():
+    clients, swapped, records = (
+        accounted(**changes).plan for changes in ({}, {"sampling": "fixed_size", "sampling_rate": 0.5}, OF_RECORDS)
+    )
+    assert (clients.adjacency, swapped.adjacency) == ("add_or_remove_one", "replace_one")
+    assert [bounds.steps(plan, "record") for plan in (clients, swapped, records)] == [2, 1, 1]
+    assert [bounds.steps(plan, "client") for plan in (clients, swapped)] == [1, 1]
