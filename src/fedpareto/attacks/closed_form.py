@@ -1,33 +1,28 @@
-"""Records and labels read off an update without any optimisation.
+"""Records read off an update without any optimisation.
 
 The gradient of an affine layer that sees the records themselves is, for its unit j, the sum over records i of d_ij x_i for the
 weights, and of d_ij for the bias. For one record their quotient is that record, exactly: after any number of local steps,
 which only change d, and after clipping, which scales both (Phong et al. 2017, ePrint 2017/715). For more, a ReLU unit that one
 record alone activates still gives that record (Fowl et al. 2022, arXiv:2110.13057; Boenisch et al. 2023, arXiv:2112.02918); such
 records come out of several units alike, which mixtures do not.
-
-Labels are counted from the bias of the last layer: its gradient is the mean of (prediction - label) over records (Zhao et al. 2020,
-arXiv:2001.02610; Yin et al. 2021, arXiv:2104.07586; Geng et al. 2021, arXiv:2110.09074). Predictions are estimated on public records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from scipy.spatial.distance import cdist
 
-from fedpareto.attacks.public import Public, whole_counts
+from fedpareto.attacks.public import Public
 from fedpareto.models import Model
 
 PyTree = Any
 Path = tuple[str, ...]
 ALIKE = 1e-3  # root mean squared difference, in a feature's unit, below which two units show the same record
 FAINTEST = 1e-4  # of the strongest unit, below which a unit's quotient is rounding error
-SCALES = np.geomspace(0.5, 50, 200)  # lengths of an update of one step, over that of the bias's part
 
 
 def first_layer(model: Model, params: PyTree, example: np.ndarray) -> Path | None:
@@ -41,7 +36,7 @@ def first_layer(model: Model, params: PyTree, example: np.ndarray) -> Path | Non
     flat = traverse_util.flatten_dict(params)
     if model.layers is None:
         return None
-    _, inputs = model.observed(params, model.perturbations(1), example)
+    _, inputs = model.observed(params, model.perturbations(1), jnp.asarray(example))
     for path in model.layers:
         seen = np.asarray(inputs[path])
         same = seen.size == example.size and np.array_equal(seen.ravel(), example.ravel())
@@ -50,9 +45,7 @@ def first_layer(model: Model, params: PyTree, example: np.ndarray) -> Path | Non
     return None
 
 
-def records_of(
-    kernel: np.ndarray, bias: np.ndarray, records: int, noise: float, public: Public
-) -> np.ndarray:
+def records_of(kernel: np.ndarray, bias: np.ndarray, records: int, noise: float, public: Public) -> np.ndarray:
     """Records from the first layer's part of an update.
 
     With noise, a quotient is the posterior mean under a normal prior with the public means and deviations; without, the quotient.
@@ -95,53 +88,3 @@ def _quotients(product: np.ndarray, square: float, units: int, noise: float, pub
 
 def _inside(found: np.ndarray, public: Public) -> np.ndarray:
     return np.clip(found, *public.box).astype(np.float32)
-
-
-def last_layer(params: PyTree, classes: int) -> Path | None:
-    """The path of the layer that gives the logits: the last affine one with so many outputs."""
-    flat: Mapping[Path, Any] = traverse_util.flatten_dict(params)
-    paths = [p[:-1] for p, leaf in flat.items() if p[-1] == "kernel" and leaf.ndim == 2 and leaf.shape[1] == classes]
-    return max(paths, key=_number, default=None)
-
-
-def _number(path: Path) -> tuple[int, ...]:
-    return tuple(int(name.rpartition("_")[2]) for name in path)
-
-
-def count_labels(
-    bias: np.ndarray, predicted: np.ndarray, records: int, scale: float | None = None
-) -> np.ndarray:
-    """How many records of each class are behind an update.
-
-    The bias's part is s (counts / records - mean prediction) for some s, the learning rate after one step without clipping. Whole
-    counts are tried for many s, and those taken that explain it best; the mean prediction then follows the counts.
-
-    Args:
-      bias: float [classes], the last layer's bias's part of the update.
-      predicted: float [classes, classes], the mean predicted probabilities of public records by class.
-      records: Records behind it.
-      scale: s where it is known.
-
-    Returns:
-      int64 [classes], summing to `records`.
-    """
-    bias = np.asarray(bias, np.float64)
-    length = float(np.linalg.norm(bias))
-    mean, counts = predicted.mean(axis=0), np.zeros(len(bias), np.int64)
-    if length == 0 or not np.isfinite(length):
-        return whole_counts(mean, records)
-    for _ in range(3):
-        tried = []
-        for s in (scale,) if scale is not None else length * SCALES:
-            whole = whole_counts(mean + bias / s, records)
-            tried.append((float(np.linalg.norm(bias - s * (whole / records - mean))), whole))
-        counts = min(tried, key=lambda pair: pair[0])[1]
-        mean = counts @ predicted / records
-    return counts
-
-
-def class_predictions(model: Model, params: PyTree, x: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
-    """Mean predicted probabilities of public records by class, float64 [classes, classes]; of all where a class has none."""
-    chances = np.asarray(jax.nn.softmax(model.apply(params, x)), np.float64)
-    whole = chances.mean(axis=0)
-    return np.stack([chances[y == c].mean(axis=0) if (y == c).any() else whole for c in range(classes)])

@@ -1,9 +1,9 @@
 """Gradient inversion: the records behind an update, from the update alone.
 
 What is inverted is what the adversary sees of a run's first round (`transcript`): a client's update, or a sum over the cohort,
-which is then taken for one client's update with other clients' as noise of which nothing is known. Assumed are the parameters at the
-start of the round, all hyper-parameters, how many records the client holds, and data like them in public (the test set: ranges,
-means and deviations of features, predictions by class). Labels are counted first and never given.
+which is then taken for one client's update, others' being noise of which nothing is known. The adversary is assumed to know the
+parameters at the start of the round, all hyper-parameters, how many records the client holds, and data like these (the test set:
+ranges, means and deviations of features, predictions by class). Labels are counted first and never given.
 
 | method     | how                                                             |
 |------------|-----------------------------------------------------------------|
@@ -22,11 +22,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fedpareto.attacks import bounds
-from fedpareto.attacks.closed_form import class_predictions, count_labels, first_layer, last_layer, records_of
+from fedpareto.attacks.closed_form import first_layer, records_of
 from fedpareto.attacks.evidence import Evidence, Finding, Picture
+from fedpareto.attacks.labels import labels_of
 from fedpareto.attacks.matching import TOTAL_VARIATION, Item, Recipe, search
 from fedpareto.attacks.public import Public, public_of
 from fedpareto.attacks.scores import (
@@ -41,7 +43,7 @@ from fedpareto.attacks.scores import (
     shared_labels,
     ssim,
 )
-from fedpareto.attacks.simulation import noise_of, steps_of
+from fedpareto.attacks.simulation import noise_of
 from fedpareto.attacks.target import Target
 from fedpareto.attacks.transcript import Transcript, first_rounds
 from fedpareto.federated.setup import key_data
@@ -49,8 +51,6 @@ from fedpareto.federated.setup import key_data
 PyTree = Any
 NAME = "gradient_inversion"
 MOST_PICTURES = 4  # records of a run
-PUBLIC_ROWS = 500  # test records that predictions are averaged over
-UNCLIPPED = 0.999  # of the clip norm, below which an update's length tells that it was not clipped
 
 
 @dataclass(frozen=True)
@@ -92,18 +92,19 @@ def gradient_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
     records = spec["records"]
     public = public_of(target.data, target.runs[0].dataset)
     transcripts = first_rounds(target.static, target.device_data, target.hypers, records, spec["victims"])
-    seen = [one for run, transcript in enumerate(transcripts) for one in _seen(target, run, transcript, public, records)]
+    seen = [
+        one for run, transcript in enumerate(transcripts) for one in _seen(target, run, transcript, public, records)
+    ]
     if not seen:
         return Evidence()
-    found = _analytic(target, transcripts, seen, public, records)
-    if spec["method"] != "analytic":
+    if spec["method"] == "analytic":
+        found = _analytic(target, transcripts, seen, public, records)
+    else:
         found = _searched(target, transcripts, seen, public, spec)
-    if found is None:
-        return Evidence()
     findings: list[Finding] = []
     pictures: list[Picture] = []
     rebuilt: dict[tuple[int, str], dict[int, tuple[np.ndarray, np.ndarray]]] = {}
-    for one, records_found in zip(seen, found, strict=True):
+    for one, records_found in zip(seen, found, strict=bool(found)):
         for victim in one.victims:
             rebuilt.setdefault((one.run, one.adversary), {})[victim] = records_found, one.counts
     for (run, adversary), of_victims in rebuilt.items():
@@ -111,14 +112,15 @@ def gradient_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
         guesses = [of_victims[victim] for victim in sorted(of_victims)]
         findings += score(target, run, adversary, spec, public, rows, guesses)
         pictures += _pictures(target, run, adversary, spec, public, rows, guesses)
-    truths = [picture for run, transcript in enumerate(transcripts) for picture in _truths(target, run, transcript, public)]
-    return Evidence(findings, (), [*truths, *pictures])
+    truths = [
+        picture for run, transcript in enumerate(transcripts) for picture in _truths(target, run, transcript, public)
+    ]
+    return Evidence(findings, (), [*truths, *pictures] if pictures else [])
 
 
 def _seen(target: Target, run: int, transcript: Transcript, public: Public, records: int) -> list[Seen]:
     """The updates of one run that there is anything in."""
     hyper = jax.tree.map(lambda leaf: leaf[run], target.hypers)
-    predicted: np.ndarray | None = None
     result = []
     for adversary, updates in transcript.seen.items():
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(updates)]
@@ -129,49 +131,22 @@ def _seen(target: Target, run: int, transcript: Transcript, public: Public, reco
             length = math.sqrt(sum(float(np.square(leaf[victim], dtype=np.float64).sum()) for leaf in leaves))
             if length == 0 or not math.isfinite(length):
                 continue
-            if predicted is None:
-                x = target.data.x_test[:PUBLIC_ROWS]
-                model = target.static.preprocessed(hyper).model
-                predicted = class_predictions(model, transcript.params, x, public.y[:PUBLIC_ROWS], public.classes)
             update = jax.tree.map(lambda leaf, v=victim: np.asarray(leaf)[v], updates)
-            unclipped = noise == 0 and length < UNCLIPPED * float(hyper.clip_norm)
-            scale = None
-            if unclipped and target.static.unit == "client" and steps_of(target.static, records) == 1:
-                scale = _step_length(target, float(hyper.client_learning_rate), records)
-            counts = _counted(update, transcript.params, predicted, public, records, scale)
+            counts = labels_of(target.static, hyper, transcript.params, update, noise, public, records)
             whose = tuple(range(victims)) if one_sum else (victim,)
             result.append(Seen(run, adversary, whose, update, noise, counts))
     return result
 
 
-def _step_length(target: Target, learning_rate: float, records: int) -> float:
-    cap = target.static.weight_cap
-    return learning_rate if cap is None else learning_rate * min(records, cap) / cap
-
-
-def _counted(
-    update: PyTree, params: PyTree, predicted: np.ndarray, public: Public, records: int, scale: float | None
-) -> np.ndarray:
-    """Labels counted from the last layer: from its bias, or from sums over its weights where it has none (Yin et al. 2021)."""
-    path = last_layer(params, public.classes)
-    if path is None:
-        return public.label_guess(records)
-    for name in path:
-        update = update[name]
-    if "bias" in update:
-        return count_labels(update["bias"], predicted, records, scale)
-    return count_labels(np.sum(update["kernel"], axis=0), predicted, records)
-
-
 def _analytic(
     target: Target, transcripts: Sequence[Transcript], seen: Sequence[Seen], public: Public, records: int
-) -> list[np.ndarray] | None:
-    """Records from the first layer, float32 [records, features] an update; None where the model has no such layer."""
+) -> list[np.ndarray]:
+    """Records from the first layer, float32 [records, features] an update; none where the model has no such layer."""
     hyper = jax.tree.map(lambda leaf: leaf[seen[0].run], target.hypers)
     model = target.static.preprocessed(hyper).model
     path = first_layer(model, transcripts[seen[0].run].params, target.data.x_test[:1])
     if path is None:
-        return None
+        return []
     found = []
     for one in seen:
         layer = one.update
@@ -190,18 +165,18 @@ def _searched(
         for one in seen
     ]
     items = Item(
-        run=np.asarray([one.run for one in seen], np.int32),
-        update=jax.tree.map(lambda *leaves: np.stack(leaves), *[one.update for one in seen]),
-        labels=np.stack([np.repeat(np.arange(public.classes), one.counts) for one in seen]).astype(np.int32),
-        noise=np.asarray([one.noise for one in seen], np.float32),
-        key=np.stack([key_data(name) for name in names]),
+        run=jnp.asarray([one.run for one in seen], jnp.int32),
+        update=jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *[one.update for one in seen]),
+        labels=jnp.asarray([np.repeat(np.arange(public.classes), one.counts) for one in seen], jnp.int32),
+        noise=jnp.asarray([one.noise for one in seen], jnp.float32),
+        key=jnp.asarray(np.stack([key_data(name) for name in names])),
     )
     like = next(transcript.params for transcript in transcripts if transcript.params is not None)
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *[t.params or like for t in transcripts])
     weight = spec["total_variation"]
     if weight is None:
         weight = TOTAL_VARIATION if spec["method"] == "cosine" else 0.0
-    recipe = Recipe(spec["method"], spec["steps"], spec["restarts"], weight, public.picture)
+    recipe = Recipe(spec["method"], spec["steps"], spec["restarts"], weight, public.picture, public.example)
     found, _ = search(target.static, target.hypers, params, items, public, recipe)
     return list(found)
 
@@ -229,7 +204,15 @@ def score(
     subject, records = target.runs[run], rows.shape[1]
     covered = bounds.covers(subject, adversary, "record")
     kind = Finding(
-        subject.run_id, NAME, spec["method"], adversary, "", math.nan, covered=covered, records=records, positives=rows.size
+        subject.run_id,
+        NAME,
+        spec["method"],
+        adversary,
+        "",
+        math.nan,
+        covered=covered,
+        records=records,
+        positives=rows.size,
     )
     truths = target.data.x_train[rows].reshape(*rows.shape, -1)
     labels = target.data.y_train[rows]
@@ -253,9 +236,7 @@ def score(
     guess = sum(shared_labels(public.label_guess(records), own) for own in labels)
     low, high = share_interval(shared, rows.size)
     findings.append(
-        replace(
-            kind, score="label_accuracy", value=shared / rows.size, low=low, high=high, baseline=guess / rows.size
-        )
+        replace(kind, score="label_accuracy", value=shared / rows.size, low=low, high=high, baseline=guess / rows.size)
     )
     hits = int(sum((errors(found, truth, public) < public.threshold).sum() for found, truth, _ in pairs))
     low, high = share_interval(hits, rows.size)
@@ -285,7 +266,7 @@ def _pictures(
             target.runs[run].run_id,
             *(NAME, spec["method"], adversary, rows.shape[1], "rebuilt", number),
             float(psnr(ordered[number][None], flat[number][None], public)[0]),
-            shape_of(public),
+            public.shape,
             ordered[number].astype(np.float32),
         )
         for number in range(min(MOST_PICTURES, rows.size))
@@ -298,13 +279,8 @@ def _truths(target: Target, run: int, transcript: Transcript, public: Public) ->
         return []
     flat = target.data.x_train[transcript.rows].reshape(transcript.rows.size, -1)[:MOST_PICTURES]
     first = (target.runs[run].run_id, NAME, "", "", transcript.rows.shape[1])
-    true = [Picture(*first, "true", number, math.nan, shape_of(public), x) for number, x in enumerate(flat)]
+    true = [Picture(*first, "true", number, math.nan, public.shape, x) for number, x in enumerate(flat)]
     if not true:
         return []
     ratio = float(psnr(np.repeat(public.mean[None], len(flat), axis=0), flat, public).mean())
-    return [*true, Picture(*first, "guess", 0, ratio, shape_of(public), public.mean)]
-
-
-def shape_of(public: Public) -> str:
-    """A picture's shape as the tables have it, e.g. `28x28x1`; empty for a table."""
-    return "" if public.picture is None else "x".join(map(str, public.picture))
+    return [*true, Picture(*first, "guess", 0, ratio, public.shape, public.mean)]

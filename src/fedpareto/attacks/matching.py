@@ -43,6 +43,7 @@ class Recipe(NamedTuple):
       restarts: Searches from random first guesses, of which the best is kept.
       total_variation: Weight of the mean absolute difference of neighbouring pixels, in the pixels' range.
       picture: Height, width and channels, or None for a table.
+      example: Shape of a record before any preprocessing.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Recipe(NamedTuple):
     restarts: int
     total_variation: float
     picture: tuple[int, int, int] | None
+    example: tuple[int, ...]
 
 
 class Item(NamedTuple):
@@ -63,11 +65,11 @@ class Item(NamedTuple):
       key: uint32 [2], key data of the first guesses.
     """
 
-    run: jax.Array | np.ndarray
+    run: jax.Array
     update: PyTree
-    labels: jax.Array | np.ndarray
-    noise: jax.Array | np.ndarray
-    key: jax.Array | np.ndarray
+    labels: jax.Array
+    noise: jax.Array
+    key: jax.Array
 
 
 class _Known(NamedTuple):
@@ -100,7 +102,7 @@ def search(
     count = len(items.run)
     devices = tuple(where[: min(len(where), count)])
     padded = np.minimum(np.arange(-(-count // len(devices)) * len(devices)), count - 1)
-    spread = jax.tree.map(lambda leaf: np.asarray(leaf)[padded], items)
+    spread = jax.tree.map(lambda leaf: leaf[padded], items)
     known = _Known(*(jnp.asarray(v) for v in (public.mean, public.deviation, public.unit, *public.box)))
     found, distance = _search(static, recipe, devices, hypers, params, known, spread)
     return np.asarray(found)[:count], np.asarray(distance)[:count]
@@ -127,9 +129,7 @@ def _search(
     at_once = None if devices[0].platform == "cpu" else ITEMS_AT_ONCE
     mesh, split, whole = Mesh(np.asarray(devices), (ITEMS,)), PartitionSpec(ITEMS), PartitionSpec()
     mapped = jax.shard_map(
-        lambda h, p, k, i: jax.lax.map(
-            lambda item: one(item), i, batch_size=at_once
-        ),
+        lambda h, p, k, i: jax.lax.map(lambda item: one(item), i, batch_size=at_once),
         mesh=mesh,
         in_specs=(whole, whole, whole, split),
         out_specs=split,
@@ -149,7 +149,7 @@ def _descend(
 
     def distance(z: jax.Array) -> jax.Array:
         x = known.mean + known.unit * z
-        simulated = update_of(static, hyper, params, x.reshape(-1, *static.model.example_shape), item.labels)
+        simulated = update_of(static, hyper, params, x.reshape(len(z), *recipe.example), item.labels)
         return _distance(recipe, known, item, simulated, z)
 
     def step(_: int, carry: tuple[jax.Array, PyTree]) -> tuple[jax.Array, PyTree]:
@@ -172,11 +172,13 @@ def _distance(recipe: Recipe, known: _Known, item: Item, simulated: PyTree, z: j
         prior = jnp.sum(jnp.square(z * known.unit / known.deviation))
         value = (apart + jnp.square(item.noise) * prior) / global_norm_squared(item.update)
     else:
-        inner = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(item.update), jax.tree.leaves(simulated), strict=True))
+        inner = sum(
+            jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(item.update), jax.tree.leaves(simulated), strict=True)
+        )
         lengths = global_norm(item.update) * jnp.sqrt(global_norm_squared(simulated) + jnp.finfo(jnp.float32).tiny)
         value = 1 - inner / lengths
     if recipe.picture is not None and recipe.total_variation:
-        value += recipe.total_variation * _total_variation(z.reshape(-1, *recipe.picture))
+        value += recipe.total_variation * total_variation(z.reshape(-1, *recipe.picture))
     return value
 
 
@@ -185,6 +187,6 @@ def global_norm_squared(tree: PyTree) -> jax.Array:
     return sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)), jnp.float32(0))
 
 
-def _total_variation(pictures: jax.Array) -> jax.Array:
+def total_variation(pictures: jax.Array) -> jax.Array:
     """Mean absolute difference of neighbouring pixels, [n, height, width, channels] -> scalar."""
     return jnp.mean(jnp.abs(jnp.diff(pictures, axis=1))) + jnp.mean(jnp.abs(jnp.diff(pictures, axis=2)))

@@ -7,11 +7,13 @@ to the nearest other one. Whoever is nearer than that has found this record, and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-from scipy.spatial.distance import cdist
+from sklearn.metrics.pairwise import euclidean_distances
 
 from fedpareto.data.arrays import PreparedData
 
@@ -29,12 +31,19 @@ class Public:
       y: int32 [m], their classes.
       classes: Number of classes.
       picture: Height, width and channels, or None for a table.
+      example: Shape of a record as it is stored.
     """
 
     x: np.ndarray
     y: np.ndarray
     classes: int
     picture: tuple[int, int, int] | None
+    example: tuple[int, ...]
+
+    @property
+    def shape(self) -> str:
+        """A picture's shape as tables have it, e.g. `28x28x1`; empty for a table."""
+        return "" if self.picture is None else "x".join(map(str, self.picture))
 
     @cached_property
     def mean(self) -> np.ndarray:
@@ -85,12 +94,24 @@ class Public:
         Estimated on the test set: of its records and the mean record, those guesses are taken one after another that are within
         the threshold of most others. Taking the best on the records that it is estimated on errs upwards.
         """
-        to_mean = cdist(self.mean[None] / self.unit, self._rows) / np.sqrt(self.x.shape[1])
+        to_mean = euclidean_distances(self.mean[None] / self.unit, self._rows) / np.sqrt(self.x.shape[1])
         hits = np.concatenate([self._distances, to_mean]) <= self.threshold
         found = np.zeros(hits.shape[1], bool)
         for _ in range(records):
             found |= hits[np.argmax((hits & ~found).sum(axis=1))]
         return float(found.mean())
+
+    @property
+    def records(self) -> np.ndarray:
+        """The test records in the shape that models take."""
+        return self.x.reshape(-1, *self.example)
+
+    def by_class(self, values: np.ndarray) -> np.ndarray:
+        """Means by class of `values` [n, ...] of the first n test records, float64 [classes, ...]; of all where there are none."""
+        values = np.asarray(values, np.float64)
+        y = self.y[: len(values)]
+        whole = values.mean(axis=0)
+        return np.stack([values[y == c].mean(axis=0) if (y == c).any() else whole for c in range(self.classes)])
 
     def label_guess(self, records: int) -> np.ndarray:
         """Labels that records have most likely without an update, int64 [classes]: counts in proportion to the test set's."""
@@ -103,11 +124,11 @@ class Public:
     @cached_property
     def _distances(self) -> np.ndarray:
         """Root mean squared differences between test records, infinite from one to itself."""
-        distances = cdist(self._rows, self._rows) / np.sqrt(self.x.shape[1])
+        distances = euclidean_distances(self._rows) / np.sqrt(self.x.shape[1])
         np.fill_diagonal(distances, np.inf)
         return distances
 
-    def _each(self, values: np.ndarray, of_all: np.ufunc) -> np.ndarray:
+    def _each(self, values: np.ndarray, of_all: Callable[[np.ndarray], Any]) -> np.ndarray:
         return values if self.picture is None else np.full_like(values, of_all(values))
 
 
@@ -115,7 +136,7 @@ def public_of(data: PreparedData, dataset: str) -> Public:
     """Public knowledge of a prepared data set, by its registered name."""
     shape = data.x_test.shape[1:]
     picture = SQUARES.get(dataset) if len(shape) == 1 else shape
-    return Public(data.x_test.reshape(len(data.x_test), -1), data.y_test, len(data.class_names), picture)
+    return Public(data.x_test.reshape(len(data.x_test), -1), data.y_test, len(data.class_names), picture, shape)
 
 
 def whole_counts(shares: np.ndarray, total: int) -> np.ndarray:

@@ -64,12 +64,12 @@ def ssim(found: np.ndarray, truth: np.ndarray, public: Public) -> np.ndarray:
     variances = sample * (mean(a * a) - mean_a**2 + mean(b * b) - mean_b**2)
     c1, c2 = (0.01 * span) ** 2, (0.03 * span) ** 2
     value = (2 * mean_a * mean_b + c1) * (2 * both + c2) / ((mean_a**2 + mean_b**2 + c1) * (variances + c2))
-    return value.mean(axis=(1, 2, 3))
+    return np.asarray(value.mean(axis=(1, 2, 3)), np.float64)
 
 
 def feature_error(found: np.ndarray, truth: np.ndarray, public: Public) -> np.ndarray:
     """Mean absolute error of features in their standard deviations, float64 [records]."""
-    return np.mean(np.abs(found - truth) / public.deviation, axis=1, dtype=np.float64)
+    return np.asarray(np.mean(np.abs(found - truth) / public.deviation, axis=1, dtype=np.float64))
 
 
 def exact_matches(found: np.ndarray, truth: np.ndarray, public: Public) -> np.ndarray:
@@ -77,9 +77,11 @@ def exact_matches(found: np.ndarray, truth: np.ndarray, public: Public) -> np.nd
 
     The value of the test set that is nearest to the found one is that which is nearest to the true one.
     """
-    same = [_nearest(np.unique(column), f) == _nearest(np.unique(column), x)
-            for column, f, x in zip(public.x.T, found.T, truth.T, strict=True)]
-    return np.mean(same, axis=0, dtype=np.float64)
+    same = [
+        _nearest(np.unique(column), f) == _nearest(np.unique(column), x)
+        for column, f, x in zip(public.x.T, found.T, truth.T, strict=True)
+    ]
+    return np.asarray(np.mean(same, axis=0, dtype=np.float64))
 
 
 def _nearest(values: np.ndarray, at: np.ndarray) -> np.ndarray:

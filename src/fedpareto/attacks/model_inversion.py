@@ -1,0 +1,165 @@
+"""Model inversion: what a final model shows of its classes (Fredrikson et al. 2015, CCS).
+
+For every class an outsider who holds the final model climbs the logarithm of its probability of that class, from the mean public
+record, within the public range. Held back it is by a normal prior with public means and deviations and, for pictures, by total
+variation. What comes out is a *representative* of the class, at best its mean; it is no record of anybody. Such means are facts
+of the population: any useful model shows them, and differential privacy does not promise to hide them. So there is no bound, and
+a high score is no breach of a guarantee.
+
+A representative is *recognised* if a logistic regression that is fitted on the test set, and that the attack never sees, takes it
+for its class. Its correlation is with the class's training mean, both less the mean public record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from sklearn.linear_model import LogisticRegression
+
+from fedpareto.attacks import bounds
+from fedpareto.attacks.evidence import OUTSIDER, Evidence, Finding, Picture
+from fedpareto.attacks.matching import total_variation
+from fedpareto.attacks.public import Public, public_of
+from fedpareto.attacks.scores import mean_interval, psnr, share_interval
+from fedpareto.attacks.target import Target
+from fedpareto.federated.arguments import Hyper, Static
+
+PyTree = Any
+NAME, METHOD = "model_inversion", "gradient_ascent"
+STEPS = 200
+LEARNING_RATE = 0.03  # in a feature's unit, decaying to 0 along a cosine
+PRIOR = 0.1  # weight of the mean squared distance from the mean record, in deviations
+TOTAL_VARIATION = 0.3  # weight of the mean absolute difference of neighbouring pixels, in the pixels' range
+MOST_ROWS = 2000  # test records that the evaluating classifier is fitted on
+
+
+def model_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
+    """Representatives of all classes from each run's final model.
+
+    Args:
+      target: Runs of one program, with the models they kept.
+      spec: `steps` of the ascent, or nothing for 200.
+
+    Returns:
+      Scores and pictures; nothing of runs without one finite model (`alone`, or diverged).
+    """
+    chosen = [i for i, run in enumerate(target.runs) if run.algorithm != "alone" and run.run_id in target.models]
+    models = {i: target.parameters(target.runs[i]) for i in chosen}
+    chosen = [i for i in chosen if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(models[i]))]
+    if not chosen:
+        return Evidence()
+    public = public_of(target.data, target.runs[0].dataset)
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[models[i] for i in chosen])
+    hypers = jax.tree.map(lambda leaf: leaf[np.asarray(chosen)], target.hypers)
+    known = tuple(map(jnp.asarray, (public.mean, public.deviation, public.unit, *public.box)))
+    shape = (public.classes, public.picture, public.example, spec.get("steps", STEPS))
+    found = np.asarray(_ascend(target.static, shape, hypers, params, known))
+
+    evaluator = LogisticRegression(C=0.1, tol=1e-2, max_iter=500)
+    evaluator.fit(((public.x - public.mean) / public.unit)[:MOST_ROWS], public.y[:MOST_ROWS])
+    x_train = target.data.x_train.reshape(len(target.data.x_train), -1)
+    present = np.flatnonzero(np.bincount(target.data.y_train, minlength=public.classes))
+    means = np.stack([x_train[target.data.y_train == c].mean(axis=0) for c in present])
+    findings: list[Finding] = []
+    pictures: list[Picture] = []
+    for i, representatives in zip(chosen, found[:, present], strict=True):
+        findings += _scores(target, i, representatives, means, present, evaluator, public)
+        pictures += _pictures(target, i, representatives, means, present, public)
+    return Evidence(findings, (), pictures)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _ascend(
+    static: Static,
+    shape: tuple[int, tuple[int, int, int] | None, tuple[int, ...], int],
+    hypers: Hyper,
+    params: PyTree,
+    known: tuple[jax.Array, ...],
+) -> jax.Array:
+    """Representatives float32 [runs, classes, features], of runs one after another and all their classes at once."""
+    classes, picture, example, steps = shape
+    mean, deviation, unit, least, most = known
+    low, high = (least - mean) / unit, (most - mean) / unit
+    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
+
+    def one(item: tuple[Hyper, PyTree]) -> jax.Array:
+        hyper, own = item
+        model = static.preprocessed(hyper).model
+
+        def loss(z: jax.Array) -> jax.Array:
+            logits = model.apply(own, (mean + unit * z).reshape(classes, *example))
+            value = -jnp.sum(jnp.diagonal(jax.nn.log_softmax(logits)))
+            value += PRIOR * jnp.sum(jnp.mean(jnp.square(z * unit / deviation), axis=1))
+            if picture is not None:
+                value += TOTAL_VARIATION * classes * total_variation(z.reshape(classes, *picture))
+            return value
+
+        def step(_: int, carry: tuple[jax.Array, PyTree]) -> tuple[jax.Array, PyTree]:
+            z, state = carry
+            change, state = optimizer.update(jax.grad(loss)(z), state)
+            return jnp.clip(z + change, low, high), state
+
+        first = jnp.zeros((classes, len(mean)), jnp.float32)
+        z, _ = jax.lax.fori_loop(0, steps, step, (first, optimizer.init(first)))
+        return mean + unit * z
+
+    return jax.lax.map(one, (hypers, params))
+
+
+def _scores(
+    target: Target,
+    run: int,
+    found: np.ndarray,
+    means: np.ndarray,
+    classes: np.ndarray,
+    evaluator: LogisticRegression,
+    public: Public,
+) -> list[Finding]:
+    subject = target.runs[run]
+    covered = bounds.covers(subject, OUTSIDER, "record")
+    hits, count = int((evaluator.predict((found - public.mean) / public.unit) == classes).sum()), len(classes)
+    correlations = np.asarray(
+        [_correlation(a, b) for a, b in zip(found - public.mean, means - public.mean, strict=True)]
+    )
+
+    def finding(score: str, value: float, interval: tuple[float, float], baseline: float, success: bool) -> Finding:
+        return Finding(
+            *(subject.run_id, NAME, METHOD, OUTSIDER, score, value, *interval, baseline, math.nan, covered, success),
+            positives=count,
+        )
+
+    return [
+        finding("recognised", hits / count, share_interval(hits, count), 1 / public.classes, True),
+        finding("correlation", float(correlations.mean()), mean_interval(correlations, -1.0, 1.0), 0.0, False),
+    ]
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's correlation; 0 where one of them does not vary."""
+    a, b = a - a.mean(), b - b.mean()
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / lengths if lengths > 0 else 0.0
+
+
+def _pictures(
+    target: Target, run: int, found: np.ndarray, means: np.ndarray, classes: np.ndarray, public: Public
+) -> list[Picture]:
+    if public.picture is None:
+        return []
+    name, ratios = target.runs[run].run_id, psnr(found, means, public)
+    true = [
+        Picture(name, NAME, "", "", None, "true", int(c), math.nan, public.shape, x)
+        for c, x in zip(classes, means, strict=True)
+    ]
+    rebuilt = [
+        Picture(name, NAME, METHOD, OUTSIDER, None, "rebuilt", int(c), float(ratio), public.shape, x)
+        for c, ratio, x in zip(classes, ratios, found, strict=True)
+    ]
+    return [*true, *rebuilt]
