@@ -117,6 +117,8 @@ def attack(folder, runs, trials=1000, hospitals=0, shape="8x8x1", policies=None)
                 roc += _curve(run.run_id, kind, name, leaks, run.epsilon_rdp if covered else np.inf, trials)
             if name != "outsider":
                 findings += _rebuilt(run.run_id, name, leaks, allowed, covered)
+        seen = {"value": 0.1 + 0.8 * KEENNESS["outsider"], "baseline": 0.1, "covered": private, "success": True}
+        findings.append(Finding(run.run_id, "model_inversion", "gradient_ascent", "outsider", "recognised", **seen))
         findings += _audited(run.run_id, run.epsilon_rdp) if private else []
         if shape:
             pictures += _pictures(run.run_id, run.epsilon_rdp, shape, rng)

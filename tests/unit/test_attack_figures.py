@@ -144,6 +144,7 @@ def test_leakage_has_chance_the_bound_accuracy_and_each_client(tables, drawn):
         "did each client take part?",
         "records rebuilt from an update",
         "likeness of what is rebuilt",
+        "classes seen in the model",
     ]
     axes = figure.axes[0]
     assert any(set(line.get_ydata()) == {0.5} for line in axes.lines)

@@ -57,6 +57,7 @@ FAMILIES = (
     Family("did this client take part?", "attack AUC", "client_membership", None, True, "did each client take part?"),
     Family("records rebuilt from an update", "share rebuilt", "gradient_inversion", None, True),
     Family("likeness of what is rebuilt", "PSNR, dB", "gradient_inversion", "psnr", False),
+    Family("classes seen in the model", "share recognised", "model_inversion", None, True),
 )
 
 
