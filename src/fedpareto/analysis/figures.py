@@ -8,11 +8,17 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from fedpareto.analysis import (
+    audit_figure,
     comparison_figure,
     cost_figure,
     heatmap_figure,
+    leakage_figure,
     pareto_figure,
     partition_figure,
+    recommendation_figure,
+    reconstruction_figure,
+    riskfront_figure,
+    roc_figure,
     rounds_figure,
     style,
 )
@@ -25,7 +31,15 @@ FIGURES: dict[str, Callable[[Tables, str], Figure]] = {
     "cost": cost_figure.build,
     "partition": partition_figure.build,
     "comparison": comparison_figure.build,
+    "leakage": leakage_figure.build,
+    "reconstructions": reconstruction_figure.build,
+    "roc": roc_figure.build,
+    "audit": audit_figure.build,
+    "riskfront": riskfront_figure.build,
+    "recommendation": recommendation_figure.build,
 }
+# Those that say why they are empty where no run was attacked, or no policy asks.
+OF_ATTACKS = ("leakage", "reconstructions", "roc", "audit", "riskfront", "recommendation")
 
 
 def draw(figure: str, tables_folder: Path, studies: Sequence[str], stem: Path, title: str | None = None) -> None:

@@ -135,12 +135,28 @@ def front_probability(
         raise ValueError(f"{epsilon.shape[0]} epsilons and {len(accuracies)} sets of accuracies")
     if any(len(by_seed) == 0 for by_seed in accuracies):
         raise ValueError("a point without seeds cannot compete on the front")
+    probability = front_membership(epsilon, resampled_means(accuracies, draws=draws, seed=seed)).mean(axis=0)
+    probability[[len(by_seed) < 2 for by_seed in accuracies]] = np.nan
+    return probability
+
+
+def resampled_means(
+    accuracies: Sequence[Mapping[int, float]], *, draws: int = DRAWS, seed: int = BOOTSTRAP_SEED
+) -> NDArray[np.float64]:
+    """Bootstrap means of points over their seeds; those of points with the same seeds are drawn together.
+
+    Args:
+        accuracies: for each point its accuracy by seed, at least one.
+        draws: number of bootstrap samples.
+        seed: of the generator.
+
+    Returns:
+        Means of shape [draws, points].
+    """
     seed_sets = [tuple(sorted(by_seed)) for by_seed in accuracies]
     means = np.empty((draws, len(accuracies)))
     for stream, seeds in enumerate(sorted(set(seed_sets))):
         members = [index for index, its_seeds in enumerate(seed_sets) if its_seeds == seeds]
         values = np.array([[accuracies[index][key] for key in seeds] for index in members], dtype=np.float64)
         means[:, members] = _resampled_means(values, draws, (seed, stream))
-    probability = front_membership(epsilon, means).mean(axis=0)
-    probability[[len(seeds) < 2 for seeds in seed_sets]] = np.nan
-    return probability
+    return means

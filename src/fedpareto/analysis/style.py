@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
 WIDTH = 7.2  # inches: a page's text width, or a column's at half size
 ENDINGS = ("svg", "pdf", "png")
+MOST_TICKS = 6
+HEADLINE = 70  # characters
 UNITS = {"client": "client-level", "record": "record-level"}
 ADJACENCIES = {"add_or_remove_one": "add or remove one", "replace_one": "replace one", "zero_out": "zero out one"}
 BASELINES = {
@@ -61,6 +65,60 @@ def epsilon_axis(axes: Axes, epsilons: pd.Series) -> None:
     plain_log(axes.xaxis)
 
 
+def endless_epsilon_axis(axes: Axes, epsilons: pd.Series) -> float:
+    """A logarithmic epsilon axis with a place for runs without noise behind a break, where any epsilon is infinite.
+
+    Args:
+      axes: Gets the axis.
+      epsilons: All that is to be drawn, infinite ones too.
+
+    Returns:
+      Where infinity is drawn.
+    """
+    finite = epsilons[np.isfinite(epsilons) & (epsilons > 0)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (1.0, 1.0)
+    infinity = high * max(2.5, (high / low) ** 0.22)
+    axes.set_xscale("log")
+    shown = []
+    for subs in ((1, 2, 5), (1, 3), (1,)):
+        values = [digit * 10.0**power for power in range(-6, 9) for digit in subs]
+        shown = [value for value in values if low / 1.4 <= value <= high * 1.4] if len(finite) else []
+        if len(shown) <= MOST_TICKS:
+            break
+    labels = [f"{value:g}" for value in shown]
+    right = high * 1.6
+    if not np.isfinite(epsilons).all():
+        shown, labels, right = [*shown, infinity], [*labels, "no\nnoise"], infinity * (infinity / high) ** 0.35
+        if len(finite):
+            place = np.log(np.sqrt(high * infinity) / (low / 1.6)) / np.log(right / (low / 1.6))
+            axes.plot(
+                [place - 0.008, place + 0.008],
+                [0, 0],
+                transform=axes.transAxes,
+                marker=[(-0.5, -1), (0.5, 1)],
+                markersize=7,
+                linestyle="none",
+                color="0.3",
+                clip_on=False,
+                zorder=10,
+            )
+    axes.set_xlim(low / 1.6, right)
+    axes.xaxis.set_major_locator(FixedLocator(shown))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels(labels)
+    return float(infinity)
+
+
+def epsilon_colours(epsilons: Iterable[float]) -> dict[float, Any]:
+    """A colour for each epsilon, the darker the smaller; black for a run without noise."""
+    ordered = sorted(set(epsilons))
+    finite = [epsilon for epsilon in ordered if np.isfinite(epsilon)]
+    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.86, len(finite)))
+    return dict(zip(finite, shades, strict=True)) | {
+        epsilon: "black" for epsilon in ordered if not np.isfinite(epsilon)
+    }
+
+
 def accuracy_axis(axes: Axes) -> None:
     """Accuracy in per cent."""
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
@@ -94,6 +152,38 @@ def plain_log(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=20))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def headline(figure: Figure, text: str) -> None:
+    """What the figure shows, in bold at the top left; a long one on several lines instead of over the page's edge."""
+    figure.suptitle("\n".join(textwrap.wrap(text, HEADLINE)), x=0.01, ha="left", fontweight="bold")
+
+
+def key(figure: Figure, handles: list[Any], caption: str, columns: int) -> None:
+    """The legend below all panels, under the caption: one box, so that neither lies over the other or over data."""
+    legend = figure.legend(
+        handles=handles,
+        loc="outside lower left",
+        ncols=columns,
+        fontsize="small",
+        title=caption,
+        title_fontsize="small",
+        alignment="left",
+    )
+    legend.get_title().set_color("0.3")
+
+
+def decades_log(axis: Axis) -> None:
+    """Plain numbers at each decade of a logarithmic axis."""
+    axis.set_major_locator(LogLocator(base=10, numticks=20))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def percent_log(axis: Axis) -> None:
+    """Per cent at each decade of a logarithmic axis."""
+    decades_log(axis)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
 
 
 def nothing_to_draw(title: str, why: str) -> Figure:

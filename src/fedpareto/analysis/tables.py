@@ -1,9 +1,10 @@
-"""The tables that other programs read: `runs`, `rounds`, `tradeoff` and `partitions`, in Parquet and CSV."""
+"""The tables that other programs read, in Parquet and CSV: of what was trained, and of what attacks on it found."""
 
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fedpareto.analysis import attack_tables, recommendation
 from fedpareto.analysis.selection import add_selection
 from fedpareto.analysis.tradeoff import TableError, kind_of, point_ids, tradeoff_table
 
-TABLES = ("runs", "rounds", "tradeoff", "partitions", "clients")
+TABLES = ("runs", "rounds", "tradeoff", "partitions", "clients", "attacks", "roc", "pictures", "recommendation")
+# The tables whose columns have their types also where they are empty.
+_DECLARED = attack_tables.COLUMNS | {"recommendation": recommendation.COLUMNS}
 
 
 def _columns(names: str) -> tuple[str, ...]:
@@ -55,6 +59,10 @@ class Tables:
         tradeoff: one row a point of the grid and study.
         partitions: one row a client and label, for every way the data of a study were dealt out.
         clients: one row a run, study and client, where clients prove epsilons of their own.
+        attacks: one row a score of an attack on a run, by study.
+        roc: one row a point of an attack's ROC curve, by study.
+        pictures: one row a record as it is, as it was rebuilt or as it would be guessed, by study.
+        recommendation: one row a policy, coordinator and kind of promise; its `study` may be a comparison.
     """
 
     runs: pd.DataFrame
@@ -62,9 +70,13 @@ class Tables:
     tradeoff: pd.DataFrame
     partitions: pd.DataFrame
     clients: pd.DataFrame
+    attacks: pd.DataFrame = field(default_factory=partial(attack_tables.empty, _DECLARED["attacks"]))
+    roc: pd.DataFrame = field(default_factory=partial(attack_tables.empty, _DECLARED["roc"]))
+    pictures: pd.DataFrame = field(default_factory=partial(attack_tables.empty, _DECLARED["pictures"]))
+    recommendation: pd.DataFrame = field(default_factory=partial(attack_tables.empty, _DECLARED["recommendation"]))
 
     def of_studies(self, studies: Sequence[str]) -> "Tables":
-        """The rows of some studies.
+        """The rows of some studies, and the recommendations that choose among the points of just these.
 
         Raises:
             TableError: if there is no such study.
@@ -73,18 +85,22 @@ class Tables:
         for study in studies:
             if study not in known:
                 raise TableError(f"study = {study!r} is not in the tables (write one of: {', '.join(known)})")
-        frames = (getattr(self, name) for name in TABLES)
-        return Tables(*(frame[frame["study"].isin(studies)].reset_index(drop=True) for frame in frames))
+        own = {name: getattr(self, name) for name in TABLES}
+        kept = {name: frame["study"].isin(studies) for name, frame in own.items()}
+        kept["recommendation"] = own["recommendation"]["studies"].map(
+            lambda members: set(members.split()) == set(studies)
+        )
+        return Tables(**{name: frame[kept[name].astype(bool)].reset_index(drop=True) for name, frame in own.items()})
 
 
-def _read(path: Path, columns: Iterable[str]) -> pd.DataFrame:
-    """One Parquet file that training wrote, checked for the columns that are needed here."""
+def _read(path: Path, columns: Iterable[str], stage: str = "train") -> pd.DataFrame:
+    """One Parquet file that a stage wrote, checked for the columns that are needed here."""
     if not path.is_file():
-        raise TableError(f"{path}: is not there (train its bundle first)")
+        raise TableError(f"{path}: is not there ({stage} its bundle first)")
     frame = pd.read_parquet(path)
     missing = [column for column in columns if column not in frame.columns]
     if missing:
-        raise TableError(f"{path}: lacks {', '.join(missing)} (train its bundle again with this version)")
+        raise TableError(f"{path}: lacks {', '.join(missing)} ({stage} its bundle again with this version)")
     return frame
 
 
@@ -126,7 +142,9 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
     """Reads what training wrote and arranges it by study.
 
     Args:
-        plan: the content of plan.json; `studies` (name -> `runs`) and `bundles` (id -> run ids) are used.
+        plan: the content of plan.json; `studies` (name -> `runs`) and `bundles` (id -> run ids) are used, and where they are
+            there `attacks` (run id -> what is tried on it), `comparisons` (name -> `studies`) and `policies` (study or
+            comparison -> limits, see `recommendation`).
         bundles_dir: the folder with one folder a bundle.
 
     Returns:
@@ -139,7 +157,9 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
     wanted = {run for members in studies.values() for run in members}
     bundles = [bundle for bundle, members in sorted(plan["bundles"].items()) if wanted & set(members)]
 
+    attacked = sorted(wanted & set(plan.get("attacks", {})))
     run_frames, metric_frames, client_frames, curve_frames, partition_frames = [], [], [], [], {}
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in attack_tables.KINDS}
     for bundle in bundles:
         folder = bundles_dir / bundle
         run_frames.append(_typed(_read(folder / "runs.parquet", (*_TEXT, *_COUNTS, *_NUMBERS))))
@@ -149,6 +169,9 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
         partition_frames[bundle] = _read(
             folder / "partition.parquet", ("dataset", "partition", "clients", "client", "label", "count")
         )
+        if set(attacked) & set(plan["bundles"][bundle]):
+            for name, columns in attack_tables.KINDS.items():
+                found[name].append(_read(folder / f"{name}.parquet", columns, "attack"))
         absent = (wanted & set(plan["bundles"][bundle])) - set(run_frames[-1]["run_id"])
         if absent:
             raise TableError(f"{folder / 'runs.parquet'}: has no run {min(absent)} (train this bundle again)")
@@ -168,7 +191,18 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
     tradeoff = tradeoff_table(runs)
     add_selection(tradeoff, runs, _stack(curve_frames))
     clients = membership.merge(_stack(client_frames), on="run_id", how="inner")
-    return Tables(runs, rounds.reset_index(drop=True), tradeoff, _partitions(partition_frames, runs), clients)
+    joined = {name: attack_tables.join(name, frames, attacked, runs, tradeoff) for name, frames in found.items()}
+    return Tables(
+        runs,
+        rounds.reset_index(drop=True),
+        tradeoff,
+        _partitions(partition_frames, runs),
+        clients,
+        **joined,
+        recommendation=recommendation.recommend(
+            plan.get("policies", {}), plan.get("comparisons", {}), runs, tradeoff, joined["attacks"]
+        ),
+    )
 
 
 def _replace(path: Path, write: Any) -> None:
@@ -182,16 +216,19 @@ def _replace(path: Path, write: Any) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _empty_type(column: str) -> pa.DataType:
+def _empty_type(name: str, column: str) -> pa.DataType:
     """The type of a column that holds no value at all."""
+    if name in _DECLARED:
+        return attack_tables.arrow_type(_DECLARED[name], column)
     return pa.int64() if column in _COUNTS else pa.float64() if column in _NUMBERS else pa.string()
 
 
-def _to_parquet(frame: pd.DataFrame, path: Path) -> None:
+def _to_parquet(name: str, frame: pd.DataFrame, path: Path) -> None:
     """Parquet in which a text column without any value (no baseline, say) is still text."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     fields = [
-        field.with_type(_empty_type(field.name)) if pa.types.is_null(field.type) else field for field in table.schema
+        column.with_type(_empty_type(name, column.name)) if pa.types.is_null(column.type) else column
+        for column in table.schema
     ]
     pq.write_table(table.cast(pa.schema(fields, metadata=table.schema.metadata)), path)
 
@@ -205,8 +242,9 @@ def write_tables(plan_path: Path, bundles_dir: Path, out_dir: Path) -> Tables:
     tables = build_tables(json.loads(Path(plan_path).read_text(encoding="utf-8")), Path(bundles_dir))
     for name in TABLES:
         frame: pd.DataFrame = getattr(tables, name)
-        _replace(Path(out_dir) / f"{name}.parquet", lambda path, frame=frame: _to_parquet(frame, path))
-        _replace(Path(out_dir) / f"{name}.csv", lambda path, frame=frame: frame.to_csv(path, index=False))
+        text = frame.drop(columns=attack_tables.NOT_IN_CSV.get(name, []))
+        _replace(Path(out_dir) / f"{name}.parquet", partial(_to_parquet, name, frame))
+        _replace(Path(out_dir) / f"{name}.csv", partial(text.to_csv, index=False))
     return tables
 
 
@@ -216,4 +254,4 @@ def read_tables(tables_dir: Path) -> Tables:
     Raises:
         TableError: if one is missing.
     """
-    return Tables(*(_read(Path(tables_dir) / f"{name}.parquet", ("study",)) for name in TABLES))
+    return Tables(**{name: _read(Path(tables_dir) / f"{name}.parquet", ("study",)) for name in TABLES})
