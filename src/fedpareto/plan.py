@@ -61,8 +61,9 @@ class Plan:
 
     @cached_property
     def digest(self) -> str:
-        """Stands for the studies, their titles, runs and policies: tables are made again when it changes."""
-        return digest([list(map(list, self.studies.items())), dict(self.titles), self.policies])
+        """Stands for all that tables say beside what the runs' files hold: they are made again when it changes."""
+        said = (dict(self.titles), dict(self.comparisons), dict(self.policies), dict(self.attacks))
+        return digest([list(map(list, self.studies.items())), *said])
 
     @property
     def attacked(self) -> tuple[str, ...]:
@@ -74,14 +75,17 @@ class Plan:
         return {run.run_id: self.attacks[run.run_id] for run in bundle.runs if run.run_id in self.attacks}
 
     def figures(self, study: str) -> tuple[str, ...]:
-        """The figures that make sense for a study or a comparison: a trade-off needs a private run."""
+        """The figures that make sense for a study or a comparison: a trade-off needs a private run, leakage an attack."""
+        members = self.comparisons.get(study, (study,))
+        runs = [run for member in members for run in self.studies[member]]
+        tried = {attack["name"] for run in runs for attack in self.attacks.get(run, ())}
+        leaks = tuple(figure for figure, attacks in FIGURES_OF_ATTACKS.items() if tried & set(attacks))
         recommended = ("recommendation",) if study in self.policies else ()
         if study in self.comparisons:
-            return FIGURES_OF_COMPARISONS + recommended
-        private = any(self.runs[run].private for run in self.studies[study])
-        tried = {attack["name"] for run in self.studies[study] for attack in self.attacks.get(run, ())}
-        leaks = [figure for figure, attacks in FIGURES_OF_ATTACKS.items() if tried & set(attacks)]
-        return (*(FIGURES_OF_PRIVATE_STUDIES if private else ()), *FIGURES_OF_ANY_STUDY, *leaks, *recommended)
+            # The other figures of attacks are those of one trust model.
+            return (*FIGURES_OF_COMPARISONS, *(figure for figure in leaks if figure == "riskfront"), *recommended)
+        tradeoffs = FIGURES_OF_PRIVATE_STUDIES if any(self.runs[run].private for run in runs) else ()
+        return (*tradeoffs, *FIGURES_OF_ANY_STUDY, *leaks, *recommended)
 
     def dataset_arguments(self, dataset: str) -> str:
         """Command-line arguments that describe a user's own data set; empty for a registered one."""

@@ -147,7 +147,7 @@ def test_a_comparison_has_a_policy_of_its_own():
     }
     plan = make_plan(checked(tree, [("study.yaml", tree)]))
     assert plan.policies["both"]["largest_membership"] == 0.6
-    assert plan.figures("both") == ("comparison", "recommendation")
+    assert plan.figures("both") == ("comparison", "riskfront", "recommendation")
     tree["comparisons"]["both"]["policy"] = {"largest_reconstruction": 0.1}
     with pytest.raises(ConfigError, match=r"comparisons.both.policy.largest_reconstruction = 0.1 must stand beside"):
         checked(tree, [("study.yaml", tree)])

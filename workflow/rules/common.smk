@@ -31,7 +31,10 @@ BUNDLES = PLAN.bundles | {
     name: bundle for one in PAPER_PLANS.values() for name, bundle in one.bundles.items()
 }
 
-TABLES = ["runs", "tradeoff", "rounds", "partitions", "clients"]
+TABLES = [
+    *("runs", "tradeoff", "rounds", "partitions", "clients"),
+    *("attacks", "roc", "pictures", "recommendation"),
+]
 
 # The code that makes each stage's numbers is an input of its rule: Snakemake sees no edit inside a package otherwise.
 CODE = {

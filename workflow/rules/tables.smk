@@ -23,12 +23,16 @@ rule tables:
     output:
         parquet=collect("results/tables/{table}.parquet", table=TABLES),
         csv=report(
-            collect("results/tables/{table}.csv", table=["runs", "tradeoff"]),
+            collect(
+                "results/tables/{table}.csv",
+                table=["runs", "tradeoff", "attacks", "recommendation"],
+            ),
             caption="../report/tables.rst",
             category="3 Tables",
         ),
         more=collect(
-            "results/tables/{table}.csv", table=["rounds", "partitions", "clients"]
+            "results/tables/{table}.csv",
+            table=["rounds", "partitions", "clients", "roc", "pictures"],
         ),
     log:
         "results/logs/tables.log",
