@@ -141,7 +141,7 @@ def frame(kind: type, rows: Sequence[Any]) -> pd.DataFrame:
     """Rows of one kind (`Finding`, `RocPoint`, `Picture`) as a table whose columns have the same types in every bundle."""
     names = [one.name for one in fields(kind)]
     columns: dict[str, Any] = {}
-    types = {"str": "object", "float": "float64", "bool": "bool", "int": "int64", "int | None": "Int64"}
+    types = {"str": "string", "float": "float64", "bool": "bool", "int": "int64", "int | None": "Int64"}
     for one in fields(kind):
         values = [getattr(row, one.name) for row in rows]
         if str(one.type) in types:
