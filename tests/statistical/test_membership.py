@@ -54,8 +54,12 @@ def test_lira_beats_the_loss_on_an_overfitted_model(overfitted):
     assert tpr.low["lira_online"] > 0.01
 
 
+def at_chance(auc):
+    return (np.abs(auc.value - 0.5) < auc.high - auc.low).all()
+
+
 def test_noise_brings_every_method_to_chance(noisy):
-    """False alarms: at most six intervals of 95 % that miss chance, 1 in 4; seeds 0 to 5 gave none for the strongest noise."""
+    """False alarms: 1e-3 for each area that is held against chance, at twice its interval of 95 % (Student, 15 degrees)."""
     attacked, *both = noisy
     weak, strong = sorted(attacked.runs, key=lambda run: run.noise_multiplier)
     assert attacked.accounted[weak.run_id].final.epsilon_rdp == pytest.approx(1.0, abs=0.1)
@@ -63,8 +67,8 @@ def test_noise_brings_every_method_to_chance(noisy):
         auc = findings[findings.score == "auc"]
         of_strong = auc[auc.run_id == strong.run_id]
         assert len(of_strong) == findings.method.nunique()
-        assert ((of_strong.low <= 0.5) & (of_strong.high >= 0.5)).all()
-        # At epsilon 1 whole clients may be told a little: the mean of 6 seeds is 0.54 at most, and the bound 0.625.
+        assert at_chance(of_strong)
+        # At epsilon 1 whole clients may be told a little: 0.54 at most over 6 seeds, where the guarantee allows 0.625.
         assert (auc.value < 0.6).all()
         assert (auc.low <= auc.bound).all()
         rates = findings[findings.score != "auc"]
@@ -72,9 +76,11 @@ def test_noise_brings_every_method_to_chance(noisy):
         assert (rates.value >= rates.low).all()
         assert (roc.allowed >= roc.fpr).all()
         assert (roc.allowed < 1).any()
+        # The intervals are not so wide that nothing would be found.
+        assert (auc.high - auc.low < 0.13).all()
     of_records = both[0][0]
     at_one = of_records[(of_records.run_id == weak.run_id) & (of_records.score == "auc")]
-    assert ((at_one.low <= 0.5) & (at_one.high >= 0.5)).all()
+    assert at_chance(at_one)
 
 
 def test_rows_say_what_they_are(overfitted, noisy):

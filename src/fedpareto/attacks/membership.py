@@ -62,8 +62,8 @@ def membership(target: Target, spec: Spec) -> Evidence:
 def client_membership(target: Target, spec: Spec) -> Evidence:
     """How well a whole client's membership is told from the final model; with few clients, also that of each.
 
-    A client's statistic is the mean of phi over its records (for `loss_threshold`, of the loss): the phi of one record is noise,
-    and what a client's update does to all of them is what is looked for.
+    A client's statistic is the mean of log p over its records. A mean of phi would be that of its surest records, whose phi is
+    large and says little: on breast cancer without privacy LiRA has an area of 0.56 with it, and 0.65 with log p.
 
     Args:
       target: The attacked runs.
@@ -151,16 +151,15 @@ def _of_records(game: _Game) -> tuple[_Scores, np.ndarray]:
 
 def _of_clients(game: _Game) -> tuple[_Scores, np.ndarray]:
     count = game.places.sum(axis=1)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        sums = np.where(game.places, values[:, game.index], 0.0).sum(axis=-1)
-        return np.where(count > 0, sums / np.maximum(count, 1), np.nan)
-
-    loss = loss_threshold(Paired(game.train, game.train)).inside
-    return {
-        "loss_threshold": whole_pairs(paired(mean(loss), game.halves)),
-        STRONGEST: lira_online(paired(mean(game.train), game.halves)),
-    }, np.arange(len(count))
+    of_records = loss_threshold(Paired(game.train, game.train)).inside
+    sums = np.where(game.places, of_records[:, game.index], 0.0).sum(axis=-1)
+    signals = whole_pairs(paired(np.where(count > 0, sums / np.maximum(count, 1), np.nan), game.halves))
+    scores = {
+        "loss_threshold": signals,
+        STRONGEST: lira_online(signals),
+        "lira_offline": lira_offline(signals),
+    }
+    return scores, np.arange(len(count))
 
 
 def _rows(
