@@ -9,6 +9,7 @@ records come out of several units alike, which mixtures do not.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -81,7 +82,8 @@ def _quotients(product: np.ndarray, square: float, units: int, noise: float, pub
     """The record behind sums of weights' times bias's parts (float64 [features]) and of squared bias's parts."""
     if noise == 0:
         return product / square if square > 0 else public.mean.astype(np.float64)
-    signal = max(0.0, square - units * noise**2)
+    # What noise alone adds to a sum of squares, and two standard deviations of that.
+    signal = max(0.0, square - noise**2 * (units + 2 * math.sqrt(2 * units)))
     prior = np.square(noise / public.deviation)
     return (product * (signal / square) + prior * public.mean) / (signal + prior)
 

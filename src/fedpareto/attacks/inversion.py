@@ -89,7 +89,11 @@ def gradient_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
     """
     if target.static.algorithm not in ("fedavg", "fedprox"):
         return Evidence()
-    records = spec["records"]
+    records, path = spec["records"], None
+    if spec["method"] == "analytic":
+        path = _first_layer(target)
+        if path is None:
+            return Evidence()
     public = public_of(target.data, target.runs[0].dataset)
     transcripts = first_rounds(target.static, target.device_data, target.hypers, records, spec["victims"])
     seen = [
@@ -97,25 +101,24 @@ def gradient_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
     ]
     if not seen:
         return Evidence()
-    if spec["method"] == "analytic":
-        found = _analytic(target, transcripts, seen, public, records)
-    else:
-        found = _searched(target, transcripts, seen, public, spec)
+    found = (
+        _searched(target, transcripts, seen, public, spec) if path is None else _analytic(seen, path, public, records)
+    )
     findings: list[Finding] = []
     pictures: list[Picture] = []
     rebuilt: dict[tuple[int, str], dict[int, tuple[np.ndarray, np.ndarray]]] = {}
-    for one, records_found in zip(seen, found, strict=bool(found)):
+    for one, records_found in zip(seen, found, strict=True):
         for victim in one.victims:
             rebuilt.setdefault((one.run, one.adversary), {})[victim] = records_found, one.counts
     for (run, adversary), of_victims in rebuilt.items():
-        rows = transcripts[run].rows[sorted(of_victims)]
-        guesses = [of_victims[victim] for victim in sorted(of_victims)]
+        victims = sorted(of_victims)
+        rows, guesses = transcripts[run].rows[victims], [of_victims[victim] for victim in victims]
         findings += score(target, run, adversary, spec, public, rows, guesses)
-        pictures += _pictures(target, run, adversary, spec, public, rows, guesses)
+        pictures += _pictures(target, run, adversary, spec, public, victims, rows, guesses)
     truths = [
         picture for run, transcript in enumerate(transcripts) for picture in _truths(target, run, transcript, public)
     ]
-    return Evidence(findings, (), [*truths, *pictures] if pictures else [])
+    return Evidence(findings, (), [*truths, *pictures])
 
 
 def _seen(target: Target, run: int, transcript: Transcript, public: Public, records: int) -> list[Seen]:
@@ -138,15 +141,15 @@ def _seen(target: Target, run: int, transcript: Transcript, public: Public, reco
     return result
 
 
-def _analytic(
-    target: Target, transcripts: Sequence[Transcript], seen: Sequence[Seen], public: Public, records: int
-) -> list[np.ndarray]:
-    """Records from the first layer, float32 [records, features] an update; none where the model has no such layer."""
-    hyper = jax.tree.map(lambda leaf: leaf[seen[0].run], target.hypers)
+def _first_layer(target: Target) -> tuple[str, ...] | None:
+    """The path of the layer that sees the records themselves, or None."""
+    hyper = jax.tree.map(lambda leaf: leaf[0], target.hypers)
     model = target.static.preprocessed(hyper).model
-    path = first_layer(model, transcripts[seen[0].run].params, target.data.x_test[:1])
-    if path is None:
-        return []
+    return first_layer(model, model.init(jax.random.key(0)), target.data.x_test[:1])
+
+
+def _analytic(seen: Sequence[Seen], path: tuple[str, ...], public: Public, records: int) -> list[np.ndarray]:
+    """Records from the first layer, float32 [records, features] an update."""
     found = []
     for one in seen:
         layer = one.update
@@ -252,6 +255,7 @@ def _pictures(
     adversary: str,
     spec: Mapping[str, Any],
     public: Public,
+    victims: Sequence[int],
     rows: np.ndarray,
     guesses: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> list[Picture]:
@@ -261,15 +265,17 @@ def _pictures(
     truths = target.data.x_train[rows].reshape(*rows.shape, -1)
     ordered = np.concatenate([matched(found, truth, public) for (found, _), truth in zip(guesses, truths, strict=True)])
     flat = truths.reshape(rows.size, -1)
+    numbers = [victim * rows.shape[1] + own for victim in victims for own in range(rows.shape[1])]
     return [
         Picture(
             target.runs[run].run_id,
             *(NAME, spec["method"], adversary, rows.shape[1], "rebuilt", number),
-            float(psnr(ordered[number][None], flat[number][None], public)[0]),
+            float(psnr(ordered[i][None], flat[i][None], public)[0]),
             public.shape,
-            ordered[number].astype(np.float32),
+            ordered[i].astype(np.float32),
         )
-        for number in range(min(MOST_PICTURES, rows.size))
+        for i, number in enumerate(numbers)
+        if number < MOST_PICTURES
     ]
 
 

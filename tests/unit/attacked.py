@@ -1,0 +1,40 @@
+"""Runs to attack, on real data, without files."""
+
+from functools import cache
+
+from fedpareto.attacks.target import Target
+from fedpareto.config import checked
+from fedpareto.data.registry import REGISTRY
+from fedpareto.federated.setup import measure
+from fedpareto.plan import make_plan
+from fedpareto.privacy.account import account
+
+STUDY = {
+    "dataset": "digits",
+    "clients": 20,
+    "sampling_rate": 0.5,
+    "rounds": 3,
+    "model": "logistic",
+    "local_epochs": 2,
+    "batch_size": 8,
+    "client_learning_rate": 0.5,
+    "clip_norm": 0.3,
+    "noise_multiplier": 1.0,
+    "delta": 1.0e-4,
+    "seeds": 1,
+    "baselines": [],
+}
+
+
+@cache
+def digits():
+    return REGISTRY["digits"].load({})[0]
+
+
+def target(data=None, **changes):
+    """The one bundle of a study, as an attack gets it; `None` takes an entry out."""
+    study = {key: value for key, value in (STUDY | changes).items() if value is not None or key == "clip_norm"}
+    (bundle,) = make_plan(checked({"studies": {"s": study}}, [("study", {})])).bundles.values()
+    data = data or digits()
+    measured = measure(bundle.runs, data) if any(run.needs_data_to_account for run in bundle.runs) else None
+    return Target(bundle.runs, account(bundle, measured), data, {})
