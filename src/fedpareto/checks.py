@@ -26,7 +26,6 @@ SHAPES: dict[str, tuple[int | None, ...]] = {
     "scatter_cnn": (8, 8, None),
 }
 CROPS = {"fedavg_cifar_cnn": 24}  # what models see of an image that takes less than the whole of it
-COLOURS = (1, 3)  # channels of a picture; features have more
 SMALLEST_COHORT = 1.0
 
 
@@ -158,7 +157,7 @@ def _check_augmentation(study: Study, known: Mapping[str, facts.Facts], problems
         if augmentation["name"] == "none":
             continue
         for name, fact in known.items():
-            if fact.shape is None or fact.shape[-1] not in COLOURS:
+            if fact.shape is None or fact.shape[-1] not in facts.COLOURS:
                 hint = "tables have nothing to mirror or to cut; remove the key"
                 problems.add(study_key(study, "augmentation"), augmentation["name"], f"see images, unlike {name}", hint)
             elif augmentation["padding"] > min(fact.shape[:2]):

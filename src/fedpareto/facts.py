@@ -37,6 +37,8 @@ class Facts:
 
 
 MNIST_SHAPE, CIFAR_SHAPE = (28, 28, 1), (32, 32, 3)
+COLOURS = (1, 3)  # channels of a picture; features have more
+SQUARES = {"digits": (8, 8, 1)}  # tables that are pictures, row by row
 REGISTERED: dict[str, Facts] = {
     "digits": Facts(1438),
     "breast_cancer": Facts(455),

@@ -80,12 +80,18 @@ class Plan:
         runs = [run for member in members for run in self.studies[member]]
         tried = {attack["name"] for run in runs for attack in self.attacks.get(run, ())}
         leaks = tuple(figure for figure, attacks in FIGURES_OF_ATTACKS.items() if tried & set(attacks))
+        if not any(self._has_pictures(self.runs[run].dataset) for run in runs):
+            leaks = tuple(figure for figure in leaks if figure != "reconstructions")
         recommended = ("recommendation",) if study in self.policies else ()
         if study in self.comparisons:
             # The other figures of attacks are those of one trust model.
             return (*FIGURES_OF_COMPARISONS, *(figure for figure in leaks if figure == "riskfront"), *recommended)
         tradeoffs = FIGURES_OF_PRIVATE_STUDIES if any(self.runs[run].private for run in runs) else ()
         return (*tradeoffs, *FIGURES_OF_ANY_STUDY, *leaks, *recommended)
+
+    def _has_pictures(self, dataset: str) -> bool:
+        shape = facts.SQUARES.get(dataset) or facts_of(dataset, self.datasets).shape
+        return shape is not None and shape[-1] in facts.COLOURS
 
     def dataset_arguments(self, dataset: str) -> str:
         """Command-line arguments that describe a user's own data set; empty for a registered one."""

@@ -32,7 +32,7 @@ ALLOWED = {
     "privacy": {"run", "soundness"},
     "data": set(),
     "federated": {"run", "privacy", "data", "models", "provenance"},
-    "attacks": {"run", "privacy", "data", "models", "federated", "provenance"},
+    "attacks": {"facts", "run", "privacy", "data", "models", "federated", "provenance"},
     "analysis": set(),
     "questions": {"privacy"},
     "doctor": {"environment", "data", "federated"},

@@ -151,3 +151,8 @@ def test_a_comparison_has_a_policy_of_its_own():
     tree["comparisons"]["both"]["policy"] = {"largest_reconstruction": 0.1}
     with pytest.raises(ConfigError, match=r"comparisons.both.policy.largest_reconstruction = 0.1 must stand beside"):
         checked(tree, [("study.yaml", tree)])
+
+
+def test_reconstructions_are_drawn_of_pictures_only():
+    assert "reconstructions" not in planned(attacks="gradient_inversion", dataset="breast_cancer").figures("s")
+    assert "reconstructions" in planned(attacks="gradient_inversion", dataset="mnist").figures("s")

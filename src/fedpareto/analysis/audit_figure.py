@@ -40,12 +40,18 @@ def build(tables: Tables, title: str) -> Figure:
         shift = np.exp(DODGE * (place - (len(curves) - 1) / 2)) if logarithmic else 1.0
         _draw(axes, own.assign(x=own["bound"] * shift), colour, marker, floor)
     axes.set(xlabel="proven ε", ylabel="audited ε")
-    caption = (
-        f"{style.epsilon_label(finite)}\nan audit that finds little proves nothing: a stronger canary may find more"
-    )
+    caption = f"{style.epsilon_label(finite, _accountant(finite))}\nan audit that finds little proves nothing: a stronger canary may find more"
     style.key(figure, _legend(looks, finite, floor), caption, 2)
     style.headline(figure, headline)
     return figure
+
+
+def _accountant(audits: pd.DataFrame) -> str:
+    """How the proven epsilons that are drawn were proven."""
+    by_rdp = np.isclose(audits["bound"], audits["epsilon_rdp"])
+    if by_rdp.any():
+        return "RDP" if by_rdp.all() else "PLD, where there is such a proof, else RDP,"
+    return "PLD"
 
 
 def audited(attacks: pd.DataFrame) -> pd.DataFrame:

@@ -134,7 +134,7 @@ def means_over(seeds: int) -> str:
     return "one seed, no interval" if seeds == 1 else f"means over {seeds} seeds, 95 % intervals"
 
 
-def epsilon_label(points: pd.DataFrame) -> str:
+def epsilon_label(points: pd.DataFrame, accountant: str = "RDP") -> str:
     """The label of an epsilon axis with everything a guarantee needs: unit, delta, accountant, adjacency, sampling."""
     private = points[points["delta"].notna()]
     if private.empty:
@@ -144,7 +144,7 @@ def epsilon_label(points: pd.DataFrame) -> str:
     adjacency = ", ".join(ADJACENCIES.get(a, a) for a in private["adjacency"].unique())
     sampling = ", ".join(private["sampling"].unique())
     trust = ", ".join(private["trust"].unique())
-    return f"{unit} ε by RDP at δ = {deltas}\n({adjacency}, {sampling} sampling, {trust} trust)"
+    return f"{unit} ε by {accountant} at δ = {deltas}\n({adjacency}, {sampling} sampling, {trust} trust)"
 
 
 def plain_log(axis: Axis) -> None:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from sklearn.metrics.pairwise import euclidean_distances
 
+from fedpareto import facts
 from fedpareto.data.arrays import PreparedData
 
 MOST_ROWS = 1500  # test records that distances are taken between
 SMALLEST_DISTANCE = 0.01  # of a threshold, in units of a feature: data sets with many equal rows have distances of 0
-SQUARES = {"digits": (8, 8, 1)}  # tables that are pictures, row by row
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Public:
 def public_of(data: PreparedData, dataset: str) -> Public:
     """Public knowledge of a prepared data set, by its registered name."""
     shape = data.x_test.shape[1:]
-    picture = SQUARES.get(dataset) if len(shape) == 1 else shape
+    picture = facts.SQUARES.get(dataset) if len(shape) == 1 else shape
     return Public(data.x_test.reshape(len(data.x_test), -1), data.y_test, len(data.class_names), picture, shape)
 
 
