@@ -40,7 +40,8 @@ def build(tables: Tables, title: str) -> Figure:
         shift = np.exp(DODGE * (place - (len(curves) - 1) / 2)) if logarithmic else 1.0
         _draw(axes, own.assign(x=own["bound"] * shift), colour, marker, floor)
     axes.set(xlabel="proven ε", ylabel="audited ε")
-    caption = f"{style.epsilon_label(finite, _accountant(finite))}\nan audit that finds little proves nothing: a stronger canary may find more"
+    proven = style.epsilon_label(finite, _accountant(finite))
+    caption = f"{proven}\nan audit that finds little proves nothing: a stronger canary may find more"
     style.key(figure, _legend(looks, finite, floor), caption, 2)
     style.headline(figure, headline)
     return figure
