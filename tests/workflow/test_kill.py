@@ -32,7 +32,7 @@ def rounds_of(project):
     return project.table("rounds")[COLUMNS].sort_values(["run_id", "round"]).reset_index(drop=True)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
 def test_killed_sweeps_end_with_the_same_numbers(how, tmp_path_factory, uninterrupted):
     project = Project(tmp_path_factory.mktemp("killed"), LONG)
     moments = random.Random(int(how))
