@@ -19,7 +19,7 @@ from fedpareto.analysis.tradeoff import comparable_epsilon
 MOST_COLUMNS = 7  # epsilons; of more, some are left out evenly
 MOST_SECTIONS = 4
 # Inches.
-EDGE, LABEL, GAP, LINE, HEAD, LARGEST = 0.08, 1.35, 0.07, 0.15, 0.4, 0.8
+EDGE, LABEL, GAP, LINE, HEAD, LARGEST, TITLE = 0.08, 1.35, 0.07, 0.15, 0.4, 0.8, 0.22
 
 
 class Section(NamedTuple):
@@ -50,17 +50,19 @@ def build(tables: Tables, title: str) -> Figure:
     side = min(LARGEST, (cell - 2 * GAP) / each - GAP / 2)
     heights = [_height(section, side) for section in sections]
     caption = 3 * 0.2
-    height = 0.35 + sum(heights) + caption
-    figure = plt.figure(figsize=(style.WIDTH, height))
+    figure = plt.figure()
+    lines = style.headline(figure, headline)
+    above = 0.15 + TITLE * lines
+    height = above + sum(heights) + caption
+    figure.set_size_inches(style.WIDTH, height)
     # One panel for all, measured in inches: a panel for each picture takes minutes to lay out.
     page = figure.add_axes((0, 0, 1, 1), xlim=(0, style.WIDTH), ylim=(0, height))
     page.set_axis_off()
-    top = height - 0.35
+    top = height - above
     for section, runs, size in zip(sections, columns, heights, strict=True):
         _draw(page, section, runs, top, cell, side, each)
         top -= size
     page.set(xlim=(0, style.WIDTH), ylim=(0, height))  # which pictures move
-    style.headline(figure, headline)
     figure._suptitle.set(y=1 - 0.05 / height, verticalalignment="top")
     label = style.epsilon_label(pd.concat([section.pictures for section in sections])).replace("\n", " ")
     page.text(
@@ -121,7 +123,7 @@ def _draw(
     page.text(EDGE, top - 0.02, section.title, fontsize="medium", va="top")
     top -= HEAD
     for place, (epsilon, _) in enumerate(runs):
-        label = f"ε = {epsilon:.3g}" if np.isfinite(epsilon) else "no noise"
+        label = style.epsilon_value(epsilon)
         page.text(LABEL + (place + 0.5) * cell, top + 0.02, label, ha="center", va="bottom", fontsize="small")
     for label, kind, adversary in _rows(section):
         top -= side

@@ -127,8 +127,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, colours: dict, left: float, bottom: f
 
 def _legend(colours: dict, drawn: pd.DataFrame) -> list:
     entries: list = [
-        Line2D([], [], color=colour, label=f"ε = {epsilon:.3g}" if np.isfinite(epsilon) else "no noise")
-        for epsilon, colour in sorted(colours.items())
+        Line2D([], [], color=colour, label=style.epsilon_value(epsilon)) for epsilon, colour in sorted(colours.items())
     ]
     entries.append(Line2D([], [], color="0.5", linestyle=(0, (1, 1.5)), label="by chance"))
     if (drawn["allowed"] < 1).any():

@@ -154,9 +154,22 @@ def plain_log(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def headline(figure: Figure, text: str) -> None:
-    """What the figure shows, in bold at the top left; a long one on several lines instead of over the page's edge."""
-    figure.suptitle("\n".join(textwrap.wrap(text, HEADLINE)), x=0.01, ha="left", fontweight="bold")
+def headline(figure: Figure, text: str) -> int:
+    """What the figure shows, in bold at the top left; a long one on several lines instead of over the page's edge.
+
+    Returns:
+      The number of lines.
+    """
+    lines = textwrap.wrap(text, HEADLINE)
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontweight="bold")
+    return len(lines)
+
+
+def epsilon_value(epsilon: float) -> str:
+    """`ε = 3.66`, `ε = 22,100`, `no noise`: three digits that count."""
+    if not np.isfinite(epsilon):
+        return "no noise"
+    return f"ε = {epsilon:.3g}" if epsilon < 1000 else f"ε = {float(f'{epsilon:.3g}'):,.0f}"
 
 
 def key(figure: Figure, handles: list[Any], caption: str, columns: int) -> None:
