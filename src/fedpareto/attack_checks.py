@@ -31,6 +31,8 @@ PICKING = (
     "stragglers",
 )
 
+FEWEST_RUNS = 32  # of which the sixteen that are counted, if all are right, show an epsilon above 0
+DENSE = ("logistic", "mlp", "2nn")  # models whose first layer is dense
 # Limit of a policy -> the attacks whose success it limits.
 MEASURED_BY = {
     "largest_membership": {"membership", "client_membership"},
@@ -45,6 +47,8 @@ def check_attacks(study: Study, problems: Problems) -> None:
         reasons = [_why_not(attack["name"], *kind) for kind in _kinds(study)]
         if all(reasons):
             problems.add(key, attack["name"], f"not be made on this study: {reasons[0]}", "leave it out")
+        if not all(reasons):
+            _check_sense(study, attack, key, problems)
     for name, values in study.attacked.items():
         key = [*study_key(study, "attacked"), name]
         if name not in PICKING:
@@ -59,6 +63,27 @@ def check_attacks(study: Study, problems: Problems) -> None:
         must, hint = "stand beside attacks", "say which attacks, or remove the key"
         picked = {name: _shown(values) for name, values in study.attacked.items()}
         problems.add(study_key(study, "attacked"), picked, must, hint)
+
+
+def _check_sense(study: Study, attack: Mapping[str, Any], key: Sequence[str | int], problems: Problems) -> None:
+    """An attack that can be made and would find nothing."""
+    name, axes = attack["name"], study.axes
+    if name == "client_membership" and axes.get("clients") == (1,):
+        problems.add(key, name, "have more than one client to tell from another", "leave it out")
+    if name == "audit":
+        noises = [*axes.get("noise_multiplier", ()), *axes.get("target_epsilon", ())]
+        if not any(noises):
+            problems.add(key, name, "be made on noise: there is no epsilon to audit", "leave it out")
+        if attack["method"] == "many_runs" and attack["runs"] < FEWEST_RUNS:
+            must = f"be at least {FEWEST_RUNS} with many_runs, half of which are counted"
+            problems.add([*key, "runs"], attack["runs"], must, "e.g. 500")
+        if attack["method"] == "many_runs" and attack["canaries"] not in (None, 1):
+            problems.add([*key, "canaries"], attack["canaries"], "be null with many_runs: one canary a run", "null")
+    if name == "gradient_inversion" and attack["method"] == "analytic":
+        dense = any(spec["name"] in DENSE for spec in axes["model"])
+        if not dense or all(spec["name"] != "none" for spec in axes["preprocessing"]):
+            must = "not be analytic where no dense layer sees the records as they are"
+            problems.add([*key, "method"], attack["method"], must, "use cosine or dlg")
 
 
 def check_policies(config: Config, problems: Problems) -> None:

@@ -43,3 +43,14 @@ def test_a_record_of_a_client_is_two_steps_away_unless_neighbours_swap():
     assert (clients.adjacency, swapped.adjacency) == ("add_or_remove_one", "replace_one")
     assert [bounds.steps(plan, "record") for plan in (clients, swapped, records)] == [2, 1, 1]
     assert [bounds.steps(plan, "client") for plan in (clients, swapped)] == [1, 1]
+
+
+def test_who_is_known_to_take_part_is_bounded_by_what_its_round_allows():
+    """One round in which the client is known to be: no bound may be below the optimal test of that round alone."""
+    proven = accounted(noise_multiplier=1.0, rounds=3, sampling_rate=0.2)
+    assert proven.plan.amplified
+    for prior in (0.01, 0.05, 0.2):
+        optimal = stats.norm.sf(stats.norm.isf(prior) - 1 / 1.0)
+        assert bounds.given_sampled(prior, proven) >= min(1.0, optimal)
+    everybody = accounted(noise_multiplier=4.0, rounds=4)
+    assert bounds.given_sampled(0.1, everybody) == pytest.approx(bounds.power(0.1, everybody)[0])

@@ -145,3 +145,12 @@ def test_a_single_mnist_image_is_rebuilt(data_folder):
     assert found(evidence, "psnr").value > 25
     assert found(evidence, "psnr").baseline < 15
     assert {picture.shape for picture in evidence.pictures} == {"28x28x1"}
+
+
+def test_a_run_without_a_victim_costs_no_other_run_its_rows():
+    """An empty first cohort is no crash: 1,400 clients of one picture, of which one is expected to join."""
+    one = {"clients": 1400, "sampling_rate": 1 / 1400, "rounds": 1, "seeds": 8, "baselines": []}
+    evidence = gradient_inversion(target(**one), SPEC | {"method": "analytic", "records": 1, "victims": 2})
+    runs = {finding.run_id for finding in evidence.findings}
+    assert 0 < len(runs) < 8
+    assert {picture.run_id for picture in evidence.pictures} == runs

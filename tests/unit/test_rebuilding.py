@@ -104,11 +104,17 @@ def test_what_is_known_in_public(public):
     assert public.threshold == pytest.approx(np.median(apart.min(axis=0)), rel=1e-4)
     within = apart <= public.threshold
     to_mean = np.sqrt(np.square(rows - rows.mean(axis=0)).mean(axis=1)) <= public.threshold
-    assert public.prior_success(1) == pytest.approx(max(within.mean(axis=1).max(), to_mean.mean()))
-    chances = [public.prior_success(records) for records in (1, 2, 4, 300)]
+    kappa, most = public.prior_success(1)
+    assert kappa >= max(within.mean(axis=1).max(), to_mean.mean())
+    assert kappa < most <= 1
+    chances = [public.prior_success(records)[0] for records in (1, 2, 4, 300)]
     assert chances == sorted(chances)
     assert 0 < chances[0] < chances[2] < chances[3] <= 1
     assert public.label_guess(5).sum() == 5
+    assert all(
+        np.sum(column == most) == max(np.unique(column, return_counts=True)[1])
+        for column, most in zip(public.x.T, public.mode, strict=True)
+    )
 
 
 def test_a_picture_has_one_range():

@@ -23,8 +23,8 @@ COORDINATORS = {TRUSTED: ("central", "distributed", "local"), NOT_TRUSTED: ("dis
 LIMITS = ("largest_epsilon", "largest_membership", "largest_reconstruction", "smallest_accuracy")
 OF_LEAKAGE = {"largest_membership": "membership", "largest_reconstruction": "reconstruction"}
 SEVERAL = "several together"
-# Points of other data or another unit answer another question, or in another currency.
-QUESTION = ("dataset", "partition", "unit")
+# Points of other data, another unit or another delta answer another question, or in another currency.
+QUESTION = ("dataset", "partition", "unit", "delta")
 COLUMNS = {
     **dict.fromkeys(("study", "studies", "dataset", "partition", "unit", "coordinator", "point_study"), "object"),
     "point_id": "object",

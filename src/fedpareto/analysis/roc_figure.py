@@ -17,6 +17,7 @@ from fedpareto.analysis.tables import Tables
 from fedpareto.analysis.tradeoff import comparable_epsilon
 
 TITLES = {"membership": "is this record a member?", "client_membership": "did this client take part?"}
+DRAWN = "lira_online"
 CURVE = ["run_id", "method", "adversary", "client"]
 FEWEST = 10  # trials that the axes of a panel are drawn for at least
 # Every curve's impossible region is a layer of grey: the darker, the more of the runs rule it out.
@@ -65,12 +66,11 @@ def build(tables: Tables, title: str) -> Figure:
 def _by_coverage(rows: pd.DataFrame, attacks: pd.DataFrame) -> list[tuple[bool, pd.DataFrame]]:
     """The curves to draw, of adversaries that some run's guarantee is against, and of the others.
 
-    Of the method that stands for the attack, which is no choice made after looking; of several runs of one epsilon the curve
-    with the largest area; over all clients where there is such a curve.
+    Of the method that reads most where it was tried, which is no choice made after looking; of several runs of one epsilon the
+    curve with the largest area; over all clients where there is such a curve.
     """
-    standing = attacks[attacks["success"] & attacks["attack"].isin(rows["attack"])]
-    if rows["method"].isin(standing["method"]).any():
-        rows = rows[rows["method"].isin(standing["method"])]
+    if rows["method"].eq(DRAWN).any():
+        rows = rows[rows["method"].eq(DRAWN)]
     against = set(attacks.loc[attacks["covered"] & attacks["attack"].isin(rows["attack"]), "adversary"])
     found = []
     for covered in (True, False):

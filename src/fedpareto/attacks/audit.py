@@ -30,10 +30,10 @@ import jax
 import numpy as np
 
 from fedpareto.attacks.audit_bounds import CONFIDENCE, area, gaussian_fit, guess_counts, many_runs, one_run
-from fedpareto.attacks.bounds import covers, power
+from fedpareto.attacks.bounds import covers, largest_auc
 from fedpareto.attacks.canary_runs import Seen, copies_of, observe, population_of
 from fedpareto.attacks.canary_scores import canary_law, log_likelihood_ratio, simulated_scores
-from fedpareto.attacks.evidence import OUTSIDER, PARTICIPANTS, SERVER, Evidence, Finding
+from fedpareto.attacks.evidence import OUTSIDER, PARTICIPANTS, SERVER, Evidence, Finding, together
 from fedpareto.attacks.target import Target
 from fedpareto.federated.setup import key_data
 from fedpareto.privacy.account import AccountedRun
@@ -57,15 +57,22 @@ def audit(target: Target, spec: Mapping[str, Any]) -> Evidence:
     rows = [i for i, run in enumerate(target.runs) if audited(run)]
     if not rows:
         return Evidence()
+    absent = {canary_law(target.plans[target.runs[i].run_id], 0.0).absent for i in rows}
+    if len(absent) > 1:  # runs of several adjacencies: what is sent in place of a canary differs
+        parts = [
+            [i for i in rows if canary_law(target.plans[target.runs[i].run_id], 0.0).absent == one]
+            for one in sorted(absent)
+        ]
+        own = [replace(target, runs=tuple(target.runs[i] for i in part)) for part in parts]
+        return together(audit(one, spec) for one in own)
     runs, method, copies = [target.runs[i] for i in rows], spec["method"], int(spec["runs"])
     static, data = target.static, target.device_data
     count = canaries_in(population_of(static, data), static.model.parameters, method, spec.get("canaries"))
-    absent = canary_law(target.plans[runs[0].run_id], 0.0).absent
     hypers = jax.tree.map(lambda leaf: leaf[np.asarray(rows)], target.hypers)
     names = [f"{method}/{run.run_id}" for run in runs]
     # Runs that are counted one by one must be independent: what to expect is then learned from those that are not counted.
     known = np.ones(copies, bool) if method == "one_run" else np.arange(copies) % 2 == 0
-    seen = observe(static, data, copies_of(hypers, names, copies), count, absent, known)
+    seen = observe(static, data, copies_of(hypers, names, copies), count, absent.pop(), known)
     findings: list[Finding] = []
     for i, run in enumerate(runs):
         own = jax.tree.map(lambda leaf, i=i: leaf[i * copies : (i + 1) * copies], seen)
@@ -76,7 +83,9 @@ def audit(target: Target, spec: Mapping[str, Any]) -> Evidence:
 def audited(run: Run) -> bool:
     """Whether audits cover the run."""
     covered = run.trust in ("central", "distributed") if run.unit == "client" else run.trust == "central"
-    return run.private and covered and run.algorithm in ("fedavg", "fedprox")
+    # With adaptive clipping an absent canary counts as a short update, which is no neighbour's.
+    fixed = run.clipping is None
+    return run.private and covered and fixed and run.algorithm in ("fedavg", "fedprox")
 
 
 def canaries_in(population: int, parameters: int, method: str, asked: int | None) -> int:
@@ -103,8 +112,7 @@ def findings_of(run: Run, accounted: AccountedRun, copies: Seen, method: str) ->
     rng = np.random.default_rng(key_data(f"audit/{run.run_id}/guesses"))
     expected_ratios, expected_sums, simulated = simulated_scores(law, rng)
     present = np.asarray(copies.present).ravel()
-    grid = np.linspace(0, 1, 1001)
-    possible = float(np.trapezoid(power(grid, accounted), grid))
+    possible = largest_auc(accounted)
     found = []
     for adversary, scores, expected in (
         (PARTICIPANTS, ratios, expected_ratios),
@@ -150,11 +158,12 @@ def _scores(
     }
     proven = proven_epsilon(accounted)
     estimate = gaussian_fit(scores[present], scores[~present], delta)
-    return [
+    found = [
         Finding(score="epsilon_lower", value=lower, low=lower, baseline=0.0, bound=proven, **about),
         Finding(score="epsilon_estimate", value=estimate, baseline=0.0, bound=proven, **about),
         Finding(score="auc", value=auc, low=low, high=high, baseline=0.5, bound=possible, **about),
     ]
+    return [row for row in found if not math.isnan(row.value)]
 
 
 def proven_epsilon(accounted: AccountedRun) -> float:

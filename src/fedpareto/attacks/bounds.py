@@ -39,6 +39,10 @@ def steps(plan: PrivacyPlan, secret: str) -> int:
     A record that is missing leaves its client with other data. Where neighbours differ by a client being there or not, that is
     one step to take the client away and one to add it as it is then; where they may swap one, it is a single step.
     """
+    if (
+        plan.adaptive
+    ):  # who is left out counts as one whose update was short, which is a step further than not being there
+        return 2
     return 2 if plan.unit == "client" and secret == "record" and plan.adjacency != "replace_one" else 1
 
 
@@ -64,6 +68,20 @@ def power(fpr: np.ndarray | float, accounted: AccountedRun, steps: int = 1) -> n
         down = 1 - np.exp(-grown) * (1 - delta[:, None] - at)
         at = np.clip(np.minimum(up, down).min(axis=0), at, 1.0)
     return at
+
+
+def given_sampled(prior: float, accounted: AccountedRun) -> float:
+    """Largest probability of rebuilding a record of a client (or a record) that is known to have taken part in a round.
+
+    A guarantee that counts on nobody knowing who takes part is one on average over who does. Whoever takes part with probability
+    q has its secret found with probability at most `power` in all, hence at most `power` / q given that it took part.
+
+    Args:
+      prior: Probability of success without seeing anything.
+      accounted: The run's guarantee.
+    """
+    share = accounted.plan.inclusion if accounted.plan.amplified else 1.0
+    return min(1.0, float(power(prior, accounted)[0]) / share)
 
 
 def largest_auc(accounted: AccountedRun, steps: int = 1) -> float:

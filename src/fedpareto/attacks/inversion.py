@@ -47,6 +47,7 @@ from fedpareto.attacks.simulation import noise_of
 from fedpareto.attacks.target import Target
 from fedpareto.attacks.transcript import Transcript, first_rounds
 from fedpareto.federated.setup import key_data
+from fedpareto.federated.train import log
 
 PyTree = Any
 NAME = "gradient_inversion"
@@ -99,6 +100,9 @@ def gradient_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
     seen = [
         one for run, transcript in enumerate(transcripts) for one in _seen(target, run, transcript, public, records)
     ]
+    for attacked, transcript in zip(target.runs, transcripts, strict=True):
+        if not transcript.rows.size:
+            log(f"run {attacked.run_id}: nobody in its first cohort holds {records} records")
     if not seen:
         return Evidence()
     found = (
@@ -219,17 +223,17 @@ def score(
     )
     truths = target.data.x_train[rows].reshape(*rows.shape, -1)
     labels = target.data.y_train[rows]
-    pairs = [
-        (matched(found, truth, public), truth, np.repeat(public.mean[None], records, axis=0))
-        for (found, _), truth in zip(guesses, truths, strict=True)
-    ]
+    pairs = [(matched(found, truth, public), truth) for (found, _), truth in zip(guesses, truths, strict=True)]
     # Each with the least and the largest value that it can have.
     measures = {"psnr": (psnr, -math.inf, BEST_PSNR), "feature_error": (feature_error, 0.0, math.inf)}
     measures |= {"exact_matches": (exact_matches, 0.0, 1.0)} if public.picture is None else {"ssim": (ssim, -1.0, 1.0)}
     findings = []
     for name, (measure, lowest, highest) in measures.items():
-        values = np.asarray([measure(found, truth, public).mean() for found, truth, _ in pairs])
-        baseline = float(np.mean([measure(mean, truth, public).mean() for _, truth, mean in pairs]))
+        values = np.asarray([measure(found, truth, public).mean() for found, truth in pairs])
+        # What is right most often is each feature's most frequent value; what is nearest is the mean.
+        unseen = public.mode if measure is exact_matches else public.mean
+        same = np.repeat(unseen[None], records, axis=0)
+        baseline = float(np.mean([measure(same, truth, public).mean() for _, truth in pairs]))
         if np.isfinite(values).all():
             low, high = mean_interval(values, lowest, highest)
             findings.append(
@@ -241,10 +245,10 @@ def score(
     findings.append(
         replace(kind, score="label_accuracy", value=shared / rows.size, low=low, high=high, baseline=guess / rows.size)
     )
-    hits = int(sum((errors(found, truth, public) < public.threshold).sum() for found, truth, _ in pairs))
+    hits = int(sum((errors(found, truth, public) < public.threshold).sum() for found, truth in pairs))
     low, high = share_interval(hits, rows.size)
-    kappa = public.prior_success(records)
-    bound = float(bounds.power(kappa, target.accounted[subject.run_id])[0]) if covered else math.nan
+    kappa, most = public.prior_success(records)
+    bound = bounds.given_sampled(most, target.accounted[subject.run_id]) if covered else math.nan
     share = replace(kind, score="rebuilt", value=hits / rows.size, low=low, high=high, baseline=kappa, bound=bound)
     return [*findings, replace(share, success=True)]
 
@@ -260,7 +264,7 @@ def _pictures(
     guesses: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> list[Picture]:
     """The first records that were rebuilt, as pictures; none of a table."""
-    if public.picture is None:
+    if public.picture is None or not rows.size:
         return []
     truths = target.data.x_train[rows].reshape(*rows.shape, -1)
     ordered = np.concatenate([matched(found, truth, public) for (found, _), truth in zip(guesses, truths, strict=True)])
@@ -281,12 +285,10 @@ def _pictures(
 
 def _truths(target: Target, run: int, transcript: Transcript, public: Public) -> list[Picture]:
     """The first records that are looked for in a run, and the guess at them of somebody who has seen no update."""
-    if public.picture is None:
+    if public.picture is None or not transcript.rows.size:
         return []
     flat = target.data.x_train[transcript.rows].reshape(transcript.rows.size, -1)[:MOST_PICTURES]
     first = (target.runs[run].run_id, NAME, "", "", transcript.rows.shape[1])
     true = [Picture(*first, "true", number, math.nan, public.shape, x) for number, x in enumerate(flat)]
-    if not true:
-        return []
     ratio = float(psnr(np.repeat(public.mean[None], len(flat), axis=0), flat, public).mean())
     return [*true, Picture(*first, "guess", 0, ratio, public.shape, public.mean)]

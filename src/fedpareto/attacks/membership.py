@@ -40,7 +40,7 @@ from fedpareto.federated.setup import key_data
 from fedpareto.run import Run
 
 MEMBERSHIP, CLIENT_MEMBERSHIP = "membership", "client_membership"
-STRONGEST = "lira_online"  # before looking: it reads most
+DRAWN = "lira_online"  # of single clients only its curves are kept: it reads most
 LEVELS = (0.01, 0.001)
 MOST_CLIENTS = 20  # up to which each has rows of its own
 POPULATION = 500  # records that `rmia` compares with
@@ -142,7 +142,7 @@ def _of_records(game: _Game) -> tuple[_Scores, np.ndarray]:
     some = np.unique(np.linspace(0, game.test.shape[1] - 1, POPULATION).astype(int))
     scores = {
         "loss_threshold": loss_threshold(signals),
-        STRONGEST: lira_online(signals),
+        DRAWN: lira_online(signals),
         "lira_offline": lira_offline(signals),
         "rmia": rmia(signals, game.halves, game.test[:, some]),
     }
@@ -156,7 +156,7 @@ def _of_clients(game: _Game) -> tuple[_Scores, np.ndarray]:
     signals = whole_pairs(paired(np.where(count > 0, sums / np.maximum(count, 1), np.nan), game.halves))
     scores = {
         "loss_threshold": signals,
-        STRONGEST: lira_online(signals),
+        DRAWN: lira_online(signals),
         "lira_offline": lira_offline(signals),
     }
     return scores, np.arange(len(count))
@@ -176,7 +176,7 @@ def _rows(
             if not (len(inside) and len(outside)):
                 continue
             findings += _findings(target, run, attack, method, client, part, of)
-            if client is None or method == STRONGEST:
+            if client is None or method == DRAWN:
                 points += _points(target, run, attack, method, client, inside, outside)
     return findings, points
 
@@ -201,7 +201,7 @@ def _findings(
             baseline=baseline,
             bound=bound if covered else np.nan,
             covered=covered,
-            success=method == STRONGEST and client is None and score == "auc",
+            success=client is None and score == "auc",
             client=client,
             positives=len(inside),
             negatives=len(outside),

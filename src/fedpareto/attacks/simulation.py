@@ -114,4 +114,6 @@ def noise_of(static: Static, hyper: Hyper, adversary: str, records: int) -> floa
         return own * static.expected_cohort**0.5 if adversary == PARTICIPANTS else own
     if static.trust == "central" and adversary != PARTICIPANTS:
         return 0.0
+    if hyper.strategy is not None:  # correlated noise: the first round's is white noise over the strategy's first entry
+        return own / float(hyper.strategy[0])
     return own
