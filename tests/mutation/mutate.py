@@ -76,6 +76,7 @@ CLOSEST = {
     "federated/preprocessing": "tests/unit/test_preprocessing.py",
     "federated/canaries": "tests/unit/test_canaries.py",
     "attacks/audit_bounds": "tests/statistical/test_audit_bounds.py",
+    "attacks/intervals": "tests/statistical/test_audit_bounds.py",
     "attacks/canary": "tests/statistical/test_audit.py",
     "federated/": "tests/statistical/test_releases.py",
 }

@@ -7,6 +7,7 @@ import pytest
 
 from fedpareto.attacks import scores
 from fedpareto.attacks.closed_form import records_of
+from fedpareto.attacks.intervals import clopper_pearson, mean_interval
 from fedpareto.attacks.labels import count_labels
 from fedpareto.attacks.public import Public, whole_counts
 
@@ -150,9 +151,9 @@ def test_scores_of_a_table(public):
 
 
 def test_intervals():
-    assert all(math.isnan(end) for end in scores.mean_interval(np.ones(1), 0, 1))
-    assert scores.mean_interval(np.asarray([0.0, 1.0]), 0, 1) == (0, 1)
-    low, high = scores.mean_interval(np.asarray([1.0, 2.0, 3.0]), -np.inf, np.inf)
+    assert all(math.isnan(end) for end in mean_interval(np.ones(1), 0, 1))
+    assert mean_interval(np.asarray([0.0, 1.0]), 0, 1) == (0, 1)
+    low, high = mean_interval(np.asarray([1.0, 2.0, 3.0]), -np.inf, np.inf)
     assert (low, high) == pytest.approx((2 - 2.484, 2 + 2.484), abs=1e-3)
-    assert scores.share_interval(4, 4) == pytest.approx((0.3976, 1), abs=1e-4)
+    assert clopper_pearson(4, 4, 0.05) == pytest.approx((0.3976, 1), abs=1e-4)
     assert scores.shared_labels(np.asarray([2, 0, 1]), np.asarray([0, 1, 1])) == 1

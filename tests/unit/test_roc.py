@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from fedpareto.attacks.intervals import clopper_pearson
 from fedpareto.attacks.membership_scores import Paired
-from fedpareto.attacks.roc import area, clopper_pearson, curve, thinned, tpr_at, trials
+from fedpareto.attacks.roc import area, curve, thinned, tpr_at, trials
 from fedpareto.attacks.shadows import balanced_halves
 
 

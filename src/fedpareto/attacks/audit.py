@@ -22,7 +22,7 @@ above log(p / (1 - p)) for p = 0.05^(1/n)), and the scores too plain. Not audite
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,17 +54,15 @@ def audit(target: Target, spec: Mapping[str, Any]) -> Evidence:
     Returns:
       Findings on each run; none where its unit, trust or algorithm is not covered.
     """
-    rows = [i for i, run in enumerate(target.runs) if audited(run)]
-    if not rows:
-        return Evidence()
-    absent = {canary_law(target.plans[target.runs[i].run_id], 0.0).absent for i in rows}
-    if len(absent) > 1:  # runs of several adjacencies: what is sent in place of a canary differs
-        parts = [
-            [i for i in rows if canary_law(target.plans[target.runs[i].run_id], 0.0).absent == one]
-            for one in sorted(absent)
-        ]
-        own = [replace(target, runs=tuple(target.runs[i] for i in part)) for part in parts]
-        return together(audit(one, spec) for one in own)
+    groups: dict[float, list[int]] = {}
+    for i, run in enumerate(target.runs):
+        if audited(run):  # what is sent in place of a canary that takes no part depends on the adjacency
+            groups.setdefault(canary_law(target.plans[run.run_id], 0.0).absent, []).append(i)
+    return together(_audited(target, spec, rows, absent) for absent, rows in sorted(groups.items()))
+
+
+def _audited(target: Target, spec: Mapping[str, Any], rows: Sequence[int], absent: float) -> Evidence:
+    """The audits of the runs at `rows`, whose absent canaries send `absent` times what they would send."""
     runs, method, copies = [target.runs[i] for i in rows], spec["method"], int(spec["runs"])
     static, data = target.static, target.device_data
     count = canaries_in(population_of(static, data), static.model.parameters, method, spec.get("canaries"))
@@ -72,7 +70,7 @@ def audit(target: Target, spec: Mapping[str, Any]) -> Evidence:
     names = [f"{method}/{run.run_id}" for run in runs]
     # Runs that are counted one by one must be independent: what to expect is then learned from those that are not counted.
     known = np.ones(copies, bool) if method == "one_run" else np.arange(copies) % 2 == 0
-    seen = observe(static, data, copies_of(hypers, names, copies), count, absent.pop(), known)
+    seen = observe(static, data, copies_of(hypers, names, copies), count, absent, known)
     findings: list[Finding] = []
     for i, run in enumerate(runs):
         own = jax.tree.map(lambda leaf, i=i: leaf[i * copies : (i + 1) * copies], seen)

@@ -17,6 +17,9 @@ import math
 import numpy as np
 from scipy import optimize, special, stats
 
+from fedpareto.attacks.intervals import clopper_pearson
+from fedpareto.attacks.roc import placements
+
 CONFIDENCE = 0.95
 LARGEST = 50.0  # epsilon beyond which nothing is looked for
 _SHARES = np.geomspace(0.002, 0.5, 16)  # of all trials, that are guessed at on one side
@@ -119,11 +122,6 @@ def many_runs(scores: np.ndarray, present: np.ndarray, delta: float, confidence:
     return _by_error_rates(scores[counted], present[counted], cuts[int(np.argmax(bounds))], delta, confidence)
 
 
-def clopper_pearson_upper(count: int, trials: int, error: float) -> float:
-    """Upper end of the one-sided interval for a probability that was seen `count` times in `trials`; 1 without trials."""
-    return 1.0 if count >= trials else float(special.betaincinv(count + 1, trials - count, 1 - error))
-
-
 def gaussian_fit(present: np.ndarray, absent: np.ndarray, delta: float) -> float:
     """The epsilon at `delta` of two Gaussians fitted to the scores: an estimate, and no bound (Andrew et al. 2023, section 3).
 
@@ -164,9 +162,7 @@ def area(scores: np.ndarray, present: np.ndarray, confidence: float = CONFIDENCE
     inside, outside = scores[present], scores[~present]
     if not (len(inside) and len(outside)):
         return math.nan, math.nan, math.nan
-    everything = stats.rankdata(scores)
-    above = (everything[present] - stats.rankdata(inside)) / len(outside)  # share of absent ones below each present one
-    below = 1 - (everything[~present] - stats.rankdata(outside)) / len(inside)
+    above, below = placements(inside, outside), 1 - placements(outside, inside)
     value = float(above.mean())
     spread = math.sqrt(sum(float(np.var(part, ddof=1)) / len(part) for part in (above, below) if len(part) > 1))
     half = float(stats.norm.isf((1 - confidence) / 2)) * spread
@@ -193,8 +189,8 @@ def _refuted(trials: int, guessed: int, correct: int, delta: float, confidence: 
 
 def _by_error_rates(scores: np.ndarray, present: np.ndarray, cut: float, delta: float, confidence: float) -> float:
     inside, outside = scores[present], scores[~present]
-    error = (1 - confidence) / 2
-    fpr = clopper_pearson_upper(int((outside >= cut).sum()), len(outside), error)
-    fnr = clopper_pearson_upper(int((inside < cut).sum()), len(inside), error)
+    # The upper end of each alone: half of the error probability is for the one, half for the other.
+    _, fpr = clopper_pearson(int((outside >= cut).sum()), len(outside), 1 - confidence)
+    _, fnr = clopper_pearson(int((inside < cut).sum()), len(inside), 1 - confidence)
     ratios = ((1 - delta - fnr) / fpr, (1 - delta - fpr) / fnr)
     return max([0.0, *(math.log(ratio) for ratio in ratios if ratio > 0)])

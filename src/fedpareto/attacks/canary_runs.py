@@ -12,8 +12,6 @@ own, so that the mean tells nothing of the canary that it is taken off from.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,9 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from fedpareto.federated import devices
+from fedpareto.attacks.target import final_states
 from fedpareto.federated.arguments import Data, Hyper, Static
-from fedpareto.federated.batching import fill_memory
 from fedpareto.federated.canaries import Canaries, along, plant
 from fedpareto.federated.program import Program, compile_over_runs, first_state, scored
 from fedpareto.federated.round import begin, observed_round
@@ -105,21 +102,12 @@ def observe(static: Static, data: Data, hypers: Hyper, canaries: int, absent: fl
     Returns:
       What was seen, [runs * copies, ...].
     """
-    copies = int(hypers.partition.shape[0])
-    layout, where = devices.choose(copies, static.model, static.expected_cohort, static.unit, {"cohort_devices": 1})
-    static = replace(static, at_once=layout.at_once, cohort_devices=1)
-    make = partial(_program, static, where, population_of(static, data) - canaries, canaries, absent)
+    first = population_of(static, data) - canaries
 
-    def some(count: int) -> Hyper:
-        rows = np.minimum(np.arange(count), copies - 1)
-        return jax.tree.map(lambda leaf: leaf[rows], hypers)
+    def make(own: Static, where: tuple[jax.Device, ...], copies_at_once: int) -> Program:
+        return _program(own, list(where), first, canaries, absent, copies_at_once)
 
-    layout = fill_memory(layout, make, lambda k: some(k * layout.groups), data, copies, where[0])
-    program = make(layout.runs_at_once)
-    multiple = program.shards * layout.runs_at_once
-    padded = some(-(-copies // multiple) * multiple)
-    done = program.advance(data, padded, program.init(data, padded), program.blocks)
-    done = jax.device_get(jax.tree.map(lambda leaf: leaf[:copies], done))
+    done = final_states(make, static, data, hypers, lambda state: state)
     expected = _expected(np.concatenate([done.spans, done.moved[:, None]], axis=1), known)
     spans, moved = expected[:, :-1], done.moved - expected[:, -1]
 

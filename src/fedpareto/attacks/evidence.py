@@ -131,9 +131,9 @@ def together(parts: Iterable[Evidence]) -> Evidence:
     """The evidence of several attacks."""
     parts = list(parts)
     return Evidence(
-        [row for part in parts for row in part.findings],
-        [row for part in parts for row in part.roc],
-        [row for part in parts for row in part.pictures],
+        tuple(row for part in parts for row in part.findings),
+        tuple(row for part in parts for row in part.roc),
+        tuple(row for part in parts for row in part.pictures),
     )
 
 

@@ -28,6 +28,7 @@ import numpy as np
 from fedpareto.attacks import bounds
 from fedpareto.attacks.closed_form import first_layer, records_of
 from fedpareto.attacks.evidence import Evidence, Finding, Picture
+from fedpareto.attacks.intervals import clopper_pearson, mean_interval
 from fedpareto.attacks.labels import labels_of
 from fedpareto.attacks.matching import TOTAL_VARIATION, Item, Recipe, search
 from fedpareto.attacks.public import Public, public_of
@@ -37,9 +38,7 @@ from fedpareto.attacks.scores import (
     exact_matches,
     feature_error,
     matched,
-    mean_interval,
     psnr,
-    share_interval,
     shared_labels,
     ssim,
 )
@@ -241,12 +240,12 @@ def score(
             )
     shared = sum(shared_labels(counts, own) for (_, counts), own in zip(guesses, labels, strict=True))
     guess = sum(shared_labels(public.label_guess(records), own) for own in labels)
-    low, high = share_interval(shared, rows.size)
+    low, high = clopper_pearson(shared, rows.size, 0.05)
     findings.append(
         replace(kind, score="label_accuracy", value=shared / rows.size, low=low, high=high, baseline=guess / rows.size)
     )
     hits = int(sum((errors(found, truth, public) < public.threshold).sum() for found, truth in pairs))
-    low, high = share_interval(hits, rows.size)
+    low, high = clopper_pearson(hits, rows.size, 0.05)
     kappa, most = public.prior_success(records)
     bound = bounds.given_sampled(most, target.accounted[subject.run_id]) if covered else math.nan
     share = replace(kind, score="rebuilt", value=hits / rows.size, low=low, high=high, baseline=kappa, bound=bound)

@@ -25,9 +25,10 @@ from sklearn.linear_model import LogisticRegression
 
 from fedpareto.attacks import bounds
 from fedpareto.attacks.evidence import OUTSIDER, Evidence, Finding, Picture
+from fedpareto.attacks.intervals import clopper_pearson, mean_interval
 from fedpareto.attacks.matching import total_variation
 from fedpareto.attacks.public import Public, public_of
-from fedpareto.attacks.scores import mean_interval, psnr, share_interval
+from fedpareto.attacks.scores import psnr
 from fedpareto.attacks.target import Target
 from fedpareto.federated.arguments import Hyper, Static
 
@@ -136,7 +137,7 @@ def _scores(
         )
 
     return [
-        finding("recognised", hits / count, share_interval(hits, count), 1 / public.classes, True),
+        finding("recognised", hits / count, clopper_pearson(hits, count, 0.05), 1 / public.classes, True),
         finding("correlation", float(correlations.mean()), mean_interval(correlations, -1.0, 1.0), 0.0, False),
     ]
 

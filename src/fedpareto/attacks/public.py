@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta
 from sklearn.metrics.pairwise import euclidean_distances
 
 from fedpareto import facts
+from fedpareto.attacks.intervals import clopper_pearson
 from fedpareto.data.arrays import PreparedData
 
 MOST_ROWS = 1500  # test records that distances are taken between
@@ -108,14 +108,19 @@ class Public:
           The estimate, and the upper end of its Clopper-Pearson interval at 95 % (one-sided). A guess that nobody thought of may
           do better still: who makes a bound of it says so.
         """
-        guesses = np.concatenate([self._crowds, self.mean[None] / self.unit])
-        to_guesses = euclidean_distances(guesses, self._rows) / np.sqrt(self.x.shape[1])
-        hits = np.concatenate([self._distances, to_guesses]) <= self.threshold
+        hits = self._hits
         found = np.zeros(hits.shape[1], bool)
         for _ in range(records):
             found |= hits[np.argmax((hits & ~found).sum(axis=1))]
         right, tried = int(found.sum()), len(found)
-        return right / tried, 1.0 if right == tried else float(beta.ppf(0.95, right + 1, tried - right))
+        return right / tried, clopper_pearson(right, tried, 0.1)[1]
+
+    @cached_property
+    def _hits(self) -> np.ndarray:
+        """Which guess is within the threshold of which test record: bool [guesses, rows]."""
+        guesses = np.concatenate([self._crowds, self.mean[None] / self.unit])
+        to_guesses = euclidean_distances(guesses, self._rows) / np.sqrt(self.x.shape[1])
+        return np.asarray(np.concatenate([self._distances, to_guesses]) <= self.threshold)
 
     @cached_property
     def _crowds(self) -> np.ndarray:

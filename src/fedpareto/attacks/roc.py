@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from fedpareto.attacks.intervals import clopper_pearson
 from fedpareto.attacks.membership_scores import Paired
 
 POINTS = 56  # of a thinned curve, before its ends
@@ -75,8 +76,8 @@ def area(scores: Paired, runs: Paired, confidence: float = 0.95) -> Estimate:
     """
     known = Paired(*(~np.isnan(part) for part in scores))
     inside, outside = trials(scores)
-    above = _placements(inside, outside)
-    below = 1 - _placements(outside, inside)
+    above = placements(inside, outside)
+    below = 1 - placements(outside, inside)
     value = float(above.mean())
     influence = np.concatenate([(above - value) / len(inside), (below - value) / len(outside)])
     units = np.broadcast_to(np.arange(scores.inside.shape[1]), scores.inside.shape)
@@ -127,14 +128,7 @@ def tpr_at(scores: Paired, level: float, confidence: float = 0.95) -> Estimate:
     return Estimate(value, low, high, realised)
 
 
-def clopper_pearson(successes: float, number: int, alpha: float) -> tuple[float, float]:
-    """Two-sided interval of a binomial probability with at most `alpha` outside; `successes` need not be whole."""
-    low = stats.beta.ppf(alpha / 2, successes, number - successes + 1) if successes > 0 else 0.0
-    high = stats.beta.isf(alpha / 2, successes + 1, number - successes) if successes < number else 1.0
-    return float(low), float(high)
-
-
-def _placements(of: np.ndarray, among: np.ndarray) -> np.ndarray:
+def placements(of: np.ndarray, among: np.ndarray) -> np.ndarray:
     """The share of `among` below each of `of`, ties counting half."""
     ranked = np.sort(among)
     return (np.searchsorted(ranked, of, side="left") + np.searchsorted(ranked, of, side="right")) / (2 * len(ranked))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from scipy.ndimage import uniform_filter
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
-from scipy.stats import binomtest, t
 
 from fedpareto.attacks.public import Public
 
@@ -92,17 +89,3 @@ def _nearest(values: np.ndarray, at: np.ndarray) -> np.ndarray:
 def shared_labels(counts: np.ndarray, labels: np.ndarray) -> int:
     """Records whose label is among those counted, each count used once: counts [classes], labels int [records]."""
     return int(np.minimum(np.bincount(labels, minlength=len(counts)), counts).sum())
-
-
-def mean_interval(values: np.ndarray, lowest: float, highest: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Student's interval of the mean of float [n], within the values that it can have; NaN for fewer than two."""
-    if len(values) < 2:
-        return math.nan, math.nan
-    half = t.ppf((1 + confidence) / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
-    return max(lowest, float(np.mean(values) - half)), min(highest, float(np.mean(values) + half))
-
-
-def share_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's interval of a probability."""
-    interval = binomtest(successes, trials).proportion_ci(confidence)
-    return float(interval.low), float(interval.high)

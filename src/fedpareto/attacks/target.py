@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from typing import Any
@@ -95,23 +95,45 @@ def train(static: Static, data: Data, hypers: Hyper) -> PyTree:
       data: Its data, with as many partitions as `hypers.partition` names.
       hypers: Hyper-parameters [runs, ...].
     """
-    runs = int(hypers.partition.shape[0])
-    layout, where = devices.choose(runs, static.model, static.expected_cohort, static.unit, {"cohort_devices": 1})
     # A run that stops at an accuracy is scored when it would be; the others only at their end.
     scored = static.evaluation_rounds if np.isfinite(hypers.enough).any() else (0, static.rounds)
-    static = replace(static, at_once=layout.at_once, cohort_devices=1, evaluation_rounds=scored)
-    make = partial(_program, static, tuple(where))
+    static = replace(static, evaluation_rounds=scored)
+    return final_states(_program, static, data, hypers, lambda state: state.model)
+
+
+def final_states(
+    make: Callable[[Static, tuple[jax.Device, ...], int], Program],
+    static: Static,
+    data: Data,
+    hypers: Hyper,
+    of: Callable[[PyTree], PyTree],
+) -> PyTree:
+    """Runs a program to its end for further hyper-parameters, on all devices.
+
+    Args:
+      make: What shapes the program, devices and runs at once -> the program.
+      static: What shapes it; how members of a cohort are laid out is chosen here.
+      data: Its data.
+      hypers: Hyper-parameters [runs, ...].
+      of: What is wanted of the final states.
+
+    Returns:
+      The parts that are wanted, [runs, ...] on the host.
+    """
+    runs = int(hypers.partition.shape[0])
+    layout, where = devices.choose(runs, static.model, static.expected_cohort, static.unit, {"cohort_devices": 1})
+    own = partial(make, replace(static, at_once=layout.at_once, cohort_devices=1), tuple(where))
 
     def some(count: int) -> Hyper:
         rows = np.minimum(np.arange(count), runs - 1)
         return jax.tree.map(lambda leaf: leaf[rows], hypers)
 
-    layout = fill_memory(layout, make, lambda k: some(k * layout.groups), data, runs, where[0])
-    program = make(layout.runs_at_once)
+    layout = fill_memory(layout, own, lambda k: some(k * layout.groups), data, runs, where[0])
+    program = own(layout.runs_at_once)
     multiple = program.shards * layout.runs_at_once
     padded = some(-(-runs // multiple) * multiple)
     state = program.advance(data, padded, program.init(data, padded), program.blocks)
-    return jax.device_get(jax.tree.map(lambda leaf: leaf[:runs], state.model))
+    return jax.device_get(jax.tree.map(lambda leaf: leaf[:runs], of(state)))
 
 
 @lru_cache(maxsize=4)
