@@ -268,6 +268,7 @@ def _attack(arguments: argparse.Namespace) -> None:
         arrays.read(arguments.data),
         runs_folder=Path(paths.RUNS_FOLDER),
         attacks_folder=Path(paths.ATTACKS_FOLDER),
+        execution=plan.execution,
     )
     stage.write(arguments.output, frames)
 

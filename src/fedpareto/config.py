@@ -78,7 +78,7 @@ class Config:
 
     studies: tuple[Study, ...]
     datasets: Mapping[str, Mapping[str, Json]]
-    execution: Mapping[str, int]
+    execution: Mapping[str, int | str]
     comparisons: Mapping[str, Comparison]
 
 

@@ -20,7 +20,7 @@ name: fedpareto
 channels:
   - conda-forge
 dependencies:
-  - python>=3.11,<3.14
+  - python>=3.11,<3.15
   - pip
   - pip:
 """

@@ -7,7 +7,8 @@ gradient with respect to the output is (collection `OUTPUTS`). Asked for neither
 Inside a model, images are [channels, height, width, batch]: a convolution is then one matrix product over patches
 that are copied in long contiguous pieces, and the windows of a pooling are slices along leading axes. On a CPU this
 trains several times faster than `flax.linen.Conv` and `max_pool` (docs/performance.md), and per-client weights only
-add a batch axis to a matrix product, where a grouped convolution would be needed. `StandardizedConv` is the exception.
+add a batch axis to a matrix product, where a grouped convolution would be needed. `numerics` can ask for XLA's own convolution
+instead. `StandardizedConv` always is one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import functools
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from fedpareto.numerics import convolution
 
 INPUTS = "layer_inputs"
 OUTPUTS = "layer_outputs"
@@ -73,13 +76,20 @@ class Conv(nn.Module):
         window, strides = (self.size, self.size), (self.stride, self.stride)
         pads = jax.lax.padtype_to_pads(x.shape[1:3], window, strides, self.padding)
         x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-        patches = self._patches(x, channels_axis=0)
-        # What a per-example gradient wants of the same patches; costs nothing where nobody asks for it.
+        # The patches that a per-example gradient wants; they cost nothing where nobody asks for it.
         by_example = self._patches(x.transpose(3, 0, 1, 2), channels_axis=1)
         self.sow(INPUTS, "x", by_example.reshape(*by_example.shape[:2], -1))
-        rows = patches.reshape(patches.shape[0], -1)
-        y = (kernel.reshape(-1, self.features).T @ rows).reshape(self.features, *patches.shape[1:])
+        y = self._over_patches(kernel, x) if convolution() == "patches" else self._over_images(kernel, x)
         return self.perturb("y", y + bias[:, None, None, None], collection=OUTPUTS)
+
+    def _over_patches(self, kernel: jax.Array, x: jax.Array) -> jax.Array:
+        patches = self._patches(x, channels_axis=0)
+        rows = patches.reshape(patches.shape[0], -1)
+        return (kernel.reshape(-1, self.features).T @ rows).reshape(self.features, *patches.shape[1:])
+
+    def _over_images(self, kernel: jax.Array, x: jax.Array) -> jax.Array:
+        strides, dimensions = (self.stride, self.stride), ("CHWN", "HWIO", "CHWN")
+        return jax.lax.conv_general_dilated(x, kernel, strides, "VALID", dimension_numbers=dimensions)
 
     def _patches(self, x: jax.Array, channels_axis: int) -> jax.Array:
         """What each output pixel sees: `x` with size * size * channels channels, its next two axes those of the output.

@@ -18,6 +18,7 @@ from flax import traverse_util
 
 from fedpareto.layers import INPUTS, OUTPUTS, Conv, Dense, flat, images, max_pool
 from fedpareto.networks import CifarCNN, FedAvgCifarCNN, ScatterCNN, WideResNet
+from fedpareto.numerics import PLAIN, Numerics
 
 PyTree = Any
 
@@ -110,6 +111,7 @@ class Model:
       observed: (parameters, perturbations, x) -> (logits, layer inputs), both by layer path: the gradient with respect
         to the perturbations, which are added to the layers' outputs, is that with respect to the outputs.
       perturbations: batch size -> zeros, by layer path, shaped like the layers' outputs.
+      numerics: How `apply` and `observed` compute their products.
     """
 
     init: Callable[[jax.Array], PyTree]
@@ -119,21 +121,23 @@ class Model:
     layers: tuple[tuple[str, ...], ...] | None
     observed: Callable[[PyTree, PyTree, jax.Array], tuple[jax.Array, PyTree]]
     perturbations: Callable[[int], PyTree]
+    numerics: Numerics = PLAIN
 
 
-def build(spec: Mapping[str, Any], example_shape: tuple[int, ...], classes: int) -> Model:
+def build(spec: Mapping[str, Any], example_shape: tuple[int, ...], classes: int, numerics: Numerics = PLAIN) -> Model:
     """The model that `spec` names.
 
     Args:
       spec: `name`, a key of `MODELS`, and the arguments that config.schema.yaml lists for it.
       example_shape: Shape of one example without the batch axis.
       classes: Number of classes.
+      numerics: How products are computed.
     """
     arguments = {key: value for key, value in spec.items() if key != "name"}
-    return from_module(MODELS[spec["name"]](classes=classes, **arguments), example_shape)
+    return from_module(MODELS[spec["name"]](classes=classes, **arguments), example_shape, numerics)
 
 
-def from_module(module: nn.Module, example_shape: tuple[int, ...]) -> Model:
+def from_module(module: nn.Module, example_shape: tuple[int, ...], numerics: Numerics = PLAIN) -> Model:
     """A flax module, [batch, *example_shape] -> logits [batch, classes], as a `Model`."""
 
     def variables(key: jax.Array, batch: int) -> PyTree:
@@ -144,9 +148,14 @@ def from_module(module: nn.Module, example_shape: tuple[int, ...]) -> Model:
 
     def observed(params: PyTree, perturbations: PyTree, x: jax.Array) -> tuple[jax.Array, PyTree]:
         tree = traverse_util.unflatten_dict({(*path, "y"): value for path, value in perturbations.items()})
-        logits, sown = module.apply({"params": params, OUTPUTS: tree}, x, mutable=[INPUTS])
+        with numerics.applied():
+            logits, sown = module.apply({"params": params, OUTPUTS: tree}, x, mutable=[INPUTS])
         inputs = traverse_util.flatten_dict(sown[INPUTS])
         return logits, {path[:-1]: calls[0] for path, calls in inputs.items()}
+
+    def apply(params: PyTree, x: jax.Array) -> jax.Array:
+        with numerics.applied():
+            return module.apply({"params": params}, x)
 
     def perturbations(batch: int) -> PyTree:
         outputs = traverse_util.flatten_dict(shapes(batch).get(OUTPUTS, {}))
@@ -155,12 +164,13 @@ def from_module(module: nn.Module, example_shape: tuple[int, ...]) -> Model:
     one = shapes(1)
     return Model(
         init=lambda key: variables(key, 1)["params"],
-        apply=lambda params, x: module.apply({"params": params}, x),
+        apply=apply,
         parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(one["params"])),
         example_shape=example_shape,
         layers=_layers(one),
         observed=observed,
         perturbations=perturbations,
+        numerics=numerics,
     )
 
 

@@ -54,7 +54,7 @@ class Plan:
     bundles: Mapping[str, Bundle]
     titles: Mapping[str, str]
     datasets: Mapping[str, Mapping[str, Any]]
-    execution: Mapping[str, int]
+    execution: Mapping[str, int | str]
     comparisons: Mapping[str, tuple[str, ...]]
     attacks: Mapping[str, tuple[Mapping[str, Any], ...]]
     policies: Mapping[str, Mapping[str, Any]]

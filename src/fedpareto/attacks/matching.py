@@ -173,7 +173,8 @@ def _distance(recipe: Recipe, known: _Known, item: Item, simulated: PyTree, z: j
         value = (apart + jnp.square(item.noise) * prior) / global_norm_squared(item.update)
     else:
         inner = sum(
-            jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(item.update), jax.tree.leaves(simulated), strict=True)
+            jnp.vdot(a, b, precision=jax.lax.Precision.HIGHEST)
+            for a, b in zip(jax.tree.leaves(item.update), jax.tree.leaves(simulated), strict=True)
         )
         lengths = global_norm(item.update) * jnp.sqrt(global_norm_squared(simulated) + jnp.finfo(jnp.float32).tiny)
         value = 1 - inner / lengths

@@ -45,6 +45,7 @@ def attack_stored(
     *,
     runs_folder: Path,
     attacks_folder: Path,
+    execution: Mapping[str, int | str] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Attacks the finished runs of a bundle, whose models are in the store; a run that diverged left nothing to attack.
 
@@ -55,6 +56,7 @@ def attack_stored(
       data: The prepared data set.
       runs_folder: The store of finished runs.
       attacks_folder: Where the evidence of each attack is kept.
+      execution: Fields of `devices.Layout` that the user has set.
     """
     chosen = [run for run in bundle.runs if run.run_id in wanted]
     results = {run.run_id: store.latest(runs_folder, run.run_id) for run in chosen}
@@ -64,7 +66,7 @@ def attack_stored(
             log(f"run {run.run_id} diverged: it has no model to attack")
     models = {run.run_id: store.model(runs_folder, run.run_id) for run in finished}
     made_by = " ".join(sorted({results[run.run_id].fingerprint for run in finished}))
-    return attack_bundle(Target(finished, accounted, data, models), wanted, attacks_folder, made_by)
+    return attack_bundle(Target(finished, accounted, data, models, execution or {}), wanted, attacks_folder, made_by)
 
 
 def attack_bundle(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from fedpareto.federated import devices
 from fedpareto.federated.arguments import Data, Hyper, Static
 from fedpareto.federated.batching import fill_memory
 from fedpareto.federated.program import Program, make_program
-from fedpareto.federated.setup import data_of, hypers_of, learned_of, model_of, partitions_of, static_of
+from fedpareto.federated.setup import data_of, hypers_of, lay_out, learned_of, partitions_of, static_of
 from fedpareto.models import Model
 from fedpareto.privacy.account import AccountedRun
 from fedpareto.privacy.plan import PrivacyPlan
@@ -34,12 +34,14 @@ class Target:
       accounted: Plan and guarantees by run id.
       data: The prepared data set.
       models: The parameters that each run kept, by run id and path (`model_arrays`).
+      execution: Fields of `devices.Layout` that the user has set.
     """
 
     runs: tuple[Run, ...]
     accounted: Mapping[str, AccountedRun]
     data: PreparedData
     models: Mapping[str, Mapping[str, np.ndarray]]
+    execution: Mapping[str, int | str] = field(default_factory=dict)
 
     @cached_property
     def plans(self) -> dict[str, PrivacyPlan]:
@@ -49,7 +51,7 @@ class Target:
     @cached_property
     def model(self) -> Model:
         """The model, of examples as the preprocessing leaves them."""
-        return model_of(self.runs[0], self.data)
+        return self.static.model
 
     @cached_property
     def partitions(self) -> dict[int, Partition]:
@@ -59,10 +61,9 @@ class Target:
     @cached_property
     def static(self) -> Static:
         """What shapes the runs' program, with one device a run; its evaluations are those of the runs."""
-        run = self.runs[0]
-        cohort = self.plans[run.run_id].expected_cohort
-        layout, _ = devices.choose(len(self.runs), self.model, cohort, run.unit, {"cohort_devices": 1})
-        return static_of(self.runs, self.plans, self.partitions, self.model, layout)
+        wanted = {**self.execution, "cohort_devices": 1}
+        layout, _, model = lay_out(self.runs, self.plans, self.data, wanted)
+        return static_of(self.runs, self.plans, self.partitions, model, layout)
 
     @cached_property
     def device_data(self) -> Data:
@@ -121,7 +122,10 @@ def final_states(
       The parts that are wanted, [runs, ...] on the host.
     """
     runs = int(hypers.partition.shape[0])
-    layout, where = devices.choose(runs, static.model, static.expected_cohort, static.unit, {"cohort_devices": 1})
+    views = 1 if static.augmentation is None else static.augmentation.multiplicity
+    layout, where = devices.choose(
+        runs, static.model, static.expected_cohort, static.unit, {"cohort_devices": 1}, views
+    )
     own = partial(make, replace(static, at_once=layout.at_once, cohort_devices=1), tuple(where))
 
     def some(count: int) -> Hyper:

@@ -17,9 +17,11 @@ import jax.numpy as jnp
 
 from fedpareto.federated.cohort_sum import LANES
 from fedpareto.models import Model
+from fedpareto.numerics import PLAIN, Numerics
 
 GPU_CLIENTS_AT_ONCE = 64
 GPU_RECORDS_AT_ONCE = 1024
+GPU_NUMERICS = Numerics("patches", "float32")
 DEFAULT_MEMORY = 4 * 2**30  # of a device that does not say
 MEMORY_OF_A_CHUNK = 0.25  # of an accelerator's memory, that records of one chunk may take
 CPU_MEMORY_OF_A_CHUNK = 2**29
@@ -39,6 +41,8 @@ class Layout:
       at_once: Members of a cohort (clients or records) in one vectorised chunk; 1 for one after another.
       runs_at_once: Runs in one vectorised batch on each group of devices; with 1 results do not depend on the bundle,
         to the bit. 0 on an accelerator until it has been chosen from measured memory.
+      convolution: Form of convolutions, see `Numerics`.
+      precision: Precision of the model's products, see `Numerics`.
     """
 
     kind: str
@@ -46,6 +50,13 @@ class Layout:
     cohort_devices: int
     at_once: int
     runs_at_once: int
+    convolution: str = PLAIN.convolution
+    precision: str = PLAIN.precision
+
+    @property
+    def numerics(self) -> Numerics:
+        """How the model's products are computed."""
+        return Numerics(self.convolution, self.precision)
 
     @property
     def groups(self) -> int:
@@ -69,7 +80,7 @@ def available_cores() -> int:
 
 
 def choose(
-    runs: int, model: Model, cohort: float, unit: str, wanted: Mapping[str, int] | None = None, views: int = 1
+    runs: int, model: Model, cohort: float, unit: str, wanted: Mapping[str, int | str] | None = None, views: int = 1
 ) -> tuple[Layout, list[jax.Device]]:
     """The layout for a bundle, and its devices.
 
@@ -89,6 +100,7 @@ def choose(
         cohort_devices=_cohort_devices(runs, len(available), model.parameters * cohort),
         at_once=min(_at_once(available[0], model, unit, views), max(1, math.ceil(cohort))),
         runs_at_once=1 if platform == "cpu" else 0,
+        **asdict(PLAIN if platform == "cpu" else GPU_NUMERICS),
     )
     changes: dict[str, Any] = dict(wanted or {})
     layout = replace(layout, **changes)

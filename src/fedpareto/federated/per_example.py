@@ -9,6 +9,9 @@ then, with c the clip factors,
 | dense | |a| |g|: never formed (Goodfellow 2015)       | one matrix product, a^T (c g)                 |
 | conv  | of its gradient, one batched matrix product   | c times these: they are there already         |
 
+The products that weight what was measured are made in float32 whatever the model's own (`HIGHEST`): a sum of factors rounded to
+fewer bits could be longer than the norms that were clipped say.
+
 Clipping costs no second backward pass (book-keeping, Bu et al. 2023). Any other model is differentiated example by
 example (`jax.vmap` of `jax.grad`): slower, and always right. So are several views of an example (augmentation
 multiplicity, De et al. 2022), whose mean gradient is what is clipped.
@@ -26,6 +29,7 @@ from fedpareto.models import Model
 from fedpareto.privacy.clipping import clip_factor
 
 PyTree = Any
+HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class ClippedSum(NamedTuple):
@@ -90,7 +94,7 @@ def differentiated(
     squares = sum(jnp.sum(jnp.square(leaf.reshape(leaf.shape[0], -1)), axis=1) for leaf in jax.tree.leaves(gradients))
     norms = jnp.sqrt(squares)
     factors = clip_factor(norms, clip_norm)
-    total = jax.tree.map(lambda leaf: jnp.tensordot(factors, only(factors > 0, leaf), 1), gradients)
+    total = jax.tree.map(lambda leaf: jnp.tensordot(factors, only(factors > 0, leaf), 1, precision=HIGHEST), gradients)
     return ClippedSum(total, norms, only(real, losses))
 
 
@@ -106,7 +110,7 @@ def _factored(
     parts = {
         path: _dense(inputs[path], outputs[path], "bias" in _leaves_at(params, path))
         if outputs[path].ndim == 2
-        else _conv(inputs[path], outputs[path])
+        else _conv(inputs[path], outputs[path], model.numerics.precision)
         for path in model.layers or ()
     }
     norms = jnp.sqrt(sum(part.squares for part in parts.values()))
@@ -140,20 +144,24 @@ def _dense(a: jax.Array, g: jax.Array, bias: bool) -> _Part:
 
     def weighted(factors: jax.Array) -> tuple[jax.Array, jax.Array]:
         clipped = only(factors > 0, g) * factors[:, None]
-        return only(factors > 0, a).T @ clipped, jnp.sum(clipped, axis=0)
+        return jnp.matmul(only(factors > 0, a).T, clipped, precision=HIGHEST), jnp.sum(clipped, axis=0)
 
     return _Part((jnp.sum(jnp.square(a), axis=1) + bias) * jnp.sum(jnp.square(g), axis=1), weighted)
 
 
-def _conv(a: jax.Array, g: jax.Array) -> _Part:
-    """Patches [batch, n, pixels] and output gradient [features, height, width, batch]."""
+def _conv(a: jax.Array, g: jax.Array, precision: str) -> _Part:
+    """Patches [batch, n, pixels] and output gradient [features, height, width, batch].
+
+    The gradients are formed, so that their norms are those of what is added up, however precisely they were computed.
+    """
     g = g.reshape(g.shape[0], -1, g.shape[-1]).transpose(2, 0, 1)
-    kernels = jnp.einsum("bnp,bfp->bnf", a, g)
+    kernels = jnp.einsum("bnp,bfp->bnf", a, g, precision=precision)
     biases = jnp.sum(g, axis=2)
 
     def weighted(factors: jax.Array) -> tuple[jax.Array, jax.Array]:
         kept = factors > 0
-        return jnp.tensordot(factors, only(kept, kernels), 1), factors @ only(kept, biases)
+        kernel, bias = (jnp.tensordot(factors, only(kept, part), 1, precision=HIGHEST) for part in (kernels, biases))
+        return kernel, bias
 
     return _Part(jnp.sum(jnp.square(kernels), axis=(1, 2)) + jnp.sum(jnp.square(biases), axis=1), weighted)
 

@@ -12,12 +12,14 @@ import numpy as np
 
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition, partition
+from fedpareto.federated import devices
 from fedpareto.federated.arguments import AdaptiveClip, Data, Hyper, IntegerGrid, IntegerSum, Static
 from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.client import Examples, LocalWork
 from fedpareto.federated.devices import Layout
 from fedpareto.federated.preprocessing import learned, output_shape, statistics
 from fedpareto.models import Model, build
+from fedpareto.numerics import PLAIN, Numerics
 from fedpareto.privacy.account import Measured, releases_of
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.quantise import DeviceTable
@@ -69,9 +71,31 @@ def static_of(
     )
 
 
-def model_of(run: Run, data: PreparedData) -> Model:
+def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
     """The model that a run trains, of examples as its preprocessing leaves them."""
-    return build(run.model, output_shape(run.preprocessing, data.x_train.shape[1:]), len(data.class_names))
+    shape = output_shape(run.preprocessing, data.x_train.shape[1:])
+    return build(run.model, shape, len(data.class_names), numerics)
+
+
+def lay_out(
+    runs: Sequence[Run],
+    plans: Mapping[str, PrivacyPlan],
+    data: PreparedData,
+    wanted: Mapping[str, int | str] | None = None,
+) -> tuple[Layout, list[jax.Device], Model]:
+    """How the runs of a bundle are laid out on the machine, its devices, and the model as it is computed there.
+
+    Args:
+      runs: The runs.
+      plans: The plan of each.
+      data: The prepared data set.
+      wanted: Fields of the layout that the user has set.
+    """
+    run = runs[0]
+    cohort = 0.0 if run.algorithm == "alone" else plans[run.run_id].expected_cohort
+    views = 1 if run.augmentation is None else int(run.augmentation["multiplicity"])
+    layout, where = devices.choose(len(runs), model_of(run, data), cohort, run.unit, wanted, views)
+    return layout, where, model_of(run, data, layout.numerics)
 
 
 def learned_of(

@@ -16,7 +16,7 @@ import numpy as np
 
 from fedpareto import provenance
 from fedpareto.data.arrays import PreparedData
-from fedpareto.federated import devices, store
+from fedpareto.federated import store
 from fedpareto.federated.alone import AloneState, make_alone_program
 from fedpareto.federated.arguments import Hyper
 from fedpareto.federated.batching import fill_memory
@@ -28,9 +28,9 @@ from fedpareto.federated.program import METRICS, Program, State, make_program
 from fedpareto.federated.setup import (
     data_of,
     hypers_of,
+    lay_out,
     learned_of,
     model_arrays,
-    model_of,
     partitions_of,
     static_of,
 )
@@ -53,7 +53,7 @@ def train_bundle(
     *,
     runs_folder: Path,
     checkpoints_folder: Path,
-    execution: Mapping[str, int] | None = None,
+    execution: Mapping[str, int | str] | None = None,
 ) -> list[RunResult]:
     """Trains the runs of a bundle that the store lacks, and returns all of them in the bundle's order.
 
@@ -104,14 +104,12 @@ def _train(
     fingerprint: str,
     checkpoints: Checkpoints,
     runs_folder: Path,
-    execution: Mapping[str, int] | None,
+    execution: Mapping[str, int | str] | None,
 ) -> list[RunResult]:
     plans = {run.run_id: accounted[run.run_id].plan for run in runs}
-    model = model_of(runs[0], prepared)
     if runs[0].records not in (None, len(prepared.y_train)):
         raise ValueError(f"{len(prepared.y_train)} training records, and the plan was made for {runs[0].records}")
-    cohort = 0.0 if runs[0].algorithm == "alone" else plans[runs[0].run_id].expected_cohort
-    layout, where = devices.choose(len(runs), model, cohort, runs[0].unit, execution, _views(runs[0]))
+    layout, where, model = lay_out(runs, plans, prepared, execution)
     partitions = partitions_of(runs, prepared)
     static = static_of(runs, plans, partitions, model, layout)
     data = data_of(prepared, partitions)
@@ -160,10 +158,6 @@ def _train(
         store.save(runs_folder, result, kept | model_arrays(own.model) if isinstance(own, State) else None)
         results.append(result)
     return results
-
-
-def _views(run: Run) -> int:
-    return 1 if run.augmentation is None else int(run.augmentation["multiplicity"])
 
 
 def _secure_aggregation(plans: Mapping[str, PrivacyPlan]) -> dict[Sum | None, dict[str, Any]]:
