@@ -17,23 +17,15 @@ import numpy as np
 from fedpareto import provenance
 from fedpareto.data.arrays import PreparedData
 from fedpareto.federated import store
-from fedpareto.federated.alone import AloneState, make_alone_program
+from fedpareto.federated.alone import AloneState
 from fedpareto.federated.arguments import Hyper
-from fedpareto.federated.batching import fill_memory
 from fedpareto.federated.checkpoint import Checkpoints
 from fedpareto.federated.client import Examples
 from fedpareto.federated.evaluation import by_chunk
 from fedpareto.federated.final_scores import FINAL, answers, final_scores
-from fedpareto.federated.program import METRICS, Program, State, make_program
-from fedpareto.federated.setup import (
-    data_of,
-    hypers_of,
-    lay_out,
-    learned_of,
-    model_arrays,
-    partitions_of,
-    static_of,
-)
+from fedpareto.federated.job import job_of
+from fedpareto.federated.program import METRICS, Program, State
+from fedpareto.federated.setup import model_arrays
 from fedpareto.federated.store import RunResult
 from fedpareto.privacy.account import AccountedRun
 from fedpareto.privacy.lattice import padded
@@ -107,35 +99,24 @@ def _train(
     execution: Mapping[str, int | str] | None,
 ) -> list[RunResult]:
     plans = {run.run_id: accounted[run.run_id].plan for run in runs}
-    if runs[0].records not in (None, len(prepared.y_train)):
-        raise ValueError(f"{len(prepared.y_train)} training records, and the plan was made for {runs[0].records}")
-    layout, where, model = lay_out(runs, plans, prepared, execution)
-    partitions = partitions_of(runs, prepared)
-    static = static_of(runs, plans, partitions, model, layout)
-    data = data_of(prepared, partitions)
-    make = partial(make_alone_program if runs[0].algorithm == "alone" else make_program, static, where)
-    learned = learned_of(runs, plans, prepared)
-    some = partial(hypers_of, plans=plans, seeds=list(partitions), learned=learned)
-    layout = fill_memory(layout, make, lambda k: some(runs[:1], multiple=k * layout.groups), data, len(runs), where[0])
-    program = make(layout.runs_at_once)
-    hypers = some(runs, multiple=program.shards * layout.runs_at_once)
-
-    state = program.init(data, hypers)
+    job = job_of(runs, plans, prepared, execution)
+    program, data = job.program, job.data
+    state = program.init(data, job.hypers)
     block = 0
     restored = checkpoints.restore(state)
     if restored is not None:
         block, state = restored
         log(f"resumed after block {block} of {program.blocks}")
     best = max((accounted[run.run_id].final.epsilon_rdp for run in runs if plans[run.run_id].private), default=math.inf)
-    state, seconds = _run_segments(program, data, hypers, state, block, checkpoints, epsilon=best)
+    state, seconds = _run_segments(program, data, job.hypers, state, block, checkpoints, epsilon=best)
 
-    state = jax.device_get(state)
+    state, hypers = jax.device_get((state, job.hypers))
     costs = _secure_aggregation(plans)
 
     @jax.jit
     def answered(hyper: Hyper, test: Examples, params: PyTree) -> jax.Array:
         """What a model says of the test set, in chunks and on the device; it is scored on the host."""
-        own = static.preprocessed(hyper).model
+        own = job.static.preprocessed(hyper).model
         found: jax.Array = by_chunk(own.apply, params, test.x, test.y, lambda logits, _: answers(logits))
         return found
 
@@ -146,15 +127,15 @@ def _train(
             run_id=run.run_id,
             fingerprint=fingerprint,
             wall_s=seconds / len(runs),
-            device=layout.kind,
-            execution=layout.to_dict(),
+            device=job.layout.kind,
+            execution=job.layout.to_dict(),
             versions=provenance.versions(),
-            parameters=model.parameters,
+            parameters=job.static.model.parameters,
             secure_aggregation=costs.get(plans[run.run_id].sum),
             **_outcome(run, own),
             final=_final(own, partial(answered, hyper, data.test), prepared),
         )
-        kept = {f"{PREPROCESSING}/{name}": array for name, array in (learned or {}).get(run.run_id, {}).items()}
+        kept = {f"{PREPROCESSING}/{name}": array for name, array in (job.learned or {}).get(run.run_id, {}).items()}
         store.save(runs_folder, result, kept | model_arrays(own.model) if isinstance(own, State) else None)
         results.append(result)
     return results

@@ -1,0 +1,225 @@
+"""Finds out everything about a GPU in one call: whether the program is right on it, how fast, how large, and what to choose.
+
+    python benchmarks/gpu.py                     # all stages, ten minutes; again: what is missing
+    python benchmarks/gpu.py --stages right fast --minutes 4
+    python benchmarks/gpu.py --reduced           # the same, small, on a CPU
+    python benchmarks/gpu.py --golden            # makes golden.json anew, on a CPU
+
+Every stage is a process of its own with a budget of seconds, and prints one JSON line when it ends. Its rows are written as they
+are measured, so that a stage that is killed or runs out of time loses one. What the same code has measured is not measured again.
+Results are in benchmarks/results/<device>.{json,md,svg}. MNIST is read from FEDPARETO_DATA/mnist; elsewhere made-up images of its
+shape stand in for it. It needs neither network nor Snakemake.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+NEEDED = (
+    *("jax", "flax", "optax", "orbax", "pandas", "sklearn", "pyarrow", "yaml", "matplotlib"),
+    *("dp_accounting", "jax_privacy", "jsonschema", "pooch", "cryptography"),
+)
+LEAST_SECONDS = 8.0  # a process that is given less has not started before it ends
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stage: the function that makes its rows, and the seconds that it may take on an H100."""
+
+    module: str
+    function: str
+    seconds: float
+
+
+# The most valuable first: what a quarter of an hour with a GPU must not end without.
+STAGES = {
+    "machine": Plan("gpu_machine", "machine", 30),
+    "right": Plan("gpu_right", "right", 130),
+    "fast": Plan("gpu_fast", "fast", 70),
+    "peers": Plan("gpu_fast", "peers", 50),
+    "grids": Plan("gpu_fast", "grids", 100),
+    "large": Plan("gpu_large", "large", 80),
+    "forms": Plan("gpu_fast", "forms", 90),
+    "attacks": Plan("gpu_attacks", "attacks", 60),
+    "resume": Plan("gpu_right", "resumed", 40),
+}
+
+
+def environment() -> dict[str, str]:
+    """What the stages' processes inherit: this checkout's package, and a cache of compiled programs."""
+    paths = [str(HERE.parent / "src"), str(HERE), os.environ.get("PYTHONPATH", "")]
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(Path(tempfile.gettempdir(), f"fedpareto-gpu-{os.getuid()}-xla"))}
+    return {**cache, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
+
+
+def missing() -> list[str]:
+    """Packages that the stages import and that are not there."""
+    code = "import importlib.util as u, sys; print(*[m for m in sys.argv[1:] if u.find_spec(m) is None])"
+    found = subprocess.run(
+        [sys.executable, "-c", code, *NEEDED], capture_output=True, text=True, check=True, env=environment()
+    )
+    return found.stdout.split()
+
+
+def device() -> str:
+    """The name of the first device."""
+    code = "import jax; d = jax.local_devices()[0]; print(d.device_kind if d.platform != 'cpu' else 'cpu')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment())
+    if done.returncode:
+        sys.exit(f"JAX finds no device: {done.stderr.strip().splitlines()[-1]}")
+    return done.stdout.strip()
+
+
+def code() -> str:
+    """A hash of all that makes the rows: the package and these scripts."""
+    digest = hashlib.sha256()
+    for file in sorted([*(HERE.parent / "src").rglob("*.py"), *HERE.glob("*.py"), *HERE.glob("*.yaml")]):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def run_stage(name: str, folder: Path, seconds: float, reduced: bool) -> dict[str, Any]:
+    """Runs one stage in a process of its own, and says how it ended."""
+    command = [
+        sys.executable,
+        str(HERE / "gpu.py"),
+        "--stage",
+        name,
+        "--folder",
+        str(folder),
+        "--seconds",
+        str(seconds),
+    ]
+    command += ["--reduced"] if reduced else []
+    started = time.monotonic()
+    with (folder / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=environment(), start_new_session=True
+        )
+        try:
+            status = "ok" if process.wait(seconds) == 0 else "failed"
+        except subprocess.TimeoutExpired:
+            status = "out of time"
+        finally:  # also its children
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    found = rows(folder, name)
+    if status == "ok" and any("failed" in row for row in found):
+        status = "failed in part"
+    ended = {"stage": name, "status": status, "seconds": round(time.monotonic() - started, 1), "rows": len(found)}
+    if status == "failed":
+        ended["error"] = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()[-1][:300]
+    wrong = [row["what"] for row in found if row.get("right") is False]
+    return ended | ({"wrong": wrong} if wrong else {})
+
+
+def rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The rows of a stage, the last of each name."""
+    file = folder / f"{name}.rows"
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return list({row["what"]: row for row in map(json.loads, lines)}.values())
+
+
+def write(folder: Path, out: Path, about: dict[str, Any], ended: dict[str, dict[str, Any]]) -> None:
+    """Writes the results as JSON in one step, and as text and figure where there is a drawing library."""
+    stages = {name: {**ended.get(name, {}), "rows": rows(folder, name)} for name in STAGES if rows(folder, name)}
+    partial = out.with_suffix(".partial")
+    partial.write_text(json.dumps({**about, "stages": stages}, indent=1) + "\n")
+    os.replace(partial, out.with_suffix(".json"))
+    command = [sys.executable, str(HERE / "gpu_report.py"), str(out.with_suffix(".json"))]
+    drawn = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+    if drawn.returncode:
+        print(json.dumps({"report": "failed", "error": drawn.stderr.strip().splitlines()[-1]}), flush=True)
+
+
+def stage(options: argparse.Namespace) -> None:
+    """A stage's own process."""
+    import importlib
+
+    if options.reduced:
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    from fedpareto.federated.devices import use_all_cores
+
+    use_all_cores()
+    import jax
+    from gpu_stage import Stage
+
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    chosen, folder = STAGES[options.stage], options.folder
+    made = Stage(folder, folder / f"{options.stage}.rows", options.reduced, options.seconds)
+    getattr(importlib.import_module(chosen.module), chosen.function)(made)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--minutes", type=float, default=10.0, help="for all stages together; default: %(default)s")
+    parser.add_argument("--reduced", action="store_true", help="everything small, on a CPU")
+    parser.add_argument("--again", action="store_true", help="measure also what the same code has measured")
+    parser.add_argument("--golden", action="store_true", help="make golden.json anew, on a CPU")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
+    parser.add_argument("--name", help="name of the result files; default: that of the device")
+    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--slowly", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stage:
+        stage(options)
+        return 0
+    if options.slowly:
+        import gpu_right
+
+        gpu_right.train_slowly(Path(options.slowly[0]), int(options.slowly[1]))
+        return 0
+    if absent := missing():
+        sys.exit(f"not installed: {', '.join(absent)} (pip install, or wheels in a folder on PYTHONPATH)")
+    if options.golden:
+        with tempfile.TemporaryDirectory() as folder:
+            call = f"import pathlib, gpu_right; gpu_right.write_golden(pathlib.Path({folder!r}))"
+            own = {**environment(), "JAX_PLATFORMS": "cpu"}
+            return subprocess.run([sys.executable, "-c", call], check=False, env=own).returncode
+    return everything(options)
+
+
+def everything(options: argparse.Namespace) -> int:
+    """Runs the stages, writes after each, and returns how many are not as they should be."""
+    started = time.monotonic()
+    kind = "cpu" if options.reduced else device()
+    about = {"device": kind, "reduced": options.reduced, "code": code()}
+    name = options.name or re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-") + ("-reduced" if options.reduced else "")
+    options.out.mkdir(parents=True, exist_ok=True)
+    folder = (options.out / f".{name}-{about['code']}").absolute()
+    if options.again and folder.is_dir():
+        for file in folder.glob("*.rows"):
+            file.unlink()
+    folder.mkdir(exist_ok=True)
+    ended: dict[str, dict[str, Any]] = {}
+    for stage_name in options.stages:
+        left = 60 * options.minutes - (time.monotonic() - started)
+        if left < LEAST_SECONDS:
+            ended[stage_name] = {"stage": stage_name, "status": "no time left", "seconds": 0.0}
+        else:
+            seconds = left if options.reduced else min(left, STAGES[stage_name].seconds)
+            ended[stage_name] = run_stage(stage_name, folder, seconds, options.reduced)
+        print(json.dumps(ended[stage_name]), flush=True)
+        write(folder, options.out / name, about, ended)
+    return sum(end["status"] != "ok" or "wrong" in end for end in ended.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

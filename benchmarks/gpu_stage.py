@@ -1,0 +1,176 @@
+"""What the stages of gpu.py share: their size, where their rows go, data, and how work is timed."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+import workloads as w
+
+from fedpareto import config, plan
+from fedpareto.data import arrays
+from fedpareto.data.arrays import PreparedData
+from fedpareto.data.prepare import prepare
+from fedpareto.federated.job import Job, job_of
+from fedpareto.federated.setup import measure
+from fedpareto.privacy.account import account
+from fedpareto.privacy.plan import PrivacyPlan
+
+STUDIES = Path(__file__).with_name("studies.yaml")
+T = TypeVar("T")
+
+
+@dataclass
+class Stage:
+    """A stage that is under way.
+
+    Attributes:
+      folder: Where it may write; kept from one attempt to the next.
+      rows: The file of its rows, one JSON object a line.
+      reduced: Whether it is made small, for a CPU: everything is done, and little of it.
+      seconds: What is left of its budget when it starts.
+    """
+
+    folder: Path
+    rows: Path
+    reduced: bool
+    seconds: float
+
+    def __post_init__(self) -> None:
+        self.started = time.perf_counter()
+        lines = self.rows.read_text().splitlines() if self.rows.is_file() else []
+        self.known = {json.loads(line)["what"] for line in lines if not json.loads(line).get("failed")}
+
+    @property
+    def left(self) -> float:
+        """Seconds of the budget that are left."""
+        return self.seconds - (time.perf_counter() - self.started)
+
+    def of(self, full: T, reduced: T) -> T:
+        """The size of something."""
+        return reduced if self.reduced else full
+
+    def emit(self, what: str, **row: Any) -> None:
+        """Writes a row; it is there whatever becomes of the stage."""
+        line = json.dumps({"what": what, **row})
+        with self.rows.open("a") as file:
+            file.write(line + "\n")
+        print(line, flush=True)
+
+    def measure(self, what: str, function: Callable[..., dict[str, Any]], *args: Any, **kwargs: Any) -> None:
+        """Emits what `function` returns, unless an earlier attempt has: a measurement that fails is a row that says so."""
+        if what in self.known:
+            return
+        started = time.perf_counter()
+        try:
+            row = function(*args, **kwargs)
+        except Exception as error:  # one measurement that does not fit on a card must not cost the others
+            row = {"failed": f"{type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else ''}"}
+        self.emit(what, **row, took=round(time.perf_counter() - started, 2))
+
+
+def mnist() -> tuple[PreparedData, str]:
+    """MNIST and `mnist`; made-up arrays of its shape and `made up` where `FEDPARETO_DATA` has none."""
+    if Path(os.environ.get("FEDPARETO_DATA", "data"), "mnist").is_dir():
+        return _prepared_mnist(), "mnist"
+    return made_up((28, 28, 1), 60_000, 10_000), "made up"
+
+
+@cache
+def _prepared_mnist() -> PreparedData:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "mnist.npz")
+        prepare("mnist", file, Path(folder, "mnist.json"), None)
+        return arrays.read(file)
+
+
+@cache
+def made_up(shape: tuple[int, ...], train: int, test: int) -> PreparedData:
+    """Images of ten patterns under uniform noise."""
+    rng = np.random.default_rng(0)
+    y = (np.arange(train + test) % 10).astype(np.int32)
+    x = rng.random((train + test, *shape), np.float32)
+    x += rng.random((10, *shape), np.float32)[y]
+    x /= 2
+    return PreparedData(x[:train], y[:train], x[train:], y[train:], np.array([str(i) for i in range(10)]))
+
+
+def bundle_of(study: str, **changes: Any) -> plan.Bundle:
+    """The private runs of a study of studies.yaml, whose keys may be changed, as one bundle."""
+    overrides = {"only": study, **changes}
+    made = plan.make_plan(config.load([STUDIES], overrides))
+    return plan.Bundle(tuple(run for run in made.runs.values() if run.private))
+
+
+def plans_of(bundle: plan.Bundle, data: PreparedData) -> dict[str, PrivacyPlan]:
+    """The plans of a bundle's runs."""
+    return {run_id: accounted.plan for run_id, accounted in account(bundle, measure(bundle.runs, data)).items()}
+
+
+def job_of_bundle(bundle: plan.Bundle, data: PreparedData, execution: dict[str, Any] | None = None) -> Job:
+    """A bundle made ready to train, by the functions that `snakemake sweep` calls."""
+    return job_of(bundle.runs, plans_of(bundle, data), data, execution)
+
+
+def blocks_of(job: Job, most_seconds: float = float("inf")) -> tuple[float, list[float], Any]:
+    """Runs a job block by block.
+
+    Returns:
+      Seconds of the first block, which compiles; seconds of each other block; the final state, or that after `most_seconds`.
+    """
+    started, times = time.perf_counter(), []
+    state = job.program.init(job.data, job.hypers)
+    state = jax.block_until_ready(job.program.advance(job.data, job.hypers, state, 1))
+    compiling = time.perf_counter() - started
+    for block in range(2, job.program.blocks + 1):
+        if times and time.perf_counter() - started + times[-1] > most_seconds:
+            break
+        begun = time.perf_counter()
+        state = jax.block_until_ready(job.program.advance(job.data, job.hypers, state, block))
+        times.append(time.perf_counter() - begun)
+    return compiling, times, state
+
+
+def seconds_of(function: Callable[[], Any], repeats: int = 5) -> float:
+    """Median seconds of a call, whose first is left out."""
+    jax.block_until_ready(function())
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        jax.block_until_ready(function())
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def memory() -> dict[str, float]:
+    """The first device's memory in GiB: its limit, and the most that was in use since the process began; empty on a CPU."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    names = {"bytes_limit": "limit_gib", "peak_bytes_in_use": "peak_gib"}
+    return {short: round(stats[name] / 2**30, 3) for name, short in names.items() if name in stats}
+
+
+@contextmanager
+def evaluation_chunk(size: int) -> Iterator[None]:
+    """Test examples at a time, other than the engine's."""
+    from fedpareto.federated import evaluation
+
+    usual, evaluation.CHUNK = evaluation.CHUNK, size
+    try:
+        yield
+    finally:
+        evaluation.CHUNK = usual
+
+
+__all__ = ["w"]

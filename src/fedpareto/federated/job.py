@@ -1,0 +1,78 @@
+"""A bundle made ready to train: its layout on this machine, its compiled program, and the program's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fedpareto.data.arrays import PreparedData
+from fedpareto.federated.alone import make_alone_program
+from fedpareto.federated.arguments import Data, Hyper, Static
+from fedpareto.federated.batching import fill_memory
+from fedpareto.federated.devices import Layout
+from fedpareto.federated.program import Program, make_program
+from fedpareto.federated.setup import data_of, hypers_of, lay_out, learned_of, partitions_of, static_of
+from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.run import Run
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `train` runs.
+
+    Attributes:
+      layout: How the runs are laid out on the machine.
+      static: What shapes the program.
+      program: The program.
+      data: Its data.
+      hypers: Its hyper-parameters, the runs' in their order; the last one's are repeated to fill up the devices.
+      learned: What the preprocessing of each run has learned, by run id; None where it learns nothing.
+      make: Runs at once -> the program for so many.
+      some: (runs, multiple) -> hyper-parameters of some of the runs, repeated to a multiple.
+    """
+
+    layout: Layout
+    static: Static
+    program: Program
+    data: Data
+    hypers: Hyper
+    learned: Mapping[str, Mapping[str, np.ndarray]] | None
+    make: Callable[[int], Program]
+    some: Callable[..., Hyper]
+
+
+def job_of(
+    runs: Sequence[Run],
+    plans: Mapping[str, PrivacyPlan],
+    prepared: PreparedData,
+    execution: Mapping[str, int | str] | None = None,
+) -> Job:
+    """Makes runs that can share a program ready to train.
+
+    Args:
+      runs: The runs.
+      plans: The plan of each, by run id.
+      prepared: The prepared data set.
+      execution: Fields of `devices.Layout` that the user has set.
+
+    Raises:
+      ValueError: The plans were made for another number of training records.
+    """
+    if runs[0].records not in (None, len(prepared.y_train)):
+        raise ValueError(f"{len(prepared.y_train)} training records, and the plan was made for {runs[0].records}")
+    layout, where, model = lay_out(runs, plans, prepared, execution)
+    partitions = partitions_of(runs, prepared)
+    static = static_of(runs, plans, partitions, model, layout)
+    data = data_of(prepared, partitions)
+    compiler: Any = make_alone_program if runs[0].algorithm == "alone" else make_program
+    make = partial(compiler, static, where)
+    learned = learned_of(runs, plans, prepared)
+    some = partial(hypers_of, plans=plans, seeds=list(partitions), learned=learned)
+    layout = fill_memory(layout, make, lambda k: some(runs[:1], multiple=k * layout.groups), data, len(runs), where[0])
+    program = make(layout.runs_at_once)
+    hypers = some(runs, multiple=program.shards * layout.runs_at_once)
+    return Job(layout, static, program, data, hypers, learned, make, some)
