@@ -24,8 +24,8 @@ def attacks(stage: Stage) -> None:
     membership = {"name": "membership", "shadows": stage.of(SHADOWS, 4)}
     inversion = {"name": "gradient_inversion", "method": "cosine", "records": 1, "victims": stage.of(VICTIMS, 2)}
     inversion |= {"restarts": stage.of(2, 1), "steps": stage.of(300, 3), "total_variation": None}
-    for spec in (membership, inversion):
-        stage.measure(f"{spec['name']}, {spec.get('shadows') or spec['victims']}", attacked, stage, spec)
+    stage.measure(f"membership, {membership['shadows']} shadows", attacked, stage, membership)
+    stage.measure(f"gradient inversion, {inversion['victims']} images", attacked, stage, inversion)
 
 
 def attacked(stage: Stage, spec: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import ours
-import workloads as w
-from gpu_stage import Stage, blocks_of, bundle_of, evaluation_chunk, job_of_bundle, memory, mnist, plans_of, seconds_of
+from gpu_stage import Stage, blocks_of, bundle_of, evaluation_chunk, job_of_bundle, memory, mnist, seconds_of
 
 from fedpareto.federated.client import example_losses
 from fedpareto.federated.evaluation import evaluate
@@ -171,6 +170,9 @@ def peers(stage: Stage) -> None:
     except ImportError as error:
         stage.emit("torch", skipped=f"PyTorch is not installed ({error})")
         return
+    data, source = mnist()
+    if source != "mnist":
+        peer_torch.w.mnist = lambda: (data.x_train[..., 0], data.y_train.astype(np.int64))
     turns, steps = stage.of(12, 3), stage.of(120, 4)
     for study in ("W1", "W2"):
         for form in ("loop", "vmap"):
@@ -186,6 +188,3 @@ def torch_rounds(peer_torch: Any, study: str, form: str, turns: int) -> dict[str
 def _median(times: list[float], unit: str) -> dict[str, Any]:
     low, value, high = (float(f"{f(times):.4g}") for f in (min, statistics.median, max))
     return {"value": value, "unit": unit, "low": low, "high": high}
-
-
-__all__ = ["fast", "forms", "grids", "peers", "plans_of", "w"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import gpu_cases
-from gpu_stage import Stage, blocks_of, bundle_of, job_of_bundle, made_up, memory
+from gpu_stage import Stage, blocks_of, bundle_of, job_of_bundle, made_up, memory, plans_of
 
 from fedpareto import config, plan
 from fedpareto.federated.job import job_of
@@ -17,15 +17,15 @@ PAPER = gpu_cases.STUDIES.parents[1] / "config" / "papers" / "de-cifar-wrn.yaml"
 
 def large(stage: Stage) -> None:
     """WRN-16-4 of De et al. (2022) in each precision, then a round of ten thousand clients."""
+    network = stage.of("WRN-16-4, 16 views", "WRN-10-1, 2 views")
     for precision in ("float32", "tensorfloat32"):
-        stage.measure(f"WRN-16-4, 16 views, {precision}", wide_network, stage, precision)
-    stage.measure("2NN, 10,000 clients a round", many_clients, stage)
+        stage.measure(f"{network}, {precision}", wide_network, stage, precision)
+    clients = stage.of(10_000, 20)
+    stage.measure(f"2NN, {clients:,} clients a round", many_clients, clients)
 
 
 def wide_network(stage: Stage, precision: str) -> dict[str, Any]:
     """Steps of 4,096 expected images in 16 views each: the first, and as many of a hundred as there is time for."""
-    from gpu_stage import plans_of
-
     studies = plan.make_plan(config.load([PAPER])).runs.values()
     run = next(run for run in studies if run.rounds == 875)
     records = stage.of(50_000, 64)
@@ -51,9 +51,8 @@ def wide_network(stage: Stage, precision: str) -> dict[str, Any]:
     }
 
 
-def many_clients(stage: Stage) -> dict[str, Any]:
+def many_clients(clients: int) -> dict[str, Any]:
     """A round of all clients, six images each."""
-    clients = stage.of(10_000, 20)
     data = made_up((28, 28, 1), 6 * clients, 100)
     changes = {"clients": clients, "sampling_rate": 1.0, "rounds": 10, "evaluate_every": 5, "delta": 1e-5}
     bundle = bundle_of("W1", **changes)

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import workloads as w
 
 from fedpareto import config, plan
 from fedpareto.data import arrays
@@ -171,6 +170,3 @@ def evaluation_chunk(size: int) -> Iterator[None]:
         yield
     finally:
         evaluation.CHUNK = usual
-
-
-__all__ = ["w"]

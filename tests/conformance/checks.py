@@ -200,7 +200,7 @@ def check_noise_scale(mechanism: Mechanism, seed: int = 0, draws: int = 20_000) 
         if 2 * min(squares.cdf(at), squares.sf(at)) < level:
             faults.append(f"noise scale: standard deviation {found:.4g} with {size} units, not the claimed {sd:.4g}")
         for name, values in [*((f"leaf {i}", leaf) for i, leaf in enumerate(leaves)), ("all leaves", joint)]:
-            if stats.kstest(np.ravel(values), "norm", args=(0, sd)).pvalue < level:
+            if stats.kstest(np.ravel(values), stats.norm(0, sd).cdf).pvalue < level:
                 faults.append(f"noise scale: {name} with {size} units is not N(0, {sd:.4g}^2)")
     return faults
 
