@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help env sweep report test test-slow mutate bench lint format lock clean
+.PHONY: help env sweep report test test-slow mutate bench gpu lint format lock clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ mutate: $(STAMP) ## Break the privacy code in a hundred ways and see that the te
 
 bench: $(STAMP) benchmarks/.venv/.installed ## Time this program and its peers in turn (half an hour; FEDPARETO_DATA/mnist)
 	python benchmarks/run.py --peers benchmarks/.venv/bin/python
+
+gpu: $(STAMP) ## Find out what a GPU makes of it: right, fast, large (ten minutes; once `pip install -e '.[gpu]'` is done)
+	python benchmarks/gpu.py
 
 benchmarks/.venv/.installed: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv benchmarks/.venv
