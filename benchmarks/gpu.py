@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpu_rows import read_rows
+
 HERE = Path(__file__).parent
 NEEDED = (
     *("jax", "flax", "optax", "orbax", "pandas", "sklearn", "pyarrow", "yaml", "matplotlib"),
@@ -51,7 +53,7 @@ STAGES = {
     "fast": Plan("gpu_fast", "fast", 70),
     "peers": Plan("gpu_fast", "peers", 50),
     "grids": Plan("gpu_fast", "grids", 100),
-    "large": Plan("gpu_large", "large", 80),
+    "large": Plan("gpu_large", "large", 110),
     "forms": Plan("gpu_fast", "forms", 90),
     "attacks": Plan("gpu_attacks", "attacks", 60),
     "resume": Plan("gpu_right", "resumed", 40),
@@ -124,19 +126,23 @@ def run_stage(name: str, folder: Path, seconds: float, reduced: bool) -> dict[st
     if status == "failed":
         ended["error"] = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()[-1][:300]
     wrong = [row["what"] for row in found if row.get("right") is False]
-    return ended | ({"wrong": wrong} if wrong else {})
+    ended |= {"wrong": wrong} if wrong else {}
+    (folder / f"{name}.end").write_text(json.dumps(ended))
+    return ended
 
 
 def rows(folder: Path, name: str) -> list[dict[str, Any]]:
-    """The rows of a stage, the last of each name."""
-    file = folder / f"{name}.rows"
-    lines = file.read_text().splitlines() if file.is_file() else []
-    return list({row["what"]: row for row in map(json.loads, lines)}.values())
+    """The rows of a stage."""
+    return read_rows(folder / f"{name}.rows")
 
 
-def write(folder: Path, out: Path, about: dict[str, Any], ended: dict[str, dict[str, Any]]) -> None:
-    """Writes the results as JSON in one step, and as text and figure where there is a drawing library."""
-    stages = {name: {**ended.get(name, {}), "rows": rows(folder, name)} for name in STAGES if rows(folder, name)}
+def write(folder: Path, out: Path, about: dict[str, Any]) -> None:
+    """Writes what this code has found so far, in this call and earlier ones: JSON in one step, then text and figure."""
+    stages = {}
+    for name in STAGES:
+        if found := rows(folder, name):
+            end = folder / f"{name}.end"
+            stages[name] = (json.loads(end.read_text()) if end.is_file() else {}) | {"rows": found}
     partial = out.with_suffix(".partial")
     partial.write_text(json.dumps({**about, "stages": stages}, indent=1) + "\n")
     os.replace(partial, out.with_suffix(".json"))
@@ -193,7 +199,12 @@ def main() -> int:
             call = f"import pathlib, gpu_right; gpu_right.write_golden(pathlib.Path({folder!r}))"
             own = {**environment(), "JAX_PLATFORMS": "cpu"}
             return subprocess.run([sys.executable, "-c", call], check=False, env=own).returncode
-    return everything(options)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and no stage is left behind
+    try:
+        return everything(options)
+    except KeyboardInterrupt:
+        print("interrupted: what was measured is kept, the same call goes on", file=sys.stderr)
+        return 130
 
 
 def everything(options: argparse.Namespace) -> int:
@@ -202,12 +213,15 @@ def everything(options: argparse.Namespace) -> int:
     kind = "cpu" if options.reduced else device()
     about = {"device": kind, "reduced": options.reduced, "code": code()}
     name = options.name or re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-") + ("-reduced" if options.reduced else "")
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"--out {options.out}: {error.strerror or error} (name a folder that can be written)")
     folder = (options.out / f".{name}-{about['code']}").absolute()
-    if options.again and folder.is_dir():
-        for file in folder.glob("*.rows"):
-            file.unlink()
     folder.mkdir(exist_ok=True)
+    for stage_name in options.stages if options.again else ():
+        for ending in ("rows", "end"):
+            (folder / f"{stage_name}.{ending}").unlink(missing_ok=True)
     ended: dict[str, dict[str, Any]] = {}
     for stage_name in options.stages:
         left = 60 * options.minutes - (time.monotonic() - started)
@@ -217,7 +231,7 @@ def everything(options: argparse.Namespace) -> int:
             seconds = left if kind == "cpu" else min(left, STAGES[stage_name].seconds)
             ended[stage_name] = run_stage(stage_name, folder, seconds, options.reduced)
         print(json.dumps(ended[stage_name]), flush=True)
-        write(folder, options.out / name, about, ended)
+        write(folder, options.out / name, about)
     return sum(end["status"] != "ok" or "wrong" in end for end in ended.values())
 
 

@@ -44,21 +44,31 @@ def rounds(
     compiling, times, state = blocks_of(job, most_seconds)
     lengths = np.diff((0, *job.static.evaluation_rounds))[1:]
     unit, scale = UNITS[study]
-    each = [scale * seconds / n for seconds, n in zip(times[1:] or times, lengths[len(times) > 1 :], strict=False)]
+    # Short blocks are mostly evaluation; the first that runs is still warming up.
+    whole = [scale * seconds / n for seconds, n in zip(times, lengths, strict=False) if n == max(lengths)]
+    each = whole[1:] or whole
     value = statistics.median(each)
-    asked = local_cost(job)
+    scores = np.asarray(state.metrics["accuracy"])[0]
     return {
         "value": float(f"{value:.4g}"),
         "unit": unit,
         "low": float(f"{min(each):.4g}"),
         "high": float(f"{max(each):.4g}"),
         "compile_s": round(compiling, 2),
-        "accuracy": round(float(np.nanmax(np.asarray(state.metrics["accuracy"])[0])), 4),
+        "accuracy": round(float(scores[np.isfinite(scores)][-1]), 4),
         "data": source,
         "execution": job.layout.to_dict(),
-        "tflops": round(asked["flops"] * scale / value / 1e12, 4),
-        "gb_s": round(asked["bytes"] * scale / value / 1e9, 2),
+        **rates(job, value / scale),
     }
+
+
+def rates(job: Job, seconds: float) -> dict[str, float]:
+    """Operations and bytes a second that the local steps of a round of so many seconds come to; empty where XLA counts none."""
+    try:
+        asked = local_cost(job)
+    except (KeyError, TypeError, RuntimeError):
+        return {}
+    return {"tflops": round(asked["flops"] / seconds / 1e12, 4), "gb_s": round(asked["bytes"] / seconds / 1e9, 2)}
 
 
 def local_cost(job: Job) -> dict[str, float]:
@@ -117,8 +127,10 @@ def grid(study: str, **changes: Any) -> dict[str, Any]:
         results = train_bundle(bundle, accounted, data, **own)
     seconds, running = time.perf_counter() - started, sum(result.wall_s for result in results)
     row = {"value": round(running, 2), "unit": "s of rounds", "whole_s": round(seconds, 2), "runs": len(results)}
-    row |= {"ok": sum(result.status == "ok" for result in results), "data": source}
-    return row | {"execution": results[0].execution, **memory()}
+    ok, found = sum(result.status == "ok" for result in results), memory()
+    fits = found.get("peak_gib", 0.0) <= found.get("limit_gib", math.inf)
+    row |= {"ok": ok, "right": ok == len(results) and fits, "data": source}
+    return row | {"execution": results[0].execution, **found}
 
 
 def forms(stage: Stage) -> None:

@@ -30,9 +30,9 @@ def table(results: dict[str, Any]) -> str:
 def value(row: dict[str, Any]) -> str:
     if "failed" in row:
         return "failed"
-    if "right" in row:
-        return "right" if row["right"] else "WRONG"
-    return f"{row['value']:g} {row['unit']}" if "value" in row else ""
+    judged = "" if "right" not in row else "right" if row["right"] else "WRONG"
+    number = f"{row['value']:g} {row['unit']}" if row.get("value") is not None else ""
+    return ", ".join(filter(None, (number, judged)))
 
 
 def more(row: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import time
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from gpu_rows import read_rows
 
 from fedpareto import config, plan
 from fedpareto.data import arrays
@@ -47,8 +49,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.started = time.perf_counter()
-        lines = self.rows.read_text().splitlines() if self.rows.is_file() else []
-        self.known = {json.loads(line)["what"] for line in lines if not json.loads(line).get("failed")}
+        self.known = {row["what"] for row in read_rows(self.rows) if "failed" not in row}
 
     @property
     def left(self) -> float:
@@ -60,10 +61,13 @@ class Stage:
         return reduced if self.reduced else full
 
     def emit(self, what: str, **row: Any) -> None:
-        """Writes a row; it is there whatever becomes of the stage."""
-        line = json.dumps({"what": what, **row})
+        """Writes a row; it is there whatever becomes of the stage. Numbers that are none are null."""
+        finite = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
+        }
+        line = json.dumps({"what": what, **finite}, allow_nan=False)
         with self.rows.open("a") as file:
-            file.write(line + "\n")
+            file.write("\n" + line + "\n")  # whatever a killed process left half-written stays a line of its own
         print(line, flush=True)
 
     def measure(self, what: str, function: Callable[..., dict[str, Any]], *args: Any, **kwargs: Any) -> None:

@@ -46,6 +46,15 @@ def test_this_machine_computes_the_golden_numbers(name, tmp_path):
     assert found["right"], found
 
 
+def test_a_line_that_a_killed_process_left_half_written_is_no_row(stage):
+    this = stage()
+    this.emit("a", value=float("nan"))
+    this.rows.write_text(this.rows.read_text() + '{"what": "b", "val')
+    again = stage()
+    again.emit("c", value=2.0)
+    assert gpu.rows(this.folder, "s") == [{"what": "a", "value": None}, {"what": "c", "value": 2.0}]
+
+
 def test_other_numbers_are_told_from_the_golden_ones():
     golden = next(iter(json.loads(gpu_cases.GOLDEN.read_text())["client_central"].values()))
     off = golden | {"projections": [value * (1 + 3 * gpu_right.TOLERANCE) for value in golden["projections"]]}
@@ -84,7 +93,7 @@ def test_a_stage_runs_writes_and_is_not_run_again(tmp_path):
     assert [row["what"] for row in results["stages"]["machine"]["rows"]][:2] == ["device", "copy"]
     assert "| copy |" in (tmp_path / "cpu-reduced.md").read_text()
     (rows,) = tmp_path.glob(".*/machine.rows")
-    assert len(rows.read_text().splitlines()) == 5  # the second call measured nothing
+    assert len(rows.read_text().split()) > 5 == rows.read_text().count('"what"')  # the second call measured nothing
 
 
 def test_a_stage_that_takes_too_long_is_ended_and_keeps_what_it_has(tmp_path, monkeypatch):
