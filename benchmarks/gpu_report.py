@@ -11,18 +11,28 @@ from pathlib import Path
 from typing import Any
 
 OURS, THEIRS = "#1b4f72", "#b8c4ce"
+CPU = Path(__file__).with_name("results") / "2-cores-stages.json"  # of `gpu.py --name 2-cores-stages`, without a GPU
 Rows = list[dict[str, Any]]
 
 
+def on_a_cpu() -> dict[str, float]:
+    """What the same stages took on two CPU cores, by the name of the row."""
+    stages = json.loads(CPU.read_text())["stages"] if CPU.is_file() else {}
+    return {row["what"]: row["value"] for stage in stages.values() for row in stage["rows"] if row.get("value")}
+
+
 def table(results: dict[str, Any]) -> str:
-    """All rows, a table a stage."""
+    """All rows, a table a stage; beside those of a GPU what a CPU took for the same."""
+    cpu = {} if results["device"] == "cpu" else on_a_cpu()
     lines = [f"# {results['device']}" + (", reduced" if results["reduced"] else ""), ""]
     if results["reduced"]:
         lines += ["Everything made small, to see that it works: these numbers say nothing of speed.", ""]
     for name, stage in results["stages"].items():
         took = f"{stage['status']}, {stage['seconds']:g} s" if "status" in stage else "of an earlier call"
-        lines += [f"## {name} ({took})", "", "| what | value | more |", "|---|---|---|"]
-        lines += [f"| {row['what']} | {value(row)} | {more(row)} |" for row in stage["rows"]]
+        lines += [f"## {name} ({took})", "", "| what | value | on two CPU cores | more |", "|---|---|---|---|"]
+        for row in stage["rows"]:
+            beside = f"{cpu[row['what']]:g}" if row["what"] in cpu else ""
+            lines.append(f"| {row['what']} | {value(row)} | {beside} | {more(row)} |")
         lines.append("")
     return "\n".join(lines)
 
