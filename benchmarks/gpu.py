@@ -23,7 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ NEEDED = (
     *("jax", "flax", "optax", "orbax", "pandas", "sklearn", "pyarrow", "yaml", "matplotlib"),
     *("dp_accounting", "jax_privacy", "jsonschema", "pooch", "cryptography"),
 )
+RESERVE_SECONDS = 15.0  # to end a stage and to write and draw the results
 LEAST_SECONDS = 8.0  # a process that is given less has not started before it ends
 
 
@@ -86,9 +89,17 @@ def device() -> str:
 
 
 def code() -> str:
-    """A hash of all that makes the rows: the package and these scripts."""
-    digest = hashlib.sha256()
-    for file in sorted([*(HERE.parent / "src").rglob("*.py"), *HERE.glob("*.py"), *HERE.glob("*.yaml")]):
+    """A hash of all that makes the rows: package, scripts, what they compare with, libraries, and whether MNIST is there."""
+    root, endings = HERE.parent, ("*.py", "*.yaml", "golden.json")
+    files = {file for folder in (root / "src", HERE) for ending in endings for file in folder.rglob(ending)}
+    files |= {root / "config" / "papers" / "de-cifar-wrn.yaml"}
+    files = {file for file in files if ".venv" not in file.parts} - {HERE / "gpu_report.py"}
+    digest = hashlib.sha256(
+        f"{sys.version} {Path(os.environ.get('FEDPARETO_DATA', 'data'), 'mnist').is_dir()}".encode()
+    )
+    for library in ("jax", "jaxlib", "flax", "numpy"):
+        digest.update(f"{library} {metadata.version(library)}".encode())
+    for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -108,6 +119,7 @@ def run_stage(name: str, folder: Path, seconds: float, reduced: bool) -> dict[st
     command += ["--reduced"] if reduced else []
     started = time.monotonic()
     with (folder / f"{name}.log").open("ab") as log:
+        before = log.tell()
         process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, env=environment(), start_new_session=True
         )
@@ -115,16 +127,17 @@ def run_stage(name: str, folder: Path, seconds: float, reduced: bool) -> dict[st
             status = "ok" if process.wait(seconds) == 0 else "failed"
         except subprocess.TimeoutExpired:
             status = "out of time"
-        finally:  # also its children
-            if process.poll() is None:
+        finally:  # it and its children, whatever became of it
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
     found = rows(folder, name)
     if status == "ok" and any("failed" in row for row in found):
         status = "failed in part"
     ended = {"stage": name, "status": status, "seconds": round(time.monotonic() - started, 1), "rows": len(found)}
     if status == "failed":
-        ended["error"] = (folder / f"{name}.log").read_text(errors="replace").strip().splitlines()[-1][:300]
+        said = (folder / f"{name}.log").read_bytes()[before:].decode(errors="replace").strip()
+        ended["error"] = said.splitlines()[-1][:300] if said else f"its process ended with {process.returncode}"
     wrong = [row["what"] for row in found if row.get("right") is False]
     ended |= {"wrong": wrong} if wrong else {}
     (folder / f"{name}.end").write_text(json.dumps(ended))
@@ -138,15 +151,20 @@ def rows(folder: Path, name: str) -> list[dict[str, Any]]:
 
 def write(folder: Path, out: Path, about: dict[str, Any]) -> None:
     """Writes what this code has found so far, in this call and earlier ones: JSON in one step, then text and figure."""
+    results = out.with_name(out.name + ".json")
+    earlier = json.loads(results.read_text())["stages"] if results.is_file() else {}
     stages = {}
     for name in STAGES:
-        if found := rows(folder, name):
-            end = folder / f"{name}.end"
-            stages[name] = (json.loads(end.read_text()) if end.is_file() else {}) | {"rows": found}
-    partial = out.with_suffix(".partial")
+        end, found = folder / f"{name}.end", rows(folder, name)
+        if found or end.is_file():
+            ended = json.loads(end.read_text()) if end.is_file() else {}
+            stages[name] = {**ended, "code": about["code"], "rows": found}
+        elif name in earlier:  # of other code: better than nothing, and marked as what it is
+            stages[name] = earlier[name]
+    partial = out.with_name(out.name + ".partial")
     partial.write_text(json.dumps({**about, "stages": stages}, indent=1) + "\n")
-    os.replace(partial, out.with_suffix(".json"))
-    command = [sys.executable, str(HERE / "gpu_report.py"), str(out.with_suffix(".json"))]
+    os.replace(partial, results)
+    command = [sys.executable, str(HERE / "gpu_report.py"), str(results)]
     drawn = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     if drawn.returncode:
         print(json.dumps({"report": "failed", "error": drawn.stderr.strip().splitlines()[-1]}), flush=True)
@@ -168,6 +186,7 @@ def stage(options: argparse.Namespace) -> None:
     chosen, folder = STAGES[options.stage], options.folder
     made = Stage(folder, folder / f"{options.stage}.rows", options.reduced, options.seconds)
     getattr(importlib.import_module(chosen.module), chosen.function)(made)
+    made.finish()
 
 
 def main() -> int:
@@ -175,6 +194,9 @@ def main() -> int:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--minutes", type=float, default=10.0, help="for all stages together (10)")
     parser.add_argument("--reduced", action="store_true", help="everything small, on a CPU")
+    parser.add_argument(
+        "--cpu", action="store_true", help="everything in full on a CPU, to compare with (an hour and more)"
+    )
     parser.add_argument("--again", action="store_true", help="measure also what the same code has measured")
     parser.add_argument("--golden", action="store_true", help="make golden.json anew, on a CPU")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
@@ -211,6 +233,8 @@ def everything(options: argparse.Namespace) -> int:
     """Runs the stages, writes after each, and returns how many are not as they should be."""
     started = time.monotonic()
     kind = "cpu" if options.reduced else device()
+    if kind == "cpu" and not (options.reduced or options.cpu):
+        sys.exit("JAX sees no GPU here (pip install 'jax[cuda13]'; --reduced tries everything small, on a CPU)")
     about = {"device": kind, "reduced": options.reduced, "code": code()}
     name = options.name or re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-") + ("-reduced" if options.reduced else "")
     try:
@@ -220,11 +244,12 @@ def everything(options: argparse.Namespace) -> int:
     folder = (options.out / f".{name}-{about['code']}").absolute()
     folder.mkdir(exist_ok=True)
     for stage_name in options.stages if options.again else ():
-        for ending in ("rows", "end"):
+        for ending in ("rows", "end", "begun"):
             (folder / f"{stage_name}.{ending}").unlink(missing_ok=True)
     ended: dict[str, dict[str, Any]] = {}
+    print(json.dumps(about), flush=True)
     for stage_name in options.stages:
-        left = 60 * options.minutes - (time.monotonic() - started)
+        left = 60 * options.minutes - RESERVE_SECONDS - (time.monotonic() - started)
         if left < LEAST_SECONDS:
             ended[stage_name] = {"stage": stage_name, "status": "no time left", "seconds": 0.0}
         else:

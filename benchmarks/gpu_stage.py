@@ -24,7 +24,7 @@ from fedpareto.data.arrays import PreparedData
 from fedpareto.data.prepare import prepare
 from fedpareto.federated.job import Job, job_of
 from fedpareto.federated.setup import measure
-from fedpareto.privacy.account import account
+from fedpareto.privacy.account import privacy_plan
 from fedpareto.privacy.plan import PrivacyPlan
 
 STUDIES = Path(__file__).with_name("studies.yaml")
@@ -49,6 +49,10 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.started = time.perf_counter()
+        # What an earlier attempt began and did not end comes last: it may never end, and others would not be reached.
+        self.begun = self.rows.with_suffix(".begun")
+        self.unfinished = set(self.begun.read_text().splitlines()) if self.begun.is_file() else set()
+        self.postponed: list[Callable[[], None]] = []
         self.known = {row["what"] for row in read_rows(self.rows) if "failed" not in row}
 
     @property
@@ -74,12 +78,24 @@ class Stage:
         """Emits what `function` returns, unless an earlier attempt has: a measurement that fails is a row that says so."""
         if what in self.known:
             return
+        if what in self.unfinished:
+            self.unfinished.discard(what)
+            self.postponed.append(lambda: self.measure(what, function, *args, **kwargs))
+            return
+        with self.begun.open("a") as file:
+            file.write(what + "\n")
         started = time.perf_counter()
         try:
             row = function(*args, **kwargs)
         except Exception as error:  # one measurement that does not fit on a card must not cost the others
             row = {"failed": f"{type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else ''}"}
         self.emit(what, **row, took=round(time.perf_counter() - started, 2))
+        self.known.add(what)
+
+    def finish(self) -> None:
+        """Measures what was postponed."""
+        while self.postponed:
+            self.postponed.pop(0)()
 
 
 def mnist() -> tuple[PreparedData, str]:
@@ -118,8 +134,9 @@ def bundle_of(study: str, **changes: Any) -> plan.Bundle:
 
 
 def plans_of(bundle: plan.Bundle, data: PreparedData) -> dict[str, PrivacyPlan]:
-    """The plans of a bundle's runs."""
-    return {run_id: accounted.plan for run_id, accounted in account(bundle, measure(bundle.runs, data)).items()}
+    """The plans of a bundle's runs: all that shapes their program. What they prove takes accountants longer than a card trains."""
+    measured = measure(bundle.runs, data)
+    return {run.run_id: privacy_plan(run, measured) for run in bundle.runs}
 
 
 def job_of_bundle(bundle: plan.Bundle, data: PreparedData, execution: dict[str, Any] | None = None) -> Job:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def call(*arguments, **environment):
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()][1:], done.stderr
 
 
 @pytest.fixture
@@ -77,10 +77,26 @@ def test_a_row_is_measured_once_and_one_that_failed_again(stage):
         this = stage()
         this.measure("a", works)
         this.measure("b", fails)
+        this.finish()
     assert calls == ["works", "fails", "fails"]
     rows = gpu.rows(this.folder, "s")
     assert [row["what"] for row in rows] == ["a", "b"]
     assert rows[1]["failed"] == "MemoryError: no room"
+
+
+def test_what_an_earlier_attempt_did_not_end_comes_last(stage):
+    order = []
+
+    def dies():
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        stage().measure("endless", dies)
+    again = stage()
+    for name in ("endless", "other"):
+        again.measure(name, lambda name=name: order.append(name) or {})
+    again.finish()
+    assert order == ["other", "endless"]
 
 
 def test_a_stage_runs_writes_and_is_not_run_again(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import math
 import time
@@ -161,35 +162,37 @@ def _run_segments(
 ) -> tuple[PyTree, float]:
     """Runs the rest of the blocks in segments of about `SEGMENT_SECONDS`.
 
-    The first segment is one block and includes compilation; the rate is measured on the others.
+    The first segment is one block and includes compilation; the rate is measured on the others, by rounds (or clients that
+    train alone): the first block may have none, and the last fewer than others.
 
     Returns:
       The final state, and the seconds that all blocks take, compilation not counted, also those before a resumption.
     """
-    timed_seconds, timed_blocks, compiling, per_block = 0.0, 0, True, 0.0
+    done = (0, *program.rounds_after)
+    timed_seconds, timed_rounds, compiling, rate = 0.0, 0, True, 0.0
     while block < program.blocks:
-        ahead = 1 if timed_blocks == 0 else max(1, int(SEGMENT_SECONDS / max(per_block, 1e-6)))
-        stop = min(block + ahead, program.blocks)
+        ahead = SEGMENT_SECONDS / rate if rate else 0.0
+        stop = max(block + 1, bisect.bisect_right(done, done[block] + ahead) - 1)
         started = time.perf_counter()
         state = jax.block_until_ready(program.advance(data, hypers, state, stop))
         took = time.perf_counter() - started
         if compiling:
             log(f"compiled, first block in {took:.1f} s")
         else:
-            timed_seconds, timed_blocks = timed_seconds + took, timed_blocks + stop - block
-            per_block = timed_seconds / timed_blocks
+            timed_seconds, timed_rounds = timed_seconds + took, timed_rounds + done[stop] - done[block]
+            rate = timed_seconds / max(1, timed_rounds)
         block = stop
-        _report(program, state, block, per_block, epsilon)
+        _report(program, state, block, rate * (done[-1] - done[block]), epsilon)
         # A quick segment is not worth a checkpoint. Nor is the first: it is the evaluation before any training (or one
         # client alone), and what it compiled is in a cache already.
         if block < program.blocks and not compiling and took > SEGMENT_SECONDS / 4:
             checkpoints.save(block, state)
         compiling = False
-    return state, per_block * program.blocks
+    return state, rate * done[-1]
 
 
-def _report(program: Program, state: PyTree, block: int, per_block: float, epsilon: float) -> None:
-    left = "" if per_block == 0 else f", {per_block * (program.blocks - block):.0f} s left"
+def _report(program: Program, state: PyTree, block: int, seconds: float, epsilon: float) -> None:
+    left = "" if seconds == 0 and block < program.blocks else f", {seconds:.0f} s left"
     if isinstance(state, State):
         accuracy = float(np.nanmean(np.asarray(state.metrics["accuracy"])[:, block - 1]))
         what = f"round {program.rounds_after[block - 1]}/{program.rounds_after[-1]}, mean accuracy {accuracy:.3f}"
