@@ -29,12 +29,17 @@ def table(results: dict[str, Any]) -> str:
         lines += ["Everything made small, to see that it works: these numbers say nothing of speed.", ""]
     for name, stage in results["stages"].items():
         took = f"{stage['status']}, {stage['seconds']:g} s" if "status" in stage else "of an earlier call"
-        lines += [f"## {name} ({took})", "", "| what | value | on two CPU cores | more |", "|---|---|---|---|"]
+        head = ["what", "value", *(["on two CPU cores"] if cpu else []), "more"]
+        lines += [f"## {name} ({took})", "", _row(head), _row(["---"] * len(head))]
         for row in stage["rows"]:
-            beside = f"{cpu[row['what']]:g}" if row["what"] in cpu else ""
-            lines.append(f"| {row['what']} | {value(row)} | {beside} | {more(row)} |")
+            beside = [f"{cpu[row['what']]:g}" if row["what"] in cpu else ""] if cpu else []
+            lines.append(_row([row["what"], value(row), *beside, more(row)]))
         lines.append("")
     return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def value(row: dict[str, Any]) -> str:
@@ -71,9 +76,15 @@ def shares(results: dict[str, Any]) -> Rows:
 
 def share_table(results: dict[str, Any]) -> str:
     found = shares(results)
-    if not found:
+    if not found or results["device"] == "cpu":  # where most bytes move within caches
         return ""
-    lines = ["## Share of the card's own rates", "", "Operations and bytes of the local steps, as XLA counts them.", ""]
+    lines = [
+        "",
+        "## Share of the card's own rates",
+        "",
+        "Operations and bytes of the local steps, as XLA counts them.",
+        "",
+    ]
     lines += ["| work | of the product's rate | of the copy's rate |", "|---|---|---|"]
     lines += [f"| {row['what']} | {100 * row['matrix']:.2g} % | {100 * row['memory']:.2g} % |" for row in found]
     return "\n".join(lines) + "\n"
