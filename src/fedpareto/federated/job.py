@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,8 +31,6 @@ class Job:
       data: Its data.
       hypers: Its hyper-parameters, the runs' in their order; the last one's are repeated to fill up the devices.
       learned: What the preprocessing of each run has learned, by run id; None where it learns nothing.
-      make: Runs at once -> the program for so many.
-      some: (runs, multiple) -> hyper-parameters of some of the runs, repeated to a multiple.
     """
 
     layout: Layout
@@ -41,8 +39,6 @@ class Job:
     data: Data
     hypers: Hyper
     learned: Mapping[str, Mapping[str, np.ndarray]] | None
-    make: Callable[[int], Program]
-    some: Callable[..., Hyper]
 
 
 def job_of(
@@ -75,4 +71,4 @@ def job_of(
     layout = fill_memory(layout, make, lambda k: some(runs[:1], multiple=k * layout.groups), data, len(runs), where[0])
     program = make(layout.runs_at_once)
     hypers = some(runs, multiple=program.shards * layout.runs_at_once)
-    return Job(layout, static, program, data, hypers, learned, make, some)
+    return Job(layout, static, program, data, hypers, learned)
