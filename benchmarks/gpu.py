@@ -194,9 +194,7 @@ def main() -> int:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--minutes", type=float, default=10.0, help="for all stages together (10)")
     parser.add_argument("--reduced", action="store_true", help="everything small, on a CPU")
-    parser.add_argument(
-        "--cpu", action="store_true", help="everything in full on a CPU, to compare with (an hour and more)"
-    )
+    parser.add_argument("--cpu", action="store_true", help="everything in full on a CPU, to compare with")
     parser.add_argument("--again", action="store_true", help="measure also what the same code has measured")
     parser.add_argument("--golden", action="store_true", help="make golden.json anew, on a CPU")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")

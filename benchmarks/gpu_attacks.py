@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gpu_stage import Stage, bundle_of, memory, mnist
+from gpu_stage import Stage, memory, mnist
+from ours import bundle_of
 
 from fedpareto.attacks.stage import ATTACKS
 from fedpareto.attacks.target import Target

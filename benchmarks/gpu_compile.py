@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +25,16 @@ sys.path.insert(0, str(HERE))
 
 import gpu_cases  # noqa: E402
 import jax  # noqa: E402
-from gpu_stage import bundle_of, made_up  # noqa: E402
+from gpu_stage import made_up, plans_of  # noqa: E402
 from jax.experimental import topologies  # noqa: E402
+from ours import bundle_of  # noqa: E402
 
 from fedpareto import config, plan  # noqa: E402
 from fedpareto.federated.devices import GPU_CLIENTS_AT_ONCE, GPU_RECORDS_AT_ONCE, MEMORY_OF_A_CHUNK, records_in  # noqa: E402
 from fedpareto.federated.job import job_of  # noqa: E402
 from fedpareto.federated.program import make_program  # noqa: E402
-from fedpareto.federated.setup import measure, model_of  # noqa: E402
+from fedpareto.federated.setup import model_of  # noqa: E402
 from fedpareto.papers import FOLDER  # noqa: E402
-from fedpareto.privacy.account import privacy_plan  # noqa: E402
 
 MEMORY = 0.75 * 80 * 2**30  # of a card of 80 GB, what JAX takes for itself unless told otherwise
 
@@ -66,15 +65,13 @@ def programs() -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
     papers = HERE.parent / FOLDER
     for name in ("de-cifar-wrn", "tb-cifar", "fedavg-cifar"):
         run = next(iter(plan.make_plan(config.load([papers / f"{name}.yaml"])).runs.values()))
-        if run.dataset == "cifar10":
-            yield name, plan.Bundle((run,)), made_up((32, 32, 3), 50_000, 10_000), {"runs_at_once": 1}
+        yield name, plan.Bundle((run,)), made_up((32, 32, 3), 50_000, 10_000), {"runs_at_once": 1}
 
 
 def compiled(bundle: Any, data: Any, wanted: dict[str, Any], where: list[jax.Device]) -> dict[str, Any]:
     """Compiles a bundle's program for `where`, laid out by the rules for a GPU."""
     run, views = bundle.runs[0], 1
-    measured = measure(bundle.runs, data)
-    plans = {run.run_id: privacy_plan(run, measured) for run in bundle.runs}
+    plans = plans_of(bundle, data)
     if run.augmentation is not None:
         views = int(run.augmentation["multiplicity"])
     if run.unit == "record":
@@ -84,7 +81,7 @@ def compiled(bundle: Any, data: Any, wanted: dict[str, Any], where: list[jax.Dev
     cohort = plans[run.run_id].expected_cohort
     own = {"devices": 1, "cohort_devices": 1, "at_once": min(at_once, max(1, round(cohort))), **wanted}
     job = job_of(bundle.runs, plans, data, own)
-    program = make_program(replace(job.static, cohort_devices=1), where, job.layout.runs_at_once)
+    program = make_program(job.static, where, job.layout.runs_at_once)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (job.data, job.hypers))
     started = time.perf_counter()
     size = program.temporary_bytes(*shapes)

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import ours
-from gpu_stage import Stage, blocks_of, bundle_of, evaluation_chunk, job_of_bundle, memory, mnist, seconds_of
+from gpu_stage import Stage, evaluation_chunk, job_of_bundle, memory, mnist, seconds_of
+from ours import blocks_of, bundle_of
 
 from fedpareto.federated.client import example_losses
 from fedpareto.federated.evaluation import evaluate
@@ -44,24 +45,26 @@ def rounds(
     bundle = bundle_of(study, **changes)
     job = job_of_bundle(bundle, data, execution)
     compiling, times, state = blocks_of(job, most_seconds)
-    lengths = np.diff((0, *job.static.evaluation_rounds))[1:]
+    lengths = np.diff(job.static.evaluation_rounds)
     unit, scale = UNITS[study]
     # Short blocks are mostly evaluation; the first that runs is still warming up.
     whole = [scale * seconds / n for seconds, n in zip(times, lengths, strict=False) if n == max(lengths)]
     each = whole[1:] or whole
-    value = statistics.median(each)
     scores = np.asarray(state.metrics["accuracy"])[0]
     return {
-        "value": float(f"{value:.4g}"),
-        "unit": unit,
-        "low": float(f"{min(each):.4g}"),
-        "high": float(f"{max(each):.4g}"),
+        **spread(each, unit),
         "compile_s": round(compiling, 2),
         "accuracy": round(float(scores[np.isfinite(scores)][-1]), 4),
         "data": source,
         "execution": job.layout.to_dict(),
-        **rates(job, value / scale),
+        **rates(job, statistics.median(each) / scale),
     }
+
+
+def spread(times: list[float], unit: str) -> dict[str, Any]:
+    """Median and range of times."""
+    low, value, high = (float(f"{f(times):.4g}") for f in (min, statistics.median, max))
+    return {"value": value, "unit": unit, "low": low, "high": high}
 
 
 def rates(job: Job, seconds: float) -> dict[str, float]:
@@ -123,7 +126,7 @@ def clip_norms(runs: int) -> list[float]:
 
 
 def grid(study: str, **changes: Any) -> dict[str, Any]:
-    """Trains a grid as a sweep does, files and scores included; memory as it was foreseen and as it was."""
+    """Trains a grid as a sweep does, files and scores included, and says whether it fits the memory."""
     data, source = mnist()
     bundle = bundle_of(study, **changes)
     accounted = account(bundle, measure(bundle.runs, data))
@@ -207,6 +210,4 @@ def in_torch(peer_torch: Any, precision: str, work: Callable[[], list[float]], u
     peer_torch.w.mnist = lambda: (data.x_train[..., 0], data.y_train.astype(np.int64))
     for library in (peer_torch.torch.backends.cudnn, peer_torch.torch.backends.cuda.matmul):
         library.allow_tf32 = precision == "tensorfloat32"
-    times = work()
-    low, value, high = (float(f"{f(times):.4g}") for f in (min, statistics.median, max))
-    return {"value": value, "unit": unit, "low": low, "high": high, "precision": precision, "data": source}
+    return {**spread(work(), unit), "precision": precision, "data": source}

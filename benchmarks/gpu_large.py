@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import gpu_cases
-from gpu_stage import Stage, blocks_of, bundle_of, job_of_bundle, made_up, memory, plans_of
+from gpu_stage import Stage, job_of_bundle, made_up, memory, plans_of
+from ours import blocks_of, bundle_of
 
 from fedpareto import config, plan
 from fedpareto.federated.job import job_of

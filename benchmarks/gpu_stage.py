@@ -6,6 +6,7 @@ import json
 import math
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,18 +17,17 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+import ours
 from gpu_rows import read_rows
 
-from fedpareto import config, plan
+from fedpareto import plan
 from fedpareto.data import arrays
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.prepare import prepare
 from fedpareto.federated.job import Job, job_of
 from fedpareto.federated.setup import measure
 from fedpareto.privacy.account import privacy_plan
 from fedpareto.privacy.plan import PrivacyPlan
 
-STUDIES = Path(__file__).with_name("studies.yaml")
 T = TypeVar("T")
 
 
@@ -107,12 +107,8 @@ def mnist() -> tuple[PreparedData, str]:
 
 @cache
 def _prepared_mnist() -> PreparedData:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "mnist.npz")
-        prepare("mnist", file, Path(folder, "mnist.json"), None)
-        return arrays.read(file)
+        return arrays.read(ours.prepared(Path(folder)))
 
 
 @cache
@@ -126,13 +122,6 @@ def made_up(shape: tuple[int, ...], train: int, test: int) -> PreparedData:
     return PreparedData(x[:train], y[:train], x[train:], y[train:], np.array([str(i) for i in range(10)]))
 
 
-def bundle_of(study: str, **changes: Any) -> plan.Bundle:
-    """The private runs of a study of studies.yaml, whose keys may be changed, as one bundle."""
-    overrides = {"only": study, **changes}
-    made = plan.make_plan(config.load([STUDIES], overrides))
-    return plan.Bundle(tuple(run for run in made.runs.values() if run.private))
-
-
 def plans_of(bundle: plan.Bundle, data: PreparedData) -> dict[str, PrivacyPlan]:
     """The plans of a bundle's runs: all that shapes their program. What they prove takes accountants longer than a card trains."""
     measured = measure(bundle.runs, data)
@@ -142,25 +131,6 @@ def plans_of(bundle: plan.Bundle, data: PreparedData) -> dict[str, PrivacyPlan]:
 def job_of_bundle(bundle: plan.Bundle, data: PreparedData, execution: dict[str, Any] | None = None) -> Job:
     """A bundle made ready to train, by the functions that `snakemake sweep` calls."""
     return job_of(bundle.runs, plans_of(bundle, data), data, execution)
-
-
-def blocks_of(job: Job, most_seconds: float = float("inf")) -> tuple[float, list[float], Any]:
-    """Runs a job block by block.
-
-    Returns:
-      Seconds of the first block, which compiles; seconds of each other block; the final state, or that after `most_seconds`.
-    """
-    started, times = time.perf_counter(), []
-    state = job.program.init(job.data, job.hypers)
-    state = jax.block_until_ready(job.program.advance(job.data, job.hypers, state, 1))
-    compiling = time.perf_counter() - started
-    for block in range(2, job.program.blocks + 1):
-        if times and time.perf_counter() - started + times[-1] > most_seconds:
-            break
-        begun = time.perf_counter()
-        state = jax.block_until_ready(job.program.advance(job.data, job.hypers, state, block))
-        times.append(time.perf_counter() - begun)
-    return compiling, times, state
 
 
 def seconds_of(function: Callable[[], Any], repeats: int = 5) -> float:

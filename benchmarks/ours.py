@@ -14,6 +14,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import workloads as w
@@ -31,7 +32,7 @@ from fedpareto.data import arrays  # noqa: E402
 from fedpareto.data.prepare import prepare  # noqa: E402
 from fedpareto.federated.arguments import Data, Hyper, Static  # noqa: E402
 from fedpareto.federated.client import Examples, LocalWork, example_losses  # noqa: E402
-from fedpareto.federated.job import job_of  # noqa: E402
+from fedpareto.federated.job import Job, job_of  # noqa: E402
 from fedpareto.federated.program import make_program  # noqa: E402
 from fedpareto.federated.setup import measure  # noqa: E402
 from fedpareto.models import build  # noqa: E402
@@ -41,9 +42,9 @@ STUDIES = Path(__file__).with_name("studies.yaml")
 POPULATIONS = (10_000, 100_000, 1_000_000)
 
 
-def bundle_of(study: str) -> plan.Bundle:
-    """The private runs of a study, as one bundle."""
-    made = plan.make_plan(config.load([STUDIES], {"only": study}))
+def bundle_of(study: str, **changes: Any) -> plan.Bundle:
+    """The private runs of a study, whose keys may be changed, as one bundle."""
+    made = plan.make_plan(config.load([STUDIES], {"only": study, **changes}))
     return plan.Bundle(tuple(run for run in made.runs.values() if run.private))
 
 
@@ -54,6 +55,25 @@ def prepared(folder: Path) -> Path:
     return file
 
 
+def blocks_of(job: Job, most_seconds: float = math.inf) -> tuple[float, list[float], Any]:
+    """Runs a job block by block.
+
+    Returns:
+      Seconds of the first block, which compiles; seconds of each other block; the final state, or that after `most_seconds`.
+    """
+    started, times = time.perf_counter(), []
+    state = job.program.init(job.data, job.hypers)
+    state = jax.block_until_ready(job.program.advance(job.data, job.hypers, state, 1))
+    compiling = time.perf_counter() - started
+    for block in range(2, job.program.blocks + 1):
+        if times and time.perf_counter() - started + times[-1] > most_seconds:
+            break
+        begun = time.perf_counter()
+        state = jax.block_until_ready(job.program.advance(job.data, job.hypers, state, block))
+        times.append(time.perf_counter() - begun)
+    return compiling, times, state
+
+
 def rounds(study: str, unit: str) -> None:
     """Times the blocks of rounds between evaluations, the first of which compiles and is left out."""
     with tempfile.TemporaryDirectory() as folder:
@@ -61,15 +81,11 @@ def rounds(study: str, unit: str) -> None:
     bundle = bundle_of(study)
     plans = {run_id: accounted.plan for run_id, accounted in account(bundle, measure(bundle.runs, data)).items()}
     job = job_of(bundle.runs, plans, data)
-    program, arguments = job.program, (job.data, job.hypers)
-    state = jax.block_until_ready(program.advance(*arguments, program.init(*arguments), 1))
-    times, lengths = [], np.diff(bundle.runs[0].evaluation_rounds)
-    for block in range(2, program.blocks):
-        started = time.perf_counter()
-        state = jax.block_until_ready(program.advance(*arguments, state, block))
-        scale = 1e3 if unit.startswith("ms") else 1.0
-        times.append(scale * (time.perf_counter() - started) / lengths[block - 2])
-    accuracy = float(np.asarray(state.metrics["accuracy"])[0, program.blocks - 2])
+    _, seconds, state = blocks_of(job)
+    scale = 1e3 if unit.startswith("ms") else 1.0
+    # The last block is short, and mostly evaluation.
+    times = [scale * took / n for took, n in zip(seconds[:-1], np.diff(job.static.evaluation_rounds), strict=False)]
+    accuracy = float(np.asarray(state.metrics["accuracy"])[0, -2])
     w.report("fedpareto", study, times, unit, accuracy=round(accuracy, 4), layout=job.layout.to_dict())
 
 

@@ -94,8 +94,9 @@ def lay_out(
     run = runs[0]
     cohort = 0.0 if run.algorithm == "alone" else plans[run.run_id].expected_cohort
     views = 1 if run.augmentation is None else int(run.augmentation["multiplicity"])
-    layout, where = devices.choose(len(runs), model_of(run, data), cohort, run.unit, wanted, views)
-    return layout, where, model_of(run, data, layout.numerics)
+    model = model_of(run, data)
+    layout, where = devices.choose(len(runs), model, cohort, run.unit, wanted, views)
+    return layout, where, model if layout.numerics == model.numerics else model_of(run, data, layout.numerics)
 
 
 def learned_of(
