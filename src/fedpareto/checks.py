@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedpareto import facts
 from fedpareto.attack_checks import check_attacks, check_policies
+from fedpareto.data import UserFileError
 from fedpareto.privacy_checks import check_mechanism, check_privacy, check_record
 from fedpareto.problems import Problems, nearest, study_key
 
@@ -31,6 +32,12 @@ SMALLEST_COHORT = 1.0
 
 def check(config: Config, problems: Problems) -> None:
     """Adds every problem of the configuration as a whole."""
+    for name, options in config.datasets.items():
+        if name in facts.REGISTERED:
+            problems.add(["datasets", name], name, "be another name than that of a registered data set", "rename yours")
+        if set("{}") & set(options.get("path", "")):
+            hint = "Snakemake takes them for wildcards: rename the file or its folder"
+            problems.add(["datasets", name, "path"], options["path"], "hold no braces", hint)
     for study in config.studies:
         known = _facts(study, config.datasets, problems)
         if not study.well_formed:
@@ -57,7 +64,7 @@ def _facts(study: Study, datasets: Mapping[str, Mapping[str, Any]], problems: Pr
                 continue  # its own faults have their lines already
             try:
                 found[name] = facts.of_user_file(datasets[name])
-            except facts.UserFileError as error:
+            except UserFileError as error:
                 key = ["datasets", name, error.key, *(() if error.index is None else (error.index,))]
                 problems.add(key, error.value, error.must, error.hint)
         elif name in facts.REGISTERED:

@@ -80,11 +80,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     account.add_argument("--output", type=Path, required=True)
 
-    data = _verb(verbs, "data", _data, "stage: fetch and prepare a data set")
-    data.add_argument("--dataset", required=True)
+    data = _verb(
+        verbs, "data", _data, "stage: fetch and prepare a data set; or say what a file of your own holds (--check)"
+    )
+    what = data.add_mutually_exclusive_group(required=True)
+    what.add_argument("--dataset")
+    what.add_argument("--check", metavar="FILE", help="print what is read of it, and what is wrong, and write nothing")
     data.add_argument("--options", type=json.loads, default=None, help="a user's data set, as JSON")
-    data.add_argument("--output", type=Path, required=True)
-    data.add_argument("--report", type=Path, required=True)
+    data.add_argument("--output", type=Path, help="arrays of --dataset")
+    data.add_argument("--report", type=Path, help="report of --dataset")
+    for name in ("label", "client", "split", "separator", "decimal"):
+        data.add_argument(f"--{name}", help="as in the configuration, with --check")
+    for name in ("drop", "categories"):
+        data.add_argument(f"--{name}", nargs="+", metavar="COLUMN", help="as in the configuration, with --check")
 
     train = _verb(verbs, "train", _train, "stage: train a bundle")
     train.add_argument("--spec", type=Path, required=True)
@@ -180,6 +188,11 @@ def _plan(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(plan.to_json())
         return
+    if plan.datasets:
+        from fedpareto.data import summary, user
+
+        for name, options in plan.datasets.items():
+            summary.show(name, user.describe(options).report)
     for study, runs in plan.studies.items():
         print(f"{study}: {len(runs)} runs")
     print(f"{len(plan.runs)} runs in {len(plan.bundles)} bundles (one compiled program each)")
@@ -216,9 +229,33 @@ def _account(arguments: argparse.Namespace) -> None:
 
 
 def _data(arguments: argparse.Namespace) -> None:
+    if arguments.check is not None:
+        _check_data(arguments)
+        return
+    if arguments.output is None or arguments.report is None:
+        from fedpareto.data import DataError
+
+        raise DataError("--dataset needs --output and --report")
     from fedpareto.data.prepare import prepare
 
     prepare(arguments.dataset, arguments.output, arguments.report, arguments.options)
+
+
+def _check_data(arguments: argparse.Namespace) -> None:
+    """Prints what is read of a file, as the data job would read it."""
+    from fedpareto.config import data_options
+    from fedpareto.data import checked, summary, user
+
+    given = {
+        key: getattr(arguments, key)
+        for key in ("label", "client", "split", "separator", "decimal", "drop", "categories")
+    }
+    options = data_options(
+        {"path": arguments.check} | {key: value for key, value in given.items() if value is not None}
+    )
+    data, report = user.load_user_file(options)
+    checked.check(arguments.check, data)
+    summary.show(Path(arguments.check).name, report)
 
 
 def _start_devices() -> None:

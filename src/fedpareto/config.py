@@ -117,6 +117,18 @@ def from_snakemake(config: Mapping[str, Json], files: Sequence[Path | str]) -> C
     return checked(overlay(config, typed), [*trees, (COMMAND_LINE, typed)])
 
 
+def data_options(options: Mapping[str, Json]) -> dict[str, Json]:
+    """Options of a user's own data set with their defaults, as given on the command line.
+
+    Raises:
+      ConfigError: All problems, one line each.
+    """
+    problems = Problems([("--check", {"datasets": {"file": options}})])
+    found = _dataset("file", options, problems)
+    problems.raise_if_any()
+    return found
+
+
 def checked(merged: Mapping[str, Json], sources: Sequence[tuple[str, Json]]) -> Config:
     """Checks what has been read and merged.
 
@@ -228,6 +240,8 @@ def _dataset(name: str, options: Json, problems: Problems) -> dict[str, Json]:
     if not names_a_file(name):
         problems.add(key, name, "have a name of letters, digits, - and _", "it names a file")
     values = single(key, options, schema()["dataset"], problems)
+    if "path" in values:
+        values["path"] = os.path.expanduser(values["path"])
     return values if len(problems.lines) == already else {}
 
 

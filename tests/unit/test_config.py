@@ -427,7 +427,7 @@ def test_a_users_file_brings_its_natural_clients(tmp_path):
         ({"label": "outcome", "drop": ["age", "ages"]}, "datasets.own.drop[1] = ages must be a column of"),
         ({"label": 3}, "datasets.own.label = 3 must be the name of the label column"),
         ({"path": None}, "datasets.own.path = null must be the path of a CSV, Parquet or NPZ file"),
-        ({"path": "config.yaml"}, "datasets.own.path = config.yaml must end in .csv, .csv.gz, .parquet or .npz"),
+        ({"path": "config.yaml"}, "datasets.own.path = config.yaml must end in .csv, .csv.gz, .tsv, .parquet or .npz"),
         ({"path": "latin.csv", "label": "a"}, "datasets.own.path = latin.csv must be a CSV file in UTF-8"),
         ({"path": "empty.csv", "label": "a"}, "datasets.own.path = empty.csv must hold a line of column names"),
         ({"path": "bad.parquet", "label": "a"}, "datasets.own.path = bad.parquet must be a Parquet file"),

@@ -13,7 +13,6 @@ from fedpareto.data import DataError, arrays, fetch
 from fedpareto.data.fetch import RemoteFile
 from fedpareto.data.prepare import prepare
 from fedpareto.data.registry import REGISTRY
-from fedpareto.data.user import load_user_file
 
 COUNTS = {  # training examples, test examples, classes, natural clients
     "digits": (1438, 359, 10, None),
@@ -138,76 +137,3 @@ def test_mirrors_are_tried_in_turn_and_a_finished_file_is_not_fetched_again(tmp_
     broken = RemoteFile("other.txt", (known,), ("https://broken.example/other.txt",))
     with pytest.raises(DataError, match="FEDPARETO_DATA"):
         fetch.fetch("some", broken)
-
-
-def frame(n=60):
-    rng = np.random.default_rng(0)
-    table = pd.DataFrame(
-        {
-            "age": rng.normal(50, 10, n),
-            "ward": rng.choice(["a", "b"], n),
-            "constant": 1,
-            "fold": ["train"] * (n - 20) + ["test"] * 20,
-            "hospital": rng.choice(["north", "south", "west"], n),
-            "outcome": rng.choice(["ill", "well"], n),
-        }
-    )
-    table.loc[3, "age"] = np.nan
-    table.loc[5, "ward"] = None
-    table.loc[n - 1, "ward"] = "unseen"
-    return table
-
-
-OWN = {"label": "outcome", "client": "hospital", "split": "fold"}
-
-
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_a_users_table(tmp_path, ending):
-    path = tmp_path / f"own.{ending}"
-    getattr(frame(), f"to_{ending}")(path, index=False)
-    data, report = prepared("own", tmp_path, OWN | {"path": str(path)})
-    assert data.x_train.shape == (40, 3)  # age, ward a, ward b
-    assert data.class_names.tolist() == ["ill", "well"]
-    assert data.client_names.tolist() == ["north", "south", "west"]
-    assert report["constant_columns_dropped"] == ["constant"]
-    assert report["missing_values"] == {"age": 1, "ward": 1}
-    assert report["test_rows_with_unseen_categories"] == {"ward": 1}
-    assert "training rows" in report["fitted_on"]
-
-
-def test_the_test_rows_do_not_touch_the_training_rows(tmp_path):
-    table = frame()
-    table.to_csv(tmp_path / "a.csv", index=False)
-    table.loc[table["fold"] == "test", "age"] = 1e6
-    table.to_csv(tmp_path / "b.csv", index=False)
-    a, _ = load_user_file("a", OWN | {"path": str(tmp_path / "a.csv")})
-    b, _ = load_user_file("b", OWN | {"path": str(tmp_path / "b.csv")})
-    np.testing.assert_array_equal(a.x_train, b.x_train)
-    assert not np.array_equal(a.x_test, b.x_test)
-
-
-def test_a_users_arrays(tmp_path):
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "own.npz", x=rng.normal(size=(50, 3)), y=["no", "yes"] * 25, client=["a", "b"] * 25)
-    data, _ = load_user_file("own", {"path": str(tmp_path / "own.npz")})
-    assert data.x_train.shape == (40, 3)
-    assert data.client_names.tolist() == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda t: t.assign(outcome="ill"), "has 1 different labels"),
-        (lambda t: t.assign(outcome=t["outcome"].where(t.index != 2)), "1 rows without a label"),
-        (lambda t: t.assign(fold="training"), "'training' (it must hold train, test or validation)"),
-        (lambda t: t.assign(hospital=t["hospital"].where(t.index != 2)), "rows that name no client"),
-        (lambda t: t.drop(columns="hospital").assign(hospitals="x"), "did you mean hospitals?"),
-        (lambda t: t[["constant", "fold", "hospital", "outcome"]], "no feature column is left"),
-    ],
-)
-def test_a_users_mistakes_are_one_line(tmp_path, change, said):
-    change(frame()).to_csv(tmp_path / "own.csv", index=False)
-    with pytest.raises(DataError) as error:
-        load_user_file("own", OWN | {"path": str(tmp_path / "own.csv")})
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)

@@ -24,7 +24,7 @@ class PreparedData:
       y_test: int32 [m].
       class_names: unicode [classes].
       client_train: int32 [n], the natural client of each training example, or None.
-      client_test: int32 [m], likewise.
+      client_test: int32 [m], likewise; whoever has test examples only is no client, and has a number behind theirs.
       client_names: unicode [natural clients], or None.
     """
 

@@ -24,7 +24,7 @@ class Partition:
     Attributes:
       train_index: int32 [clients, pad], rows of the training set; the first `train_count` of a row are real.
       train_count: int32 [clients].
-      test_client: int32 [test examples], the client that each test example belongs to.
+      test_client: int32 [test examples], the client that each test example belongs to; `clients` or more if it is none.
     """
 
     train_index: np.ndarray

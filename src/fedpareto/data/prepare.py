@@ -8,7 +8,8 @@ from typing import Any
 
 import pooch
 
-from fedpareto.data import DataError, arrays
+from fedpareto.data import DataError, arrays, summary
+from fedpareto.data.checked import check
 from fedpareto.data.fetch import fetch
 from fedpareto.data.registry import REGISTRY
 from fedpareto.data.user import load_user_file
@@ -35,6 +36,9 @@ def prepare(dataset: str, arrays_file: Path, report_file: Path, options: Mapping
         report |= {"licence": entry.licence}
     else:
         files = {Path(options["path"]).name: Path(options["path"])}
-        data, report = load_user_file(dataset, options)
+        data, report = load_user_file(options)
+    check(dataset, data)
+    if "examples" in report:
+        summary.show(dataset, report)
     sources = {name: pooch.file_hash(str(path)) for name, path in files.items()}
     arrays.write(data, {"dataset": dataset, "sources_sha256": sources} | report, arrays_file, report_file)

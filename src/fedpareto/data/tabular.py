@@ -28,7 +28,7 @@ def encode(train: pd.DataFrame, test: pd.DataFrame) -> tuple[np.ndarray, np.ndar
       missing values, dropped constant columns, test rows with categories that training has not seen (encoded as zeros).
 
     Raises:
-      DataError: No column tells examples apart.
+      DataError: No column tells examples apart, or one does so by less than the arithmetic can tell.
     """
     train, test = train.copy(), test.copy()
     constant = [str(name) for name in train.columns if train[name].nunique(dropna=True) <= 1]
@@ -43,9 +43,7 @@ def encode(train: pd.DataFrame, test: pd.DataFrame) -> tuple[np.ndarray, np.ndar
         for name in categorical:
             frame[name] = frame[name].astype("object").where(frame[name].notna(), np.nan)
         for name in numeric:
-            frame[name] = (
-                pd.to_numeric(frame[name], errors="coerce").astype("float64").replace([np.inf, -np.inf], np.nan)
-            )
+            frame[name] = frame[name].astype("float64")
     unseen = {
         str(name): int((~test[name].isin(train[name].unique()) & test[name].notna()).sum()) for name in categorical
     }
@@ -62,6 +60,13 @@ def encode(train: pd.DataFrame, test: pd.DataFrame) -> tuple[np.ndarray, np.ndar
         ]
     )
     x_train = transformer.fit_transform(train)
+    still = [
+        str(name) for name, values in zip(numeric, x_train.T, strict=False) if not np.ptp(values.astype(np.float32))
+    ]
+    if still:
+        raise DataError(
+            f"columns {', '.join(still)} differ by too little for float32 (subtract what their values share, or scale them)"
+        )
     report = {
         "preprocessing": "median imputation and standardisation of numbers, commonest value and one-hot of categories",
         "fitted_on": FITTED_ON,

@@ -1,154 +1,187 @@
-"""The user's own data: a CSV, Parquet or NPZ file named in the configuration."""
+"""The user's own data: what a file named in the configuration holds, read once for plan, checks and data job alike."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
-from difflib import get_close_matches
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
+import pyarrow as pa
 
-from fedpareto.data import DataError
+from fedpareto.data import npz, summary, unfit
 from fedpareto.data.arrays import PreparedData
+from fedpareto.data.columns import Column, understood
+from fedpareto.data.delimited import TABLES, format_of, read_table
+from fedpareto.data.roles import Choice, choose, roles_of
+from fedpareto.data.spelling import spelled
 from fedpareto.data.tabular import encode
+from fedpareto.data.words import shown
 
-SPLITS = ("train", "test", "validation")
+FORMATS = (*TABLES, ".npz")
+NAMELESS = re.compile(r"\(column \d+\)")
+ROW_NUMBERS = re.compile(r"\(column \d+\)|Unnamed: \d+")  # as pandas calls a column that has no name
 
 
-def load_user_file(name: str, options: Mapping[str, Any]) -> tuple[PreparedData, dict[str, Any]]:
+@dataclass(frozen=True)
+class Described:
+    """What a study must know of a user's data before anything is trained.
+
+    Attributes:
+      train: Training examples.
+      shape: Height, width and channels of an example that is an image, else None.
+      clients: Natural clients, all of them with training examples, or None.
+      report: What was read, for people (`summary`).
+    """
+
+    train: int
+    shape: tuple[int, ...] | None
+    clients: int | None
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A table whose rows and columns all have a role."""
+
+    choice: Choice
+    features: tuple[Column, ...]
+    report: Mapping[str, Any]
+
+
+def describe(options: Mapping[str, Any]) -> Described:
+    """What a file of the user's holds, and no arrays of it; read once as long as the file stays as it is.
+
+    Args:
+      options: `path`, and the other keys of a data set in the configuration.
+
+    Raises:
+      UserFileError: The file cannot serve; the key at fault is named.
+    """
+    path = _existing(options)
+    stamp = path.stat()
+    return _described(json.dumps(dict(options), sort_keys=True, default=str), stamp.st_mtime_ns, stamp.st_size)
+
+
+def load_user_file(options: Mapping[str, Any]) -> tuple[PreparedData, dict[str, Any]]:
     """Arrays and a report from a file of the user's.
 
     Args:
-      name: Its name in the configuration, for messages.
-      options: `path`, `label`, and optionally `client`, `split`, `test_fraction`, `drop`.
+      options: `path`, and the other keys of a data set in the configuration.
 
     Raises:
-      DataError: One line that names the file, what is wrong, and the way out.
+      DataError: One line that names what is wrong, and the way out.
     """
-    path = Path(options["path"])
-    if not path.is_file():
-        raise DataError(f"{path}: no such file (datasets.{name}.path)")
-    if path.suffix == ".npz":
-        return _load_npz(path, options)
-    if path.suffix not in (".csv", ".parquet", ".gz"):
-        raise DataError(f"{path}: must end in .csv, .csv.gz, .parquet or .npz")
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, na_values=["?"])
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
-    return _load_table(path, table, options)
-
-
-def _load_table(path: Path, table: pd.DataFrame, options: Mapping[str, Any]) -> tuple[PreparedData, dict[str, Any]]:
-    label = _column(path, table, options, "label")
-    client = _column(path, table, options, "client")
-    split = _column(path, table, options, "split")
-    if label is None:
-        raise DataError(f"{path}: needs a label column (name it with label)")
-    unlabelled = int(table[label].isna().sum())
-    if unlabelled:
-        raise DataError(f"{path}: column {label} has {unlabelled} rows without a label (remove these rows)")
-    names, labels = np.unique(table[label].to_numpy().astype(str), return_inverse=True)
-    if not 2 <= len(names) <= max(2, len(table) // 2):
-        raise DataError(f"{path}: column {label} has {len(names)} different labels (it must hold two or more classes)")
-    train, test, report = _rows(path, table, labels, split, options)
-    drop = [*options.get("drop", ())]
-    for name in drop:
-        if name not in table.columns:
-            raise DataError(f"{path}: has no column {name} to drop{_near(name, table.columns)}")
-    features = table.drop(columns=[c for c in (label, client, split, *drop) if c is not None])
-    x_train, x_test, encoding = encode(features.iloc[train], features.iloc[test])
-    owners: np.ndarray | None = None
-    client_names: np.ndarray | None = None
-    if client is not None:
-        if table[client].isna().any():
-            raise DataError(f"{path}: column {client} has rows that name no client (fill them in or remove them)")
-        client_names, owners = np.unique(table[client].to_numpy().astype(str), return_inverse=True)
+    path = _existing(options)
+    if format_of(path) == ".npz":
+        return npz.load(path, options)
+    selection = _selected(path, options)
+    chosen, owners = selection.choice, selection.choice.owners
+    features = pd.DataFrame({column.name: _values(column) for column in selection.features})
+    x_train, x_test, encoding = encode(features.iloc[chosen.train], features.iloc[chosen.test])
     data = PreparedData(
         x_train=x_train,
-        y_train=labels[train].astype(np.int32),
+        y_train=chosen.labels[chosen.train],
         x_test=x_test,
-        y_test=labels[test].astype(np.int32),
-        class_names=names,
-        client_train=None if owners is None else owners[train].astype(np.int32),
-        client_test=None if owners is None else owners[test].astype(np.int32),
-        client_names=client_names,
+        y_test=chosen.labels[chosen.test],
+        class_names=chosen.class_names,
+        client_train=None if owners is None else owners.codes[chosen.train],
+        client_test=None if owners is None else owners.codes[chosen.test],
+        client_names=None if owners is None else owners.names[: owners.clients],
     )
-    return data, report | encoding
+    return data, dict(selection.report) | encoding
 
 
-def _rows(
-    path: Path, table: pd.DataFrame, labels: np.ndarray, split: str | None, options: Mapping[str, Any]
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Row numbers for training and testing, and how they were chosen."""
-    if split is not None:
-        part = table[split].astype(str).str.strip().str.lower().to_numpy()
-        odd = sorted(set(part) - set(SPLITS))
-        if odd:
-            raise DataError(f"{path}: column {split} holds {odd[0]!r} (it must hold train, test or validation)")
-        train, test = np.flatnonzero(part == "train"), np.flatnonzero(part == "test")
-        if not len(train) or not len(test):
-            raise DataError(f"{path}: column {split} must mark rows of both train and test")
-        return train, test, {"split": f"column {split}", "validation_rows_left_out": int((part == "validation").sum())}
-    fraction = float(options.get("test_fraction", 0.2))
-    try:
-        train, test = train_test_split(np.arange(len(table)), test_size=fraction, random_state=0, stratify=labels)
-    except ValueError as error:
-        raise DataError(f"{path}: cannot be split for testing: {error} (name a split column)") from error
-    return np.sort(train), np.sort(test), {"split": f"a stratified {fraction:g} of the rows is the test set"}
+@lru_cache(maxsize=32)
+def _described(options_text: str, modified: int, size: int) -> Described:
+    del modified, size  # they are here to read a changed file again
+    options = json.loads(options_text)
+    path = Path(options["path"])
+    if format_of(path) == ".npz":
+        outline = npz.outline(path, options)
+        clients = None if outline.owners is None else outline.owners.clients
+        return Described(len(outline.train), outline.shape, clients, npz.report_of(outline))
+    selection = _selected(path, options)
+    owners = selection.choice.owners
+    return Described(len(selection.choice.train), None, None if owners is None else owners.clients, selection.report)
 
 
-def _load_npz(path: Path, options: Mapping[str, Any]) -> tuple[PreparedData, dict[str, Any]]:
-    """Arrays `x_train, y_train, x_test, y_test`, or `x, y` to be split; `client_train, client_test` or `client`."""
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    if {"x", "y"} <= set(arrays):
-        fraction = float(options.get("test_fraction", 0.2))
-        rows = np.arange(len(arrays["y"]))
-        train, test = train_test_split(rows, test_size=fraction, random_state=0, stratify=np.ravel(arrays["y"]))
-        arrays |= {f"{k}_train": arrays[k][np.sort(train)] for k in ("x", "y", "client") if k in arrays}
-        arrays |= {f"{k}_test": arrays[k][np.sort(test)] for k in ("x", "y", "client") if k in arrays}
-    missing = [name for name in ("x_train", "y_train", "x_test", "y_test") if name not in arrays]
-    if missing:
-        raise DataError(f"{path}: has no array {missing[0]} (it needs x and y, or x_train, y_train, x_test and y_test)")
-    for part in ("train", "test"):
-        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if not np.issubdtype(x.dtype, np.number) or not np.isfinite(x.astype(np.float64)).all():
-            raise DataError(f"{path}: x_{part} must hold finite numbers (encode text and fill gaps first)")
-        if len(x) != np.ravel(y).shape[0]:
-            raise DataError(f"{path}: x_{part} has {len(x)} examples and y_{part} {np.ravel(y).shape[0]}")
-    names, labels = np.unique(
-        np.concatenate([np.ravel(arrays["y_train"]), np.ravel(arrays["y_test"])]), return_inverse=True
+def _existing(options: Mapping[str, Any]) -> Path:
+    path = Path(options["path"])
+    if not path.is_file():
+        raise unfit(path, "be a file that exists", "a path relative to the folder of the Snakefile")
+    if format_of(path) not in FORMATS:
+        must = "end in .csv, .csv.gz, .tsv, .parquet or .npz"
+        raise unfit(path, must, "save it as one of these")
+    return path
+
+
+def _selected(path: Path, options: Mapping[str, Any]) -> Selection:
+    table, first_row = read_table(path, options)
+    roles = roles_of(path, table.column_names, options)
+    unused = _without_meaning(path, table)
+    chosen = choose(path, table, first_row, options)
+    rows = pa.array(chosen.rows)
+    dropped = {str(name): "dropped" for name in options.get("drop") or ()}
+    apart = {**{name: role for role, name in roles.items()}, **dropped, **unused}
+    features = tuple(
+        understood(path, name, table.column(name).take(rows), chosen.rows + first_row, options)
+        for name in table.column_names
+        if name not in apart
     )
-    cut = np.ravel(arrays["y_train"]).shape[0]
-    owners: dict[str, np.ndarray] = {}
-    client_names = None
-    if "client_train" in arrays and "client_test" in arrays:
-        both = np.concatenate([arrays["client_train"], arrays["client_test"]]).astype(str)
-        client_names, numbers = np.unique(both, return_inverse=True)
-        owners = {"client_train": numbers[:cut].astype(np.int32), "client_test": numbers[cut:].astype(np.int32)}
-    data = PreparedData(
-        x_train=arrays["x_train"].astype(np.float32),
-        y_train=labels[:cut].astype(np.int32),
-        x_test=arrays["x_test"].astype(np.float32),
-        y_test=labels[cut:].astype(np.int32),
-        class_names=names.astype(str),
-        client_names=client_names,
-        **owners,
-    )
-    return data, {"preprocessing": "none: arrays are taken as they are", "fitted_on": "nothing"}
+    varying = [column for column in features if _varies(column, chosen.train)]
+    if not varying:
+        hint = "constant columns say nothing" if features else "all have another role"
+        raise unfit(path, "hold a feature column that differs between training rows", hint)
+    number = sum(1 if column.words is None else len(column.words.at(chosen.train).words) for column in varying)
+    limit = (options.get("largest_gb") or 4.0) * 1e9
+    if number * len(chosen.rows) * 8 > limit:
+        must = f"make arrays of at most {limit / 1e9:g} GB"
+        raise unfit(
+            path,
+            must,
+            f"it makes {number:,} features of {len(chosen.rows):,} rows: drop columns, or write a larger largest_gb",
+        )
+    constant = {column.name for column in features} - {column.name for column in varying}
+    report = summary.of_table(table.column_names, apart, constant, features, chosen, number)
+    return Selection(chosen, features, report)
 
 
-def _column(path: Path, table: pd.DataFrame, options: Mapping[str, Any], key: str) -> str | None:
-    name = options.get(key)
-    if name is not None and name not in table.columns:
-        raise DataError(f"{path}: has no column {name} for {key}{_near(name, table.columns)}")
-    return None if name is None else str(name)
+def _without_meaning(path: Path, table: pa.Table) -> dict[str, str]:
+    """Columns without a name: numbers of rows and empty ones, which are left out; others must be named."""
+    found = {}
+    for name in table.column_names:
+        if not ROW_NUMBERS.fullmatch(name):
+            continue
+        texts = spelled(table.column(name))
+        if not texts.words:
+            found[name] = "empty"
+            continue
+        values = [int(word) for word in texts.words if word.isdecimal()]
+        if len(values) == table.num_rows and max(values) - min(values) == table.num_rows - 1:
+            found[name] = "row numbers"
+        elif NAMELESS.fullmatch(name):
+            raise unfit(path, "name every column", f"{name.strip('()')} has no name and holds {shown(texts.words[0])}")
+    return found
 
 
-def _near(name: str, columns: Any) -> str:
-    near = get_close_matches(str(name), [str(column) for column in columns], n=1)
-    return f" (did you mean {near[0]}?)" if near else f" (it has {', '.join(map(str, list(columns)[:20]))})"
+def _varies(column: Column, train: np.ndarray) -> bool:
+    """Whether it differs between training rows, missing values not counted."""
+    if column.words is not None:
+        return len(column.words.at(train).words) > 1
+    assert column.numbers is not None
+    held = column.numbers[train]
+    return len(np.unique(held[~np.isnan(held)])) > 1
+
+
+def _values(column: Column) -> np.ndarray:
+    """The column as `encode` takes it: float64, or words with NaN for what is missing."""
+    if column.words is None:
+        assert column.numbers is not None
+        return column.numbers
+    return np.array([*column.words.words, np.nan], dtype=object)[column.words.codes]

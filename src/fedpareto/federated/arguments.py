@@ -188,7 +188,7 @@ class Data(NamedTuple):
       test: Test examples.
       train_index: int32 [partitions, clients, pad].
       train_count: int32 [partitions, clients].
-      test_client: int32 [partitions, test examples], numbers without gaps.
+      test_client: int32 [partitions, test examples], numbers without gaps; that of all test examples for whose owner is no client.
       present: bool [partitions, training examples], whether a record takes part where records are what is drawn (by the
         server, or by its client for itself); None where all do. One that does not contributes nothing, and what is public
         (counts, rates, expected sizes) stays: adding it would make the neighbouring data set.

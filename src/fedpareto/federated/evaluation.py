@@ -43,7 +43,8 @@ def evaluate(
       params: Its parameters.
       x: float32 [n, ...].
       y: int32 [n].
-      client: int32 [n], the client that each test example belongs to, numbered without gaps among those that hold any.
+      client: int32 [n], the client that each test example belongs to, numbered without gaps among those that hold any; n where
+        it belongs to none.
       clients: Number of clients, static.
       devices: Size of the mesh axis `COHORT_AXIS`, over which the chunks are dealt; 1 where there is no such axis.
     """

@@ -174,10 +174,16 @@ def data_of(data: PreparedData, partitions: Mapping[int, Partition]) -> Data:
         test=Examples(jnp.asarray(data.x_test), jnp.asarray(data.y_test)),
         train_index=jnp.asarray(np.stack(index)),
         train_count=jnp.asarray(np.stack([p.train_count for p in partitions.values()])),
-        test_client=jnp.asarray(
-            np.stack([np.unique(p.test_client, return_inverse=True)[1] for p in partitions.values()]), jnp.int32
-        ),
+        test_client=jnp.asarray(np.stack([_holders(p) for p in partitions.values()]), jnp.int32),
     )
+
+
+def _holders(dealt: Partition) -> np.ndarray:
+    """Clients that hold test examples, numbered without gaps; a number that no score counts for who is no client."""
+    own = dealt.test_client < len(dealt.train_count)
+    numbers = np.full(len(own), len(own))
+    numbers[own] = np.unique(dealt.test_client[own], return_inverse=True)[1]
+    return numbers
 
 
 def hypers_of(

@@ -1,0 +1,191 @@
+"""A user's table as a file holds it: CSV and its kin as text, Parquet with its own types, both within a stated size."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as parquet
+
+from fedpareto.data import UserFileError, unfit
+from fedpareto.data.words import clean, listed, shown
+
+TABLES = (".csv", ".tsv", ".parquet")
+SEPARATORS = {";": "';'", "\t": "'\\t'", "|": "'|'"}  # those that are commonly meant, as one writes them in YAML
+LONGEST_LINE = 2**23
+HEADER_BYTES = 2**20
+
+
+def format_of(path: Path) -> str:
+    """The ending that says what a file is, in lower case and without `.gz`: `.csv`, `.tsv`, `.parquet` or `.npz`."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else "".join(suffixes[-1:])
+
+
+def read_table(path: Path, options: Mapping[str, Any]) -> tuple[pa.Table, int]:
+    """All rows of a table, and the number that its first row has for whoever opens the file.
+
+    Args:
+      path: A CSV (`.csv`, `.csv.gz`; all columns are text), its tab-separated kin (`.tsv`), or a Parquet file.
+      options: `separator` and `largest_gb` of the data set.
+
+    Returns:
+      The table, its column names cleaned and different from each other; 2 below a line of names, 1 in Parquet.
+
+    Raises:
+      UserFileError: It cannot be read, or its rows do not fit its header.
+    """
+    limit = options.get("largest_gb", 4.0) * 1e9
+    read = _read_parquet if format_of(path) == ".parquet" else _read_delimited
+    try:
+        table, first_row = read(path, options, limit)
+    except (pa.ArrowException, OSError, EOFError, ValueError, csv.Error) as error:
+        if isinstance(error, UserFileError):
+            raise
+        kind = "a Parquet file" if read is _read_parquet else "a CSV file in UTF-8"
+        said = str(error).splitlines()[0] if str(error) else "it is cut"
+        said = "a line is too long, or a quote is never closed" if "straddl" in said else shown(said)
+        raise unfit(path, f"be {kind}", said) from error
+    if not table.num_columns or not table.num_rows:
+        raise unfit(path, "hold a line of column names and rows below it", "it is empty")
+    return table.rename_columns(_names(path, table.column_names)), first_row
+
+
+def _read_parquet(path: Path, options: Mapping[str, Any], limit: float) -> tuple[pa.Table, int]:
+    del options
+    file = parquet.ParquetFile(path)
+    # A column of one value takes no room in the file and all of it once it is read.
+    _within(path, file.metadata.num_rows * max(1, file.metadata.num_columns), limit)
+    return _collected(path, file.schema_arrow, file.iter_batches(), limit), 1
+
+
+def _read_delimited(path: Path, options: Mapping[str, Any], limit: float) -> tuple[pa.Table, int]:
+    separator = options.get("separator") or ("\t" if format_of(path) == ".tsv" else ",")
+    with _opened(path) as file:
+        names, skipped, separator = _header(path, file, separator)
+    faults: list[Any] = []
+
+    def misfit(row: Any) -> str:
+        if row.text.strip():  # a line of blanks is no row
+            faults.append(row)
+        return "skip"
+
+    columns = [str(i) for i in range(len(names))]  # names may stand twice, which is for later to say
+    with _opened(path) as file:
+        reader = arrow_csv.open_csv(
+            io.BufferedReader(_Utf8(file), LONGEST_LINE),
+            arrow_csv.ReadOptions(
+                use_threads=False,  # rows keep their numbers
+                block_size=LONGEST_LINE,
+                skip_rows=skipped,
+                column_names=columns,
+                skip_rows_after_names=1,
+            ),
+            arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=misfit),
+            arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False, null_values=[]
+            ),
+        )
+        table = _collected(path, reader.schema, reader, limit, faults)
+    if faults:
+        row = faults[0]
+        number, fields = row.number + skipped, f"{row.actual_columns} field" + "s" * (row.actual_columns != 1)
+        hint = "an opened quote may miss its end" if '"' in row.text and "\n" in row.text else _about(row, names)
+        raise unfit(
+            path,
+            "have as many fields in each row as its header",
+            f"row {number} has {fields} and the header {len(names)}: {hint}",
+        )
+    if table.num_rows and "\n" in str(table.column(table.num_columns - 1)[-1]).strip():
+        raise unfit(path, "close every quote", "the last row goes over several lines to the end of the file")
+    return table.rename_columns(names), 2 + skipped
+
+
+def _about(row: Any, names: Sequence[str]) -> str:
+    if row.actual_columns == len(names) + 1:
+        return "a comma too many, or row names without a name: write.table and to_csv can leave these out"
+    return "look for a missing or a stray separator"
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+class _Utf8(io.RawIOBase):
+    """The bytes of a file, as far as they are UTF-8: rows that pyarrow skips are none of whose bytes it looks at."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._decoder = file, codecs.getincrementaldecoder("utf-8")()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        read = self._file.read(len(buffer))
+        self._decoder.decode(read, final=not read)
+        buffer[: len(read)] = read
+        return len(read)
+
+
+def _header(path: Path, file: IO[bytes], separator: str) -> tuple[list[str], int, str]:
+    """Column names as they stand there, lines above them, and the separator: Excel's `sep=;` may name another."""
+    text = io.TextIOWrapper(io.BytesIO(file.read(HEADER_BYTES)), "utf-8-sig", newline="", errors="surrogateescape")
+    lines = islice(text, 1000)
+    skipped = 0
+    first = next(lines, "")
+    while first and not first.strip():
+        first, skipped = next(lines, ""), skipped + 1
+    if first.lower().startswith("sep=") and len(first.strip("\r\n")) == 5:
+        separator, first, skipped = first[4], next(lines, ""), skipped + 1
+    names = next(csv.reader([first, *lines], delimiter=separator), [])
+    if not names:
+        raise unfit(path, "hold a line of column names and rows below it", "it is empty")
+    if any("\udc80" <= c <= "\udcff" for c in first):
+        raise unfit(path, "be a CSV file in UTF-8", "its first line is not: save it as UTF-8")
+    if "\0" in first:
+        raise unfit(path, "be a CSV file in UTF-8", "its first line holds NUL bytes, as UTF-16 does")
+    if len(names) == 1:
+        for other, written in SEPARATORS.items():
+            if other in names[0]:
+                raise unfit(
+                    path,
+                    f"be separated by {separator!r}",
+                    f"it seems to be by {shown(other)}: write separator: {written}",
+                )
+    return names, skipped, separator
+
+
+def _collected(
+    path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], limit: float, faults: Sequence[Any] = ()
+) -> pa.Table:
+    """The batches as one table, given up as soon as they take more than `limit` bytes."""
+    kept, size = [], 0
+    for batch in batches:
+        size += batch.nbytes
+        _within(path, size, limit)
+        if faults:
+            break  # one is enough to refuse the file
+        kept.append(batch)
+    return pa.Table.from_batches(kept, schema)
+
+
+def _within(path: Path, size: float, limit: float) -> None:
+    if size > limit:
+        raise unfit(path, f"unpack to at most {limit / 1e9:g} GB", "write a larger largest_gb if that is meant")
+
+
+def _names(path: Path, raw: Sequence[str]) -> list[str]:
+    """Cleaned column names; a column without a name is called by its number until it is known whether it holds anything."""
+    names = [clean(name) or f"(column {i + 1})" for i, name in enumerate(raw)]
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise unfit(path, "name every column differently", f"twice: {listed(twice)}")
+    return names

@@ -1,0 +1,281 @@
+"""The user's own arrays: an NPZ file whose headers are checked before anything is unpacked."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.lib import format as npy
+
+from fedpareto.data import UserFileError, summary, unfit
+from fedpareto.data.arrays import PreparedData
+from fedpareto.data.roles import Owners, owned
+from fedpareto.data.spelling import Spelled, spelled
+from fedpareto.data.splitting import stratified
+from fedpareto.data.words import listed, shown
+
+OF_TABLES = ("label", "client", "split", "drop", "categories", "separator", "decimal", "most_levels")
+KINDS = {"x": "biuf", "y": "biufUS", "client": "biufUS"}
+COLOURS = (1, 3)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an array says of itself: shape, dtype, and the bytes that it takes."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    size: int
+
+
+@dataclass(frozen=True)
+class Outline:
+    """All of an NPZ file but its examples.
+
+    Attributes:
+      train: int [train], positions of the training examples in `labels`.
+      test: int [test], likewise.
+      labels: int32 [examples], class numbers; training examples first where the file has parts for both.
+      class_names: unicode [classes].
+      owners: Whose each example is, or None.
+      example: Shape of one example.
+      split: Whether the file has one part, which is split here.
+      notes: What whoever owns the data should know.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    labels: np.ndarray
+    class_names: np.ndarray
+    owners: Owners | None
+    example: tuple[int, ...]
+    split: bool
+    notes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Height, width and channels where examples are images."""
+        return self.example if len(self.example) == 3 else None
+
+
+def outline(path: Path, options: Mapping[str, Any]) -> Outline:
+    """Reads headers, labels and owners, and checks that they fit each other.
+
+    Args:
+      path: The file: arrays `x_train, y_train, x_test, y_test`, or `x, y` to be split; `client_train, client_test` or `client`.
+      options: `test_fraction`, `largest_gb` and `client_case` of the data set.
+
+    Raises:
+      UserFileError: It cannot serve.
+    """
+    headers = _headers(path, (options.get("largest_gb") or 4.0) * 1e9)
+    whole = {"x", "y"} <= set(headers)
+    parts = ("",) if whole else ("_train", "_test")
+    needed = [name + part for part in parts for name in ("x", "y")]
+    missing = [name for name in needed if name not in headers]
+    if missing:
+        held = "it holds " + (listed(list(headers)) or "nothing")
+        raise unfit(path, "hold x and y, or x_train, y_train, x_test and y_test", held)
+    for key in OF_TABLES:
+        if options.get(key) not in (None, [], "."):
+            hint = "arrays are called x, y and client, or x_train, y_train, client_train and so on"
+            raise UserFileError(key, options[key], "not stand beside an NPZ file", hint)
+    owner_names = [f"client{part}" for part in parts]
+    given = [name for name in owner_names if name in headers]
+    if given and given != owner_names:
+        raise unfit(path, f"hold {' and '.join(owner_names)}, or neither", f"it holds {given[0]} alone")
+    for part in parts:
+        for name in ("x", "y", *(["client"] if given else [])):
+            _check_header(path, name, part, headers)
+    examples = {headers[f"x{part}"].shape[1:] for part in parts}
+    if len(examples) > 1:
+        shapes = " and ".join(" x ".join(map(str, shape)) for shape in sorted(examples, key=str))
+        raise unfit(path, "hold examples of one shape", f"those of x_train and x_test are {shapes}")
+    labels, names = _labels(path, np.concatenate([np.ravel(_read(path, f"y{part}")) for part in parts]))
+    cut = headers["x" if whole else "x_train"].shape[0]
+    if whole:
+        train, test = stratified(path, labels, names, float(options.get("test_fraction", 0.2)))
+    else:
+        train, test = np.arange(cut), np.arange(cut, len(labels))
+    owners = None
+    if given:
+        ids = np.concatenate([np.ravel(_read(path, name)).astype(object) for name in given])
+        texts = _spelled(path, ids)
+        owners = owned(owner_names[0], texts, train, options.get("client_case"))
+    (example,) = examples
+    notes = [*(owners.notes if owners else ()), *_about_images(example)]
+    untrained = [str(names[i]) for i in np.flatnonzero(np.bincount(labels[train], minlength=len(names)) == 0)]
+    if untrained:
+        notes.append(f"no training example has the label {listed(untrained, 5)}: no model can learn it")
+    return Outline(train, test, labels, names, owners, example, whole, tuple(notes))
+
+
+def load(path: Path, options: Mapping[str, Any]) -> tuple[PreparedData, dict[str, Any]]:
+    """Arrays and a report of an NPZ file.
+
+    Raises:
+      UserFileError: It cannot serve.
+    """
+    found = outline(path, options)
+    if found.split:
+        x = _numbers(path, "x")
+        x_train, x_test = x[found.train], x[found.test]
+    else:
+        x_train, x_test = _numbers(path, "x_train"), _numbers(path, "x_test")
+    owners = found.owners
+    data = PreparedData(
+        x_train=x_train,
+        y_train=found.labels[found.train],
+        x_test=x_test,
+        y_test=found.labels[found.test],
+        class_names=found.class_names,
+        client_train=None if owners is None else owners.codes[found.train],
+        client_test=None if owners is None else owners.codes[found.test],
+        client_names=None if owners is None else owners.names[: owners.clients],
+    )
+    report = report_of(found)
+    low, high = float(x_train.min()), float(x_train.max())
+    report["range"] = [low, high]
+    if high - low > 50 and len(found.example) != 1:
+        scale = "write preprocessing: {name: rescale, deviation: 255}" if low >= 0 and high <= 255 else "rescale them"
+        report["notes"].append(
+            f"examples range from {low:g} to {high:g}, and models learn best from about -1 to 1: {scale}"
+        )
+    return data, report
+
+
+def report_of(found: Outline) -> dict[str, Any]:
+    """What `summary.show` prints of the arrays."""
+    return {
+        "preprocessing": "none: arrays are taken as they are",
+        "fitted_on": "nothing",
+        "features": math.prod(found.example),
+        "examples": {"train": len(found.train), "test": len(found.test), "left out": 0},
+    } | summary.of_examples(found.labels[found.train], found.class_names, found.owners, found.train, found.notes)
+
+
+def _headers(path: Path, limit: float) -> dict[str, Header]:
+    """Header of every array; nothing is unpacked that the file does not hold, or that is larger than allowed."""
+    headers: dict[str, Header] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+            if total > limit:
+                hint = f"it unpacks to {total / 1e9:.3g} GB; write a larger largest_gb if that is meant"
+                raise unfit(path, f"unpack to at most {limit / 1e9:g} GB", hint)
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                if name in headers:
+                    raise unfit(path, "hold every array once", f"{shown(name)} stands there twice")
+                headers[name] = _header(path, name, archive, member)
+    except UserFileError:
+        raise
+    except Exception as error:  # zipfile and numpy raise many kinds on bytes that are none of theirs
+        said = shown(str(error).splitlines()[0]) if str(error) else type(error).__name__
+        raise unfit(path, "be an NPZ file", said) from error
+    return headers
+
+
+def _header(path: Path, name: str, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header:
+    with archive.open(member) as file:
+        version = npy.read_magic(file)
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+        if read is None:
+            raise ValueError(f"{name} is written in version {version} of numpy's format")
+        shape, _, dtype = read(file)
+        start = file.tell()
+    if dtype.hasobject:
+        hint = f"{name} does: save it with a plain dtype (allow_pickle=False)"
+        raise unfit(path, "hold no Python objects", hint)
+    size = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or size != member.file_size - start:
+        hint = f"{name} claims {size:,} bytes and there are {member.file_size - start:,}"
+        raise unfit(path, "hold what its headers say", hint)
+    return Header(tuple(int(side) for side in shape), dtype, size)
+
+
+def _check_header(path: Path, name: str, part: str, headers: Mapping[str, Header]) -> None:
+    """One array: a kind that its role can be, one row an example, and at least one."""
+    own, examples = headers[name + part], headers[f"x{part}"].shape
+    if own.dtype.kind not in KINDS[name] or own.dtype.fields:
+        kinds = "real numbers" if name == "x" else "numbers or text"
+        raise unfit(path, f"hold {kinds} in {name}{part}", f"it holds {own.dtype}: convert it first")
+    if name == "x":
+        if len(examples) < 2 or not math.prod(examples):
+            must = f"hold x{part} as [examples, features] or [examples, height, width, channels]"
+            raise unfit(path, must, f"its shape is {examples}")
+        return
+    if math.prod(own.shape) != own.shape[0] if own.shape else True:
+        way = (
+            "one class number an example: np.argmax(y, axis=1) of one-hot rows" if name == "y" else "one id an example"
+        )
+        raise unfit(path, f"hold {name}{part} as [examples]", f"its shape is {own.shape}: write {way}")
+    if own.shape[0] != examples[0]:
+        must = f"hold as many rows in {name}{part} as in x{part}"
+        raise unfit(path, must, f"{own.shape[0]:,} and {examples[0]:,}")
+
+
+def _read(path: Path, name: str) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            array: np.ndarray = stored[name]
+            return array
+    except Exception as error:  # as above
+        said = shown(str(error).splitlines()[0]) if str(error) else type(error).__name__
+        raise unfit(path, "be a whole NPZ file", f"{name}: {said}") from error
+
+
+def _numbers(path: Path, name: str) -> np.ndarray:
+    """An array of examples, float32 and finite."""
+    raw = _read(path, name)
+    with np.errstate(over="ignore"):
+        x = raw.astype(np.float32)
+    odd = np.argwhere(~np.isfinite(x))
+    if len(odd):
+        at = tuple(int(i) for i in odd[0])
+        hint = f"{name}{list(at)} is {raw[at]!s}, one of {len(odd):,}: fill gaps, and scale what is larger than 3e38"
+        raise unfit(path, "hold numbers that are finite in 32 bits", hint)
+    return x
+
+
+def _labels(path: Path, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class numbers, int32 [examples], and names: numbers in their order, words in the alphabet's."""
+    if raw.dtype.kind == "S":
+        raw = np.char.decode(raw, "utf-8", "replace")
+    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
+        raise unfit(
+            path,
+            "hold a label for every example",
+            f"y is {raw[~np.isfinite(raw)][0]} at {np.flatnonzero(~np.isfinite(raw))[0]}",
+        )
+    names, labels = np.unique(raw, return_inverse=True)
+    if not 2 <= len(names) <= max(2, len(raw) // 2):
+        hint = f"y has {len(names)} different values in {len(raw)} examples"
+        raise unfit(path, "hold two or more classes", hint)
+    return labels.astype(np.int32), names.astype(str)
+
+
+def _spelled(path: Path, ids: np.ndarray) -> Spelled:
+    words = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in ids.tolist()]
+    kinds = {type(word) for word in words}
+    texts = spelled(pa.chunked_array([pa.array(words if len(kinds) == 1 else list(map(str, words)))]))
+    if (texts.codes < 0).any():
+        raise unfit(
+            path, "say of every example whose it is", f"client is empty at {np.flatnonzero(texts.codes < 0)[0]}"
+        )
+    return texts
+
+
+def _about_images(example: tuple[int, ...]) -> list[str]:
+    if len(example) == 3 and example[0] in COLOURS and example[2] not in COLOURS:
+        sides = " x ".join(map(str, example))
+        return [
+            f"examples of {sides} seem to have their channels first: models want [examples, height, width, channels]"
+        ]
+    return []
