@@ -453,7 +453,7 @@ def test_a_long_field_is_no_fault_of_the_encoding(tmp_path):
         ("own.csv", b"a,outcome\n\xff\xfe,1\n", "must be a CSV file in UTF-8"),
         ("own.csv", b"\x89PNG\r\n\x1a\n\0\0", "must be a CSV file in UTF-8"),
         ("own.csv.gz", b"a,outcome\n1,0\n", "must be a CSV file in UTF-8"),
-        ("own.csv.gz", gzip.compress(b"a,outcome\n" + b"1,0\n" * 99)[:-20], "must be a CSV file in UTF-8"),
+        ("own.csv.gz", gzip.compress(b"a,outcome\n" + b"1,0\n" * 99, mtime=0)[:-20], "must be a CSV file in UTF-8"),
         ("own.parquet", b"PAR1 no PAR1", "must be a Parquet file"),
         ("own.xlsx", b"", "must end in .csv"),
         ("own.npz", b"x", "must be an NPZ file"),

@@ -1,5 +1,7 @@
 """Partitions: everybody's examples, dealt as the scheme says."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from fedpareto.data import DataError
 from fedpareto.data.partition import label_counts, partition
+from fedpareto.federated.setup import partitions_of
 
 SCHEMES = st.sampled_from(
     [
@@ -115,3 +118,17 @@ def test_the_natural_split_is_taken_as_it_is():
 def test_data_without_clients_have_no_natural_split():
     with pytest.raises(DataError, match="whose each example is"):
         partition(np.zeros(5, int), np.zeros(2, int), scheme={"name": "natural"}, clients=3, seed=0)
+
+
+def test_the_natural_clients_are_as_many_as_planned():
+    whose = np.array([0, 1, 2, 0])
+    with pytest.raises(DataError, match="the data name 3 clients and the plan 5"):
+        partition(
+            whose % 2, whose % 2, scheme={"name": "natural"}, clients=5, seed=0, client_train=whose, client_test=whose
+        )
+
+
+def test_the_records_are_as_many_as_planned():
+    data = SimpleNamespace(y_train=np.zeros(9, np.int32))
+    with pytest.raises(DataError, match="the data hold 9 training examples and the plan 10"):
+        partitions_of([SimpleNamespace(records=10)], data)

@@ -58,13 +58,19 @@ def partition(
       client_test: int [m], likewise for the test set.
 
     Raises:
-      DataError: More clients or larger shards than examples allow, or a natural split of data that has none.
+      DataError: More clients or larger shards than examples allow, or a natural split of data that has none or another
+        number of clients.
     """
     rng = np.random.default_rng([seed, clients, zlib.crc32(str(scheme["name"]).encode())])
     minimum = int(scheme.get("minimum", 1))
     if scheme["name"] == "natural":
         if client_train is None or client_test is None:
             raise DataError("the natural partition needs data that say whose each example is (use iid or dirichlet)")
+        named = int(np.max(client_train)) + 1
+        if named != clients:
+            raise DataError(
+                f"the data name {named} clients and the plan {clients} (run the sweep again: it makes a new plan)"
+            )
         return _collect(np.asarray(client_train), np.asarray(client_test), clients)
     if scheme.get("shard_size"):
         index = _drawn_shards(y_train, clients, scheme, rng)
@@ -188,8 +194,6 @@ def _deal_test(held: np.ndarray, y_test: np.ndarray, rng: np.random.Generator) -
 
 def _collect(owner: np.ndarray, test_owner: np.ndarray, clients: int) -> Partition:
     counts = np.bincount(owner, minlength=clients)
-    if len(counts) > clients:
-        raise DataError(f"the data name {len(counts)} clients and the configuration {clients} (leave clients out)")
     by_client = np.argsort(owner, kind="stable").astype(np.int32)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     index = np.zeros((clients, int(counts.max())), np.int32)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition, partition
 from fedpareto.federated import devices
@@ -149,8 +150,17 @@ def _batch_pad(run: Run, plan: PrivacyPlan, dealt: Partition) -> int:
 
 
 def partitions_of(runs: Sequence[Run], data: PreparedData) -> dict[int, Partition]:
-    """The partition of each seed among the runs."""
+    """The partition of each seed among the runs.
+
+    Raises:
+      DataError: The data are not those that the runs were planned for: cohorts would be drawn of others than are there.
+    """
     run = runs[0]
+    if run.records not in (None, len(data.y_train)):
+        raise DataError(
+            f"the data hold {len(data.y_train):,} training examples and the plan {run.records:,} (run the sweep again: it "
+            "makes a new plan)"
+        )
     return {
         seed: partition(
             data.y_train,
