@@ -24,5 +24,4 @@ rule sweep:
     """Train every study of the configuration, and tabulate and draw it."""
     default_target: True
     input:
-        collect("results/tables/{table}.parquet", table=TABLES),
-        FIGURE_FILES,
+        everything,

@@ -176,9 +176,9 @@ def stage(options: argparse.Namespace) -> None:
 
     if options.reduced:
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    from fedpareto.federated.devices import use_all_cores
+    from fedpareto.jax_settings import start
 
-    use_all_cores()
+    start()
     import jax
     from gpu_stage import Stage
 

@@ -20,8 +20,9 @@ import numpy as np
 import workloads as w
 import yaml
 
-from fedpareto.federated.devices import available_cores, choose, use_all_cores
+from fedpareto.jax_settings import available_cores, settle, use_all_cores
 
+settle()
 use_all_cores()
 
 import jax  # noqa: E402
@@ -32,6 +33,7 @@ from fedpareto.data import arrays  # noqa: E402
 from fedpareto.data.prepare import prepare  # noqa: E402
 from fedpareto.federated.arguments import Data, Hyper, Static  # noqa: E402
 from fedpareto.federated.client import Examples, LocalWork, example_losses  # noqa: E402
+from fedpareto.federated.devices import choose  # noqa: E402
 from fedpareto.federated.job import Job, job_of  # noqa: E402
 from fedpareto.federated.program import make_program  # noqa: E402
 from fedpareto.federated.setup import measure  # noqa: E402

@@ -9,11 +9,12 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedpareto import __version__, paths
+from fedpareto import __version__, damage, jax_settings, paths
+from fedpareto.files import whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fedpareto.config import ConfigError
 
     try:
+        jax_settings.settle()
         return int(arguments.verb(arguments) or 0)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -37,7 +39,10 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from fedpareto.data import DataError
     from fedpareto.privacy.plan import PrivacyPlanError
 
-    return (DataError, PrivacyPlanError, TableError, FileNotFoundError, PermissionError)
+    return (
+        *(DataError, PrivacyPlanError, TableError, jax_settings.SettingsError, damage.DamagedFile),
+        *(FileNotFoundError, PermissionError),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -207,7 +212,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _spec(arguments: argparse.Namespace) -> None:
     from fedpareto.plan import Plan
 
-    bundle = Plan.from_json(arguments.plan.read_text(encoding="utf-8")).bundles[arguments.bundle]
+    bundle = _read(arguments.plan, Plan.from_json).bundles[arguments.bundle]
     _write(arguments.output, bundle.to_json())
 
 
@@ -215,9 +220,10 @@ def _account(arguments: argparse.Namespace) -> None:
     from fedpareto.privacy.account import account, to_json
     from fedpareto.run import Bundle
 
-    bundle = Bundle.from_json(arguments.spec.read_text(encoding="utf-8"))
+    bundle = _read(arguments.spec, Bundle.from_json)
     measured = None
     if any(run.needs_data_to_account for run in bundle.runs):
+        _start_devices()
         from fedpareto.data import arrays
         from fedpareto.federated.setup import measure
 
@@ -260,11 +266,9 @@ def _check_data(arguments: argparse.Namespace) -> None:
 
 def _start_devices() -> None:
     """One device a core, or the GPUs; compilation is paid once a bundle, also over processes."""
+    jax_settings.start()
     import jax
 
-    from fedpareto.federated.devices import use_all_cores
-
-    use_all_cores()
     jax.config.update("jax_compilation_cache_dir", str(Path(paths.COMPILATION_CACHE).absolute()))
 
 
@@ -276,8 +280,8 @@ def _train(arguments: argparse.Namespace) -> None:
     from fedpareto.privacy.account import from_json
     from fedpareto.run import Bundle
 
-    bundle = Bundle.from_json(arguments.spec.read_text(encoding="utf-8"))
-    accounted = from_json(arguments.privacy.read_text(encoding="utf-8"))
+    bundle = _read(arguments.spec, Bundle.from_json)
+    accounted = _read(arguments.privacy, from_json)
     data = arrays.read(arguments.data)
     results = train_bundle(
         bundle,
@@ -297,11 +301,11 @@ def _attack(arguments: argparse.Namespace) -> None:
     from fedpareto.plan import Plan
     from fedpareto.privacy.account import from_json
 
-    plan = Plan.from_json(arguments.plan.read_text(encoding="utf-8"))
+    plan = _read(arguments.plan, Plan.from_json)
     frames = stage.attack_stored(
         plan.bundles[arguments.bundle],
         plan.attacks_on(plan.bundles[arguments.bundle]),
-        from_json(arguments.privacy.read_text(encoding="utf-8")),
+        _read(arguments.privacy, from_json),
         arrays.read(arguments.data),
         runs_folder=Path(paths.RUNS_FOLDER),
         attacks_folder=Path(paths.ATTACKS_FOLDER),
@@ -313,7 +317,7 @@ def _attack(arguments: argparse.Namespace) -> None:
 def _tables(arguments: argparse.Namespace) -> None:
     from fedpareto.analysis.tables import write_tables
 
-    write_tables(arguments.plan, Path(paths.RESULTS, "bundles"), arguments.output)
+    write_tables(arguments.plan, Path(paths.BUNDLES_FOLDER), arguments.output)
 
 
 def _figures(arguments: argparse.Namespace) -> None:
@@ -336,7 +340,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from fedpareto.plan import make_plan
 
     plan = make_plan(paper.config)
-    bundles = [Path(paths.RESULTS, "bundles", name) for name in plan.bundles]
+    bundles = [Path(paths.BUNDLES_FOLDER, name) for name in plan.bundles]
     table = reproduction_stage.compare_numbers(
         paper.numbers, paper.curves, plan.studies, bundles, paper.title, arguments.output
     )
@@ -375,11 +379,12 @@ def _reproduce(arguments: argparse.Namespace) -> None:
 MEASURED_CORES = 2
 
 
-def _write(path: Path, text: str) -> None:
-    """Writes a file in one step, so that no reader ever sees half of it."""
-    import os
+def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+    """Reads a file that an earlier stage wrote."""
+    with damage.reading(path):
+        return parse(path.read_text(encoding="utf-8"))
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+
+def _write(path: Path, text: str) -> None:
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")

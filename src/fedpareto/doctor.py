@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fedpareto import __version__
+from fedpareto import __version__, jax_settings
 from fedpareto.environment import LOCK, normalise, versions
 
 LIBRARIES = (
@@ -95,16 +95,11 @@ def _libraries(found: Diagnosis) -> None:
 def _devices(found: Diagnosis) -> None:
     if found.versions.get("jax") == "missing":
         return
-    import jax
-
-    from fedpareto.federated.devices import available_cores, use_all_cores
-
-    use_all_cores()
-    found.cores = available_cores()
+    found.cores = jax_settings.available_cores()
     try:
-        devices = jax.local_devices()
-    except RuntimeError as error:
-        found.problems.append(f"JAX finds no device: {str(error).splitlines()[0]} (unset JAX_PLATFORMS?)")
+        devices = jax_settings.start()
+    except jax_settings.SettingsError as error:
+        found.problems.append(str(error))
         return
     for device in devices:
         limit = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None

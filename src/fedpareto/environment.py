@@ -1,6 +1,6 @@
 """The environment: what jobs inherit, and `environment.yml` for conda users, made from the lock file.
 
-`python -m fedpareto.environment` writes the latter. Standard library only.
+`python -m fedpareto.environment` writes the latter. Nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+from fedpareto.jax_settings import nothing_starts
 
 LOCK = Path("requirements.lock")
 ENVIRONMENT = Path("environment.yml")
@@ -61,14 +63,21 @@ def share_with_jobs(source: Path) -> None:
 
 
 def trains_on_a_cpu_unasked() -> bool:
-    """Whether JAX falls back to the CPU here; a user who names it in JAX_PLATFORMS has asked for it.
+    """Whether JAX falls back to the CPU here; a user who names it in JAX_PLATFORMS has asked for it."""
+    return not os.environ.get("JAX_PLATFORMS") and platform() == "cpu"
 
-    JAX starts in a process of its own, so that this one stays light.
+
+def platform() -> str:
+    """What JAX computes on here. It starts in a process of its own, so that this one stays light.
+
+    Raises:
+      SettingsError: It does not start.
     """
-    if os.environ.get("JAX_PLATFORMS"):
-        return False
     asked = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
-    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip() == "cpu"
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise nothing_starts(done.stderr)
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

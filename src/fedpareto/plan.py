@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from fedpareto import facts
 from fedpareto.config import Config, Study
+from fedpareto.files import whole
 from fedpareto.run import Bundle, Run, canonical, digest
 from fedpareto.soundness import default_participation
 
@@ -214,11 +214,8 @@ def facts_of(dataset: str, datasets: Mapping[str, Mapping[str, Any]]) -> facts.F
 
 def write(plan: Plan, path: str) -> None:
     """Writes the plan in one step."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
-    partial.write_text(plan.to_json(), encoding="utf-8")
-    os.replace(partial, target)
+    with whole(Path(path)) as partial:
+        partial.write_text(plan.to_json(), encoding="utf-8")
 
 
 def _is_attacked(run: Run, study: Study) -> bool:

@@ -12,6 +12,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from fedpareto import jax_settings
+
 PACKAGE = Path(__file__).parent
 NUMERICAL_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -41,8 +43,10 @@ def fingerprint(module: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that make the numbers."""
-    return {library: metadata.version(library) for library in NUMERICAL_LIBRARIES}
+    """Versions of the libraries that make the numbers, and the flags of XLA where the user has set any that can change them."""
+    found = {library: metadata.version(library) for library in NUMERICAL_LIBRARIES}
+    flags = jax_settings.flags()
+    return found | {"XLA_FLAGS": flags} if flags else found
 
 
 def _path(module: str) -> Path | None:

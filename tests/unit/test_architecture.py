@@ -21,22 +21,25 @@ ALLOWED = {
     "config": {"checks", "problems", "schema", "yaml_files"},
     "schema": {"problems"},
     "run": set(),
-    "plan": {"config", "facts", "run", "soundness"},
+    "plan": {"config", "facts", "files", "run", "soundness"},
     "papers": {"config", "problems", "schema", "yaml_files"},
     "paths": set(),
-    "provenance": set(),
-    "environment": set(),
+    "files": set(),
+    "damage": {"paths"},
+    "jax_settings": set(),
+    "provenance": {"jax_settings"},
+    "environment": {"jax_settings"},
     "models": {"layers", "networks", "numerics"},
     "networks": {"layers"},
     "layers": {"numerics"},
     "numerics": set(),
     "privacy": {"run", "soundness"},
-    "data": set(),
-    "federated": {"run", "privacy", "data", "models", "numerics", "provenance"},
-    "attacks": {"facts", "run", "privacy", "data", "models", "federated", "provenance"},
-    "analysis": set(),
+    "data": {"damage", "files"},
+    "federated": {"run", "privacy", "data", "models", "numerics", "provenance", "damage", "files"},
+    "attacks": {"facts", "run", "privacy", "data", "models", "federated", "provenance", "damage", "files"},
+    "analysis": {"damage", "files"},
     "questions": {"privacy"},
-    "doctor": {"environment", "data", "federated"},
+    "doctor": {"environment", "data", "jax_settings"},
 }
 HOST_SIDE = (
     *(
@@ -53,7 +56,7 @@ HOST_SIDE = (
         "plan",
         "paths",
     ),
-    *("provenance", "environment"),
+    *("files", "damage", "jax_settings", "provenance", "environment"),
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
-from fedpareto import environment, papers, paths, plan, provenance
+from fedpareto import damage, environment, jax_settings, papers, paths, plan, provenance
 from fedpareto.config import ConfigError, from_snakemake
 from fedpareto.run import digest
 from snakemake.exceptions import WorkflowError
@@ -89,13 +89,52 @@ def gpu_papers_about_to_train():
     ]
 
 
+def mend_store():
+    """Removes damaged files before Snakemake looks at them, where it is about to make what is not there, and nowhere else."""
+    about_to_make = workflow.is_main_process and workflow.executor_plugin is not None
+    if MENDED or not about_to_make or workflow.dryrun or workflow.touch:
+        return
+    MENDED.append(True)
+    datasets = {bundle.dataset for bundle in BUNDLES.values()}
+    tables = [
+        f"{paths.RESULTS}/tables/{table}.{ending}"
+        for table in TABLES
+        for ending in ("parquet", "csv")
+    ]
+    outputs = [*paths.stage_files(BUNDLES, datasets), *tables, *FIGURE_FILES]
+    runs = {
+        name: [run.run_id for run in bundle.runs] for name, bundle in BUNDLES.items()
+    }
+    for path in damage.clear(outputs, runs):
+        print(f"{path} was damaged and is made again", file=sys.stderr)
+
+
+MENDED = []
+
+
+def everything(wildcards):
+    """What a sweep makes."""
+    mend_store()
+    return collect("results/tables/{table}.parquet", table=TABLES) + FIGURE_FILES
+
+
 onstart:
-    wanting = gpu_papers_about_to_train()
-    if wanting and environment.trains_on_a_cpu_unasked():
-        raise WorkflowError(
-            f"{', '.join(wanting)} needs a GPU and JAX sees none (`fedpareto doctor` says what it sees; to train for days on the "
-            "CPU all the same, put JAX_PLATFORMS=cpu before the command)"
-        )
+    try:
+        # Jobs inherit what is left of the shell's settings, and so need not say what was taken.
+        jax_settings.settle()
+        if (
+            os.environ.get("JAX_PLATFORMS", "cpu") != "cpu"
+            or "XLA_FLAGS" in os.environ
+        ):
+            environment.platform()
+        wanting = gpu_papers_about_to_train()
+        if wanting and environment.trains_on_a_cpu_unasked():
+            raise WorkflowError(
+                f"{', '.join(wanting)} needs a GPU and JAX sees none (`fedpareto doctor` says what it sees; to train for days on "
+                "the CPU all the same, put JAX_PLATFORMS=cpu before the command)"
+            )
+    except jax_settings.SettingsError as error:
+        raise WorkflowError(str(error)) from None
     # Jobs look their bundle up here. Not an input of any rule: a bundle's name is a hash of its content.
     plan.write(PLAN, paths.PLAN_FILE)
     for name, one in PAPER_PLANS.items():
@@ -163,6 +202,7 @@ def plan_of_bundle(wildcards):
 
 def tables_of_paper(wildcards):
     """What the runs of a paper left behind."""
+    mend_store()
     bundles = (
         PAPER_PLANS[wildcards.paper].bundles if wildcards.paper in PAPER_PLANS else []
     )

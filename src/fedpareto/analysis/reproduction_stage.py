@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from fedpareto import damage
 from fedpareto.analysis import reproduction_figure, style
 from fedpareto.analysis.reproduction import compare, curve_points, row_names
 from fedpareto.analysis.tradeoff import TableError
+from fedpareto.files import whole
 
 
 def compare_numbers(
@@ -37,7 +38,7 @@ def compare_numbers(
     if not there:
         raise TableError(f"no run of {title} is there: snakemake reproduce_<name> makes them")
     runs, metrics = (
-        pd.concat([pd.read_parquet(bundle / f"{part}.parquet") for bundle in there], ignore_index=True)
+        pd.concat([_read(bundle / f"{part}.parquet") for bundle in there], ignore_index=True)
         for part in ("runs", "metrics")
     )
     table = compare(numbers, studies, runs, metrics)
@@ -135,14 +136,17 @@ def _epsilon(value: float) -> str:
     return "-" if pd.isna(value) else f"{value:.3g}" if value < 1 else f"{value:.2f}"
 
 
+def _read(path: Path) -> pd.DataFrame:
+    with damage.reading(path):
+        return pd.read_parquet(path)
+
+
 def _write(table: pd.DataFrame, text: str, folder: Path) -> None:
     """All three forms, each in one step; the CSV last, because the workflow waits for it."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, write in (
         ("table.parquet", lambda path: table.to_parquet(path, index=False)),
         ("table.md", lambda path: path.write_text(text, encoding="utf-8")),
         ("table.csv", lambda path: table.to_csv(path, index=False)),
     ):
-        partial = folder / f"{name}.partial"
-        write(partial)
-        os.replace(partial, folder / name)
+        with whole(folder / name) as path:
+            write(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
+
+from fedpareto.files import whole
 
 WIDTH = 7.2  # inches: a page's text width, or a column's at half size
 ENDINGS = ("svg", "pdf", "png")
@@ -222,11 +223,8 @@ def varying(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
 
 def save(figure: Figure, stem: Path) -> None:
     """Writes SVG, PDF and PNG, each in one step, without a date in them."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     for ending in ENDINGS:
-        target = stem.with_name(f"{stem.name}.{ending}")
-        partial = target.with_name(f".{target.name}.partial")
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
-        figure.savefig(partial, format=ending, bbox_inches="tight", metadata=metadata)
-        os.replace(partial, target)
+        with whole(stem.with_name(f"{stem.name}.{ending}")) as path:
+            figure.savefig(path, format=ending, bbox_inches="tight", metadata=metadata)
     plt.close(figure)

@@ -1,7 +1,6 @@
 """The tables that other programs read, in Parquet and CSV: of what was trained, and of what attacks on it found."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,9 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fedpareto import damage
 from fedpareto.analysis import attack_tables, recommendation
 from fedpareto.analysis.selection import add_selection
 from fedpareto.analysis.tradeoff import TableError, kind_of, point_ids, tradeoff_table
+from fedpareto.files import whole
 
 TABLES = ("runs", "rounds", "tradeoff", "partitions", "clients", "attacks", "roc", "pictures", "recommendation")
 # The tables whose columns have their types also where they are empty.
@@ -97,7 +98,8 @@ def _read(path: Path, columns: Iterable[str], stage: str = "train") -> pd.DataFr
     """One Parquet file that a stage wrote, checked for the columns that are needed here."""
     if not path.is_file():
         raise TableError(f"{path}: is not there ({stage} its bundle first)")
-    frame = pd.read_parquet(path)
+    with damage.reading(path):
+        frame = pd.read_parquet(path)
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise TableError(f"{path}: lacks {', '.join(missing)} ({stage} its bundle again with this version)")
@@ -205,17 +207,6 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
     )
 
 
-def _replace(path: Path, write: Any) -> None:
-    """Writes beside the target and moves into place: a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _empty_type(name: str, column: str) -> pa.DataType:
     """The type of a column that holds no value at all."""
     if name in _DECLARED:
@@ -239,12 +230,16 @@ def write_tables(plan_path: Path, bundles_dir: Path, out_dir: Path) -> Tables:
     Raises:
         TableError: see `build_tables`; nothing is written then.
     """
-    tables = build_tables(json.loads(Path(plan_path).read_text(encoding="utf-8")), Path(bundles_dir))
+    with damage.reading(plan_path):
+        plan = json.loads(Path(plan_path).read_text(encoding="utf-8"))
+    tables = build_tables(plan, Path(bundles_dir))
     for name in TABLES:
         frame: pd.DataFrame = getattr(tables, name)
         text = frame.drop(columns=attack_tables.NOT_IN_CSV.get(name, []))
-        _replace(Path(out_dir) / f"{name}.parquet", partial(_to_parquet, name, frame))
-        _replace(Path(out_dir) / f"{name}.csv", partial(text.to_csv, index=False))
+        with whole(Path(out_dir) / f"{name}.parquet") as path:
+            _to_parquet(name, frame, path)
+        with whole(Path(out_dir) / f"{name}.csv") as path:
+            text.to_csv(path, index=False)
     return tables
 
 
@@ -253,5 +248,6 @@ def read_tables(tables_dir: Path) -> Tables:
 
     Raises:
         TableError: if one is missing.
+        DamagedFile: if one cannot be read.
     """
     return Tables(**{name: _read(Path(tables_dir) / f"{name}.parquet", ("study",)) for name in TABLES})

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
-from fedpareto import provenance
+from fedpareto import damage, provenance
 from fedpareto.attacks.audit import audit
 from fedpareto.attacks.evidence import Evidence, Finding, Picture, RocPoint, frame
 from fedpareto.attacks.inversion import gradient_inversion
@@ -22,9 +21,11 @@ from fedpareto.attacks.target import Target
 from fedpareto.data.arrays import PreparedData
 from fedpareto.federated import store
 from fedpareto.federated.train import log
+from fedpareto.files import whole
 from fedpareto.privacy.account import AccountedRun
-from fedpareto.run import Bundle, canonical, describe
+from fedpareto.run import Bundle, Run, canonical, describe
 
+T = TypeVar("T")
 Spec = Mapping[str, Any]
 ATTACKS: dict[str, Callable[[Target, Spec], Evidence]] = {
     "gradient_inversion": gradient_inversion,
@@ -59,14 +60,23 @@ def attack_stored(
       execution: Fields of `devices.Layout` that the user has set.
     """
     chosen = [run for run in bundle.runs if run.run_id in wanted]
-    results = {run.run_id: store.latest(runs_folder, run.run_id) for run in chosen}
+    results = {run.run_id: _kept(store.latest, runs_folder, run, bundle) for run in chosen}
     finished = tuple(run for run in chosen if results[run.run_id].status == "ok")
     for run in chosen:
         if run not in finished:
             log(f"run {run.run_id} diverged: it has no model to attack")
-    models = {run.run_id: store.model(runs_folder, run.run_id) for run in finished}
+    models = {run.run_id: _kept(store.model, runs_folder, run, bundle) for run in finished}
     made_by = " ".join(sorted({results[run.run_id].fingerprint for run in finished}))
     return attack_bundle(Target(finished, accounted, data, models, execution or {}), wanted, attacks_folder, made_by)
+
+
+def _kept(read: Callable[[Path, str], T], folder: Path, run: Run, bundle: Bundle) -> T:
+    """What the store kept of a run. One that is damaged is taken out of it, so that the next sweep trains it again."""
+    try:
+        return read(folder, run.run_id)
+    except damage.DamagedFile:
+        damage.discard_run(run.run_id, bundle.bundle_id)
+        raise
 
 
 def attack_bundle(
@@ -92,25 +102,45 @@ def attack_bundle(
             continue
         name = hashlib.sha256(" ".join([known, text, *(run.run_id for run in runs)]).encode()).hexdigest()[:16]
         place = f"attack {i + 1} of {len(specs)}"
-        if not (kept / name / "attacks.parquet").is_file():
+        found = _stored(kept / name)
+        if found is None:
             log(f"{place}: {describe(spec)} on {len(runs)} runs")
             start = time.monotonic()
             evidence = ATTACKS[spec["name"]](target if runs == target.runs else replace(target, runs=runs), spec)
             write(kept / name, _frames(evidence))
+            found = _load(kept / name)
             log(f"{place}: {len(evidence.findings)} scores in {time.monotonic() - start:.0f} s")
-        parts.append({table: pd.read_parquet(kept / name / f"{table}.parquet") for table in TABLES})
+        parts.append(found)
     return {
         table: pd.concat([part[table] for part in parts if len(part[table])] or [parts[0][table]]) for table in TABLES
     }
 
 
+def _stored(folder: Path) -> dict[str, pd.DataFrame] | None:
+    """The evidence that a finished attack left; None where there is none, or not all of it can be read."""
+    try:
+        return _load(folder)
+    except FileNotFoundError:
+        return None
+    except damage.DamagedFile as error:
+        log(f"{error}; here the attack is made again at once")
+        return None
+
+
+def _load(folder: Path) -> dict[str, pd.DataFrame]:
+    frames = {}
+    for table in TABLES:
+        path = folder / f"{table}.parquet"
+        with damage.reading(path):
+            frames[table] = pd.read_parquet(path)
+    return frames
+
+
 def write(folder: Path, frames: Mapping[str, pd.DataFrame]) -> None:
     """Writes one Parquet file a table, each in one step."""
-    folder.mkdir(parents=True, exist_ok=True)
     for table in reversed(TABLES):
-        partial = folder / f"{table}.partial"
-        frames[table].to_parquet(partial, index=False)
-        os.replace(partial, folder / f"{table}.parquet")
+        with whole(folder / f"{table}.parquet") as path:
+            frames[table].to_parquet(path, index=False)
 
 
 def _frames(evidence: Evidence) -> dict[str, pd.DataFrame]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fedpareto import damage
+from fedpareto.files import whole
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,8 @@ class PreparedData:
 
 def write(data: PreparedData, report: Mapping[str, Any], arrays_file: Path, report_file: Path) -> None:
     """Writes arrays and report, each in one step."""
-    arrays_file.parent.mkdir(parents=True, exist_ok=True)
-    partial = arrays_file.with_name(arrays_file.stem + ".partial.npz")
-    np.savez(partial, **data.arrays())  # type: ignore[arg-type]
-    os.replace(partial, arrays_file)
+    with whole(arrays_file) as path:
+        np.savez(path, **data.arrays())  # type: ignore[arg-type]
     full = dict(report) | {
         "train": len(data.y_train),
         "test": len(data.y_test),
@@ -66,12 +66,15 @@ def write(data: PreparedData, report: Mapping[str, Any], arrays_file: Path, repo
         "clients": None if data.client_names is None else [str(name) for name in data.client_names],
         "content_sha256": data.content_sha256,
     }
-    partial = report_file.with_suffix(".partial")
-    partial.write_text(json.dumps(full, indent=1), encoding="utf-8")
-    os.replace(partial, report_file)
+    with whole(report_file) as path:
+        path.write_text(json.dumps(full, indent=1), encoding="utf-8")
 
 
 def read(path: Path) -> PreparedData:
-    """Reads what `write` wrote."""
-    with np.load(path, allow_pickle=False) as stored:
+    """Reads what `write` wrote.
+
+    Raises:
+      DamagedFile: It cannot be read; it is removed where it is one of the results.
+    """
+    with damage.reading(path), np.load(path, allow_pickle=False) as stored:
         return PreparedData(**{name: stored[name] for name in stored.files})

@@ -27,16 +27,18 @@ class Checkpoints:
         """Writes the state after `block` blocks and removes older ones; a kill at any moment leaves a whole one."""
         self._checkpointer.save(self._folder / f"{block:08d}", jax.device_get(state), force=True)
         self._checkpointer.wait_until_finished()
-        for old in self._steps()[:-1]:
-            shutil.rmtree(old, ignore_errors=True)
+        for other in self._steps():  # among them those that could not be read, which may be of later blocks
+            if int(other.name) != block:
+                shutil.rmtree(other, ignore_errors=True)
 
     def restore(self, like: PyTree) -> tuple[int, PyTree] | None:
         """The newest state and its block, or None. `like` gives structure, shapes and dtypes."""
         for step in reversed(self._steps()):
             try:
                 return int(step.name), self._checkpointer.restore(step, like)
-            except (ValueError, OSError, KeyError) as error:
-                print(f"checkpoint {step} cannot be read and is left out: {error}", flush=True)
+            except Exception as error:  # of garbage orbax, tensorstore and JSON raise many kinds
+                what = (str(error).splitlines() or [""])[0]
+                print(f"checkpoint {step} cannot be read and is left out: {what or type(error).__name__}", flush=True)
         return None
 
     def clear(self) -> None:

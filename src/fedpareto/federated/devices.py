@@ -7,7 +7,6 @@ of devices changes a bit of it; the choice is in the results, and `execution` in
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -66,17 +65,6 @@ class Layout:
     def to_dict(self) -> dict[str, Any]:
         """For the results."""
         return asdict(self)
-
-
-def use_all_cores() -> None:
-    """One XLA CPU device a core. Must be called before JAX starts its backend; no effect where there is a GPU."""
-    if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        jax.config.update("jax_num_cpu_devices", available_cores())
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose(

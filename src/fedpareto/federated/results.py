@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from fedpareto.data.partition import label_counts
 from fedpareto.federated.final_scores import FINAL
 from fedpareto.federated.setup import partitions_of
 from fedpareto.federated.store import RunResult
+from fedpareto.files import whole
 from fedpareto.privacy.account import AccountedRun
 from fedpareto.run import Bundle, Run, describe
 
@@ -34,7 +34,6 @@ def write_bundle(
     """Writes the bundle's tables, each in one step."""
     by_id = {result.run_id: result for result in results}
     runs = [(run, accounted[run.run_id], by_id[run.run_id]) for run in bundle.runs]
-    folder.mkdir(parents=True, exist_ok=True)
     _write(pd.DataFrame([run_row(bundle.bundle_id, *entry, data) for entry in runs]), folder / "runs.parquet")
     _write(pd.concat([metric_rows(*entry) for entry in runs]), folder / "metrics.parquet")
     _write(partition_rows(bundle, data), folder / "partition.parquet")
@@ -207,6 +206,5 @@ def _float(value: float | None) -> float:
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    frame.to_parquet(partial, index=False)
-    os.replace(partial, path)
+    with whole(path) as partial:
+        frame.to_parquet(partial, index=False)

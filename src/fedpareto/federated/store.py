@@ -7,12 +7,14 @@ study trains the new runs only, and an edit of the training code trains all of t
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fedpareto import damage
+from fedpareto.files import whole
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,16 @@ class RunResult:
 
 
 def load(folder: Path, run_id: str, fingerprint: str) -> RunResult | None:
-    """The run from the store `folder`, or None if it is not there or was made by other code or data."""
+    """The run from the store `folder`, or None if it is not there, is damaged, or was made by other code or data."""
+    kept = folder / run_id / "model.npz"
     try:
         result = latest(folder, run_id)
-    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        if kept.exists() and not damage.is_whole(kept):
+            raise damage.DamagedFile(f"{kept} is cut")
+    except FileNotFoundError:
+        return None
+    except damage.DamagedFile as error:
+        print(f"{error}; here run {run_id} is trained again at once", flush=True)
         return None
     return result if result.fingerprint == fingerprint else None
 
@@ -68,8 +76,11 @@ def latest(folder: Path, run_id: str) -> RunResult:
 
     Raises:
       FileNotFoundError: It is not there.
+      DamagedFile: It cannot be read.
     """
-    return RunResult(**json.loads((folder / run_id / "result.json").read_text(encoding="utf-8")))
+    path = folder / run_id / "result.json"
+    with damage.reading(path):
+        return RunResult(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def model(folder: Path, run_id: str) -> dict[str, np.ndarray]:
@@ -77,19 +88,18 @@ def model(folder: Path, run_id: str) -> dict[str, np.ndarray]:
 
     Raises:
       FileNotFoundError: The run is not there, or kept none.
+      DamagedFile: They cannot be read.
     """
-    with np.load(folder / run_id / "model.npz", allow_pickle=False) as kept:
+    path = folder / run_id / "model.npz"
+    with damage.reading(path), np.load(path, allow_pickle=False) as kept:
         return {name: kept[name] for name in kept.files}
 
 
 def save(folder: Path, result: RunResult, model: dict[str, np.ndarray] | None) -> None:
     """Writes the run, its result last and in one step, so that a killed job leaves no half-written run behind."""
     home = folder / result.run_id
-    home.mkdir(parents=True, exist_ok=True)
     if model is not None:
-        partial = home / "model.partial.npz"
-        np.savez(partial, **model)  # type: ignore[arg-type]
-        os.replace(partial, home / "model.npz")
-    partial = home / "result.partial.json"
-    partial.write_text(json.dumps(asdict(result)), encoding="utf-8")
-    os.replace(partial, home / "result.json")
+        with whole(home / "model.npz") as path:
+            np.savez(path, **model)  # type: ignore[arg-type]
+    with whole(home / "result.json") as path:
+        path.write_text(json.dumps(asdict(result)), encoding="utf-8")
