@@ -120,7 +120,7 @@ def clear(outputs: Iterable[str], bundles: Mapping[str, Iterable[str]]) -> list[
 def discard_run(run: str, bundle: str) -> None:
     """Removes a run from the store, and its bundle's table of runs, without which the bundle is trained again: of it this run."""
     # In this order: a kill in between leaves something to be found again.
-    for path in (paths.bundle_file(bundle, "runs"), *paths.run_files(run)):
+    for path in (*paths.bundle_files([bundle], ["runs"]), *paths.run_files(run)):
         Path(path).unlink(missing_ok=True)
 
 

@@ -109,7 +109,7 @@ def _devices(found: Diagnosis) -> None:
 
 
 def _data(found: Diagnosis) -> None:
-    from fedpareto.data.fetch import FOLDER_VARIABLE, cache_folder, data_folder, is_complete
+    from fedpareto.data.fetch import CACHE_VARIABLE, FOLDER_VARIABLE, cache_folder, data_folder, is_complete
     from fedpareto.data.registry import REGISTRY
 
     folder = data_folder()
@@ -117,6 +117,8 @@ def _data(found: Diagnosis) -> None:
     found.cache_folder = str(cache_folder())
     if folder is not None and not folder.is_dir():
         found.problems.append(f"{FOLDER_VARIABLE} = {folder} is not a folder (unset it, or correct it)")
+    if not _can_be_written(cache_folder()):
+        found.problems.append(f"{cache_folder()} cannot be written (name a folder of yours in {CACHE_VARIABLE})")
     for name, entry in REGISTRY.items():
         at_hand = "folder or cache" if is_complete(entry.folder or name, entry.files) else "to be fetched"
         found.data_sets[name] = at_hand if entry.files else "built in"
@@ -124,11 +126,22 @@ def _data(found: Diagnosis) -> None:
 
 def _folder(found: Diagnosis) -> None:
     results = Path("results")
-    if not os.access(results if results.is_dir() else Path(), os.W_OK):
+    if not _can_be_written(results.absolute()):
         found.problems.append(f"{results.absolute()} cannot be written (run in a folder of your own)")
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    if not _can_be_written(caches):
+        found.problems.append(
+            f"{caches} cannot be written, where Snakemake has its cache (name a folder in XDG_CACHE_HOME)"
+        )
     free = shutil.disk_usage(Path()).free / 1e9
     if free < LEAST_FREE_GB:
         found.problems.append(f"{free:.1f} GB of disk are free (a sweep may need {LEAST_FREE_GB:g})")
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether a folder can be written, or made where it is not yet."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return there.is_dir() and os.access(there, os.W_OK)
 
 
 def _print(found: Diagnosis) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 RESULTS = "results"
 PLAN_FILE = f"{RESULTS}/plan.json"
@@ -11,7 +12,23 @@ BUNDLES_FOLDER = f"{RESULTS}/bundles"
 ATTACKS_FOLDER = f"{RESULTS}/attacks"
 CHECKPOINTS_FOLDER = f"{RESULTS}/checkpoints"
 COMPILATION_CACHE = f"{RESULTS}/.jax_cache"
-BUNDLE_TABLES = ("runs", "metrics", "partition", "clients", "curves", "attacks", "roc", "pictures")
+_PARTS = (
+    "specs",
+    "data",
+    "privacy",
+    "bundles",
+    "runs",
+    "checkpoints",
+    "attacks",
+    "tables",
+    "figures",
+    "logs",
+    "benchmarks",
+)
+FOLDERS = (RESULTS, *(f"{RESULTS}/{part}" for part in _PARTS))
+# The tables of a bundle.
+OF_TRAINING = ("runs", "metrics", "partition", "clients", "curves")
+OF_ATTACKS = ("attacks", "roc", "pictures")
 
 
 def paper_plan(paper: str) -> str:
@@ -24,9 +41,9 @@ def data_file(dataset: str) -> str:
     return f"{RESULTS}/data/{dataset}.npz"
 
 
-def bundle_file(bundle: str, table: str) -> str:
-    """One of `BUNDLE_TABLES` of a bundle."""
-    return f"{BUNDLES_FOLDER}/{bundle}/{table}.parquet"
+def bundle_files(bundles: Iterable[str], tables: Iterable[str]) -> list[str]:
+    """Tables of bundles."""
+    return [f"{BUNDLES_FOLDER}/{bundle}/{table}.parquet" for bundle, table in product(bundles, tables)]
 
 
 def run_files(run: str) -> tuple[str, str]:
@@ -39,10 +56,16 @@ def figure_file(study: str, figure: str, ending: str) -> str:
     return f"{RESULTS}/figures/{study}/{figure}.{ending}"
 
 
-def stage_files(bundles: Iterable[str], datasets: Iterable[str]) -> Iterator[str]:
-    """What the stages before the tables make of bundles and data sets."""
+def outputs(
+    bundles: Iterable[str], datasets: Iterable[str], tables: Iterable[str], figures: Iterable[str]
+) -> Iterator[str]:
+    """The files that the rules of a sweep make; of a figure its SVG is given."""
     for bundle in bundles:
         yield from (f"{RESULTS}/specs/{bundle}.json", f"{RESULTS}/privacy/{bundle}.json")
-        yield from (bundle_file(bundle, table) for table in BUNDLE_TABLES)
+        yield from bundle_files([bundle], OF_TRAINING + OF_ATTACKS)
     for dataset in datasets:
         yield from (data_file(dataset), data_file(dataset).removesuffix("npz") + "json")
+    for table in tables:
+        yield from (f"{RESULTS}/tables/{table}.{ending}" for ending in ("parquet", "csv"))
+    for figure in figures:
+        yield from (figure.removesuffix("svg") + ending for ending in ("svg", "pdf", "png"))

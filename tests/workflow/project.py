@@ -55,10 +55,11 @@ class Project:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "snakemake", *arguments]
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs `snakemake` to its end."""
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Runs `snakemake` to its end, in a shell with these variables."""
+        own = environment() | variables
         return subprocess.run(
-            self.command(*arguments), cwd=self.folder, env=environment(), capture_output=True, text=True, timeout=600
+            self.command(*arguments), cwd=self.folder, env=own, capture_output=True, text=True, timeout=600
         )
 
     def sweep(self, *arguments: str) -> str:

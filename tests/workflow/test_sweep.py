@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 
@@ -99,6 +100,62 @@ def test_an_added_noise_level_trains_the_new_runs_only_and_changes_no_old_one(pr
     assert len(after) == 28
     assert project.trained() == 8
     pd.testing.assert_frame_equal(after.loc[before.index], before, check_exact=True)
+
+
+def test_damaged_files_are_made_again_and_the_rest_is_not(project):
+    results = project.folder / "results"
+    before = project.table("rounds")
+    runs = project.table("runs").sort_values("run_id")
+    cut, unreadable = runs.run_id.iloc[0], runs.run_id.iloc[-1]
+    bundle = runs.bundle_id.iloc[0]
+    os.truncate(results / f"runs/{cut}/model.npz", 300)
+    (results / f"runs/{unreadable}/result.json").write_bytes(b"\xff\xfe{")
+    damaged = [
+        f"bundles/{bundle}/metrics.parquet",
+        f"specs/{bundle}.json",
+        "figures/tiny/pareto.png",
+        "data/digits.npz",
+    ]
+    for name in damaged:
+        os.truncate(results / name, 20)
+    damaged += [f"runs/{cut}/model.npz", f"runs/{unreadable}/result.json"]
+    sizes = {path: path.stat().st_size for path in results.rglob("*") if path.is_file()}
+    for looking in (["sweep", "-n"], ["--unlock"], ["--summary"]):
+        project.run(*looking)
+    assert sizes == {path: path.stat().st_size for path in results.rglob("*") if path.is_file()}
+    shutil.rmtree(results / "logs/train")
+    said = project.sweep()
+    assert {line.split()[0] for line in said.splitlines() if "was damaged" in line} == {f"results/{n}" for n in damaged}
+    assert project.trained() == 2
+    assert all((results / name).stat().st_size > 100 for name in damaged)
+    pd.testing.assert_frame_equal(project.table("rounds"), before, check_exact=True)
+    assert "Nothing to be done" in project.sweep()
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}, "XLA_FLAGS has --xla_cpu_enable_fast_math"),
+        ({"JAX_PLATFORMS": "cuda"}, "JAX does not start with JAX_PLATFORMS=cuda: there is no such device"),
+        ({"JAX_NUM_CPU_DEVICES": "many"}, "JAX_NUM_CPU_DEVICES = many must be a whole number from 1"),
+    ],
+)
+def test_settings_with_which_nothing_can_be_trained_stop_before_any_job(project, variables, said):
+    (project.folder / "results/figures/tiny/pareto.svg").unlink()
+    done = project.run("sweep", **variables)
+    assert done.returncode != 0
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (project.folder / "results/figures/tiny/pareto.svg").exists()
+
+
+def test_a_file_in_the_place_of_a_folder_is_one_line(project):
+    shutil.rmtree(project.folder / "results/data")
+    (project.folder / "results/data").touch()
+    done = project.run("sweep")
+    assert done.returncode != 0
+    assert "results/data is no folder" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_an_overlay_and_the_command_line_override_leaves(project):

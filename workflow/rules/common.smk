@@ -21,6 +21,12 @@ except ConfigError as error:
     # Where the mistake is stands in the message; where it was noticed helps nobody.
     raise error.with_traceback(None) from None
 
+for folder in paths.FOLDERS:
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise WorkflowError(
+            f"{folder} is no folder, and results are written below it: move it away"
+        )
+
 # Published results are plans of their own: `sweep` makes none of their runs, `reproduce` nothing else.
 PAPER_PLANS = {
     name: plan.make_plan(paper.config)
@@ -96,26 +102,29 @@ def mend_store():
         return
     MENDED.append(True)
     datasets = {bundle.dataset for bundle in BUNDLES.values()}
-    tables = [
-        f"{paths.RESULTS}/tables/{table}.{ending}"
-        for table in TABLES
-        for ending in ("parquet", "csv")
-    ]
-    outputs = [*paths.stage_files(BUNDLES, datasets), *tables, *FIGURE_FILES]
+    outputs = paths.outputs(BUNDLES, datasets, TABLES, FIGURE_FILES)
     runs = {
         name: [run.run_id for run in bundle.runs] for name, bundle in BUNDLES.items()
     }
     for path in damage.clear(outputs, runs):
-        print(f"{path} was damaged and is made again", file=sys.stderr)
+        print(
+            f"{path} was damaged and is removed; it is made again where it is needed",
+            file=sys.stderr,
+        )
 
 
 MENDED = []
 
 
 def everything(wildcards):
-    """What a sweep makes."""
+    """What a sweep makes. The bundles' files are named, or Snakemake would not miss those that tables were made of already."""
     mend_store()
-    return collect("results/tables/{table}.parquet", table=TABLES) + FIGURE_FILES
+    return [
+        *paths.bundle_files(PLAN.bundles, paths.OF_TRAINING),
+        *paths.bundle_files(PLAN.attacked, paths.OF_ATTACKS),
+        *collect("results/tables/{table}.parquet", table=TABLES),
+        *FIGURE_FILES,
+    ]
 
 
 onstart:
@@ -133,12 +142,16 @@ onstart:
                 f"{', '.join(wanting)} needs a GPU and JAX sees none (`fedpareto doctor` says what it sees; to train for days on "
                 "the CPU all the same, put JAX_PLATFORMS=cpu before the command)"
             )
+        # Jobs look their bundle up here. Not an input of any rule: a bundle's name is a hash of its content.
+        plan.write(PLAN, paths.PLAN_FILE)
+        for name, one in PAPER_PLANS.items():
+            plan.write(one, paths.paper_plan(name))
     except jax_settings.SettingsError as error:
         raise WorkflowError(str(error)) from None
-    # Jobs look their bundle up here. Not an input of any rule: a bundle's name is a hash of its content.
-    plan.write(PLAN, paths.PLAN_FILE)
-    for name, one in PAPER_PLANS.items():
-        plan.write(one, paths.paper_plan(name))
+    except OSError as error:
+        raise WorkflowError(
+            f"the plan cannot be written: {error} (`fedpareto doctor` looks at the folder)"
+        ) from None
     print(PLAN.summary(), file=sys.stderr)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 import tarfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,11 @@ _HARMLESS: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): np.dtype,
 }
 
-_OF_BROKEN_PICKLES = (LookupError, ValueError, TypeError, AttributeError)
+# What reading raises of an archive that is cut, and of pickles that claim what is not there.
+_OF_BROKEN_FILES = (
+    *(OSError, EOFError, tarfile.TarError, zlib.error, pickle.UnpicklingError, struct.error),
+    *(ArithmeticError, LookupError, ValueError, TypeError, AttributeError, MemoryError),
+)
 
 
 def cifar10(files: Mapping[str, Path]) -> tuple[PreparedData, dict[str, Any]]:
@@ -42,17 +48,17 @@ def cifar10(files: Mapping[str, Path]) -> tuple[PreparedData, dict[str, Any]]:
     path = files[ARCHIVE]
     try:
         with tarfile.open(path, "r:gz") as archive:
-            names = _load(archive, "batches.meta")[b"label_names"]
+            names = [name.decode() for name in _load(archive, "batches.meta")[b"label_names"]]
             parts = [_batch(archive, name) for name in (*TRAINING, "test_batch")]
-    except (OSError, EOFError, tarfile.TarError, pickle.UnpicklingError, *_OF_BROKEN_PICKLES) as error:
-        raise DataError(f"{path} does not hold CIFAR-10 in pickles ({error})") from error
+    except _OF_BROKEN_FILES as error:
+        raise DataError(f"{path} does not hold CIFAR-10 in pickles ({error or type(error).__name__})") from error
     train, test = parts[:-1], parts[-1]
     data = PreparedData(
         x_train=np.concatenate([images for images, _ in train]),
         y_train=np.concatenate([labels for _, labels in train]),
         x_test=test[0],
         y_test=test[1],
-        class_names=np.array([name.decode() for name in names]),
+        class_names=np.array(names),
     )
     return data, {"preprocessing": "pixels divided by 255", "fitted_on": "nothing"}
 
@@ -61,7 +67,10 @@ def _batch(archive: tarfile.TarFile, name: str) -> tuple[np.ndarray, np.ndarray]
     """Images float32 [n, 32, 32, 3] and labels int32 [n] of one file of the archive."""
     batch = _load(archive, name)
     images = np.asarray(batch[b"data"], np.uint8).reshape(-1, *SHAPE).transpose(0, 2, 3, 1)
-    return images.astype(np.float32) / np.float32(255), np.asarray(batch[b"labels"], np.int32)
+    labels = np.asarray(batch[b"labels"], np.int32)
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"{name}: {len(images)} images and labels of shape {labels.shape}")
+    return images.astype(np.float32) / np.float32(255), labels
 
 
 def _load(archive: tarfile.TarFile, name: str) -> dict[bytes, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +14,11 @@ from pathlib import Path
 import pooch
 
 from fedpareto.data import DataError
+from fedpareto.files import whole
 
 FOLDER_VARIABLE = "FEDPARETO_DATA"
 CACHE_VARIABLE = "FEDPARETO_CACHE"
+LARGEST_MEMBER = 2**30
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,13 @@ class RemoteFile:
 def data_folder() -> Path | None:
     """The folder that the user named for data files, or None."""
     named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named) if named else None
+    return Path(os.path.expanduser(named)) if named else None
 
 
 def cache_folder() -> Path:
     """Where fetched files are kept."""
     named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else Path(pooch.os_cache("fedpareto"))
+    return Path(os.path.expanduser(named)) if named else Path(pooch.os_cache("fedpareto"))
 
 
 def fetch(dataset: str, file: RemoteFile) -> Path:
@@ -55,7 +59,7 @@ def fetch(dataset: str, file: RemoteFile) -> Path:
     its place.
 
     Raises:
-      DataError: The local copy has another checksum, or no mirror could serve the file.
+      DataError: The local copy has another checksum, no mirror could serve the file, or the cache takes none.
     """
     folder = data_folder()
     if folder is not None:
@@ -68,6 +72,7 @@ def fetch(dataset: str, file: RemoteFile) -> Path:
     cached = cache_folder() / dataset / file.name
     if cached.is_file() and _matches(cached, file):
         return cached
+    _check_cache(cached.parent)
     if file.member is not None:
         return _fetch_member(dataset, file, cached.parent)
     failures = []
@@ -80,7 +85,7 @@ def fetch(dataset: str, file: RemoteFile) -> Path:
             except ValueError as error:  # the checksum of what came is not this one
                 failures.append(f"{url}: {str(error).splitlines()[0]}")
             except Exception as error:  # requests and urllib3 raise many kinds; the next mirror may do
-                failures.append(f"{url}: {type(error).__name__}")
+                failures.append(_failure(url, error))
                 break
     raise _unavailable(dataset, file, failures)
 
@@ -96,19 +101,49 @@ def _fetch_member(dataset: str, file: RemoteFile, folder: Path) -> Path:
         try:
             archive = pooch.retrieve(url, None, fname=f"{name}.zip", path=folder, progressbar=_at_a_terminal())
             with zipfile.ZipFile(archive) as opened:
-                content = opened.read(file.member)
+                content = _member(opened, file.member)
         except Exception as error:  # requests, urllib3 and zipfile raise many kinds; the next mirror may do
-            failures.append(f"{url}: {type(error).__name__}")
+            failures.append(_failure(url, error))
             (folder / f"{name}.zip").unlink(missing_ok=True)
             continue
         if hashlib.sha256(content).hexdigest() == file.member_hash:
-            partial = folder / f"{name}.partial"
-            partial.write_bytes(content)
-            os.replace(partial, folder / name)
+            with whole(folder / name) as partial:
+                partial.write_bytes(content)
             return folder / name
         failures.append(f"{url}: {file.member} has another sha256 than {file.member_hash}")
         (folder / f"{name}.zip").unlink(missing_ok=True)
     raise _unavailable(dataset, file, failures)
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """One file of an archive, which goes into memory: not what claims to be larger than any data set here."""
+    size = archive.getinfo(name).file_size
+    if size > LARGEST_MEMBER:
+        raise ValueError(f"{name} claims {size} bytes")
+    return archive.read(name)
+
+
+def _failure(url: str, error: Exception) -> str:
+    """Why a mirror did not do. A full disk is no mirror's fault, and no other mirror helps."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise _no_cache(cache_folder(), error) from error
+    return f"{url}: {type(error).__name__}"
+
+
+def _check_cache(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _no_cache(folder, error) from error
+
+
+def _no_cache(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"files are to be fetched, and nothing can be written to {folder} ({error.strerror}): name a folder of yours in "
+        f"{CACHE_VARIABLE}"
+    )
 
 
 def _unavailable(dataset: str, file: RemoteFile, failures: Sequence[str]) -> DataError:

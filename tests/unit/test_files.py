@@ -1,0 +1,51 @@
+"""Files are whole or not there."""
+
+import resource
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from fedpareto.cli import main
+from fedpareto.files import whole
+
+
+@contextmanager
+def little_room(size):
+    """Files of this process cannot grow above `size` bytes: a full disk that needs no disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_appears_at_once_and_under_its_own_ending(tmp_path):
+    path = tmp_path / "new" / "a.npz"
+    with whole(path) as partial:
+        np.savez(partial, x=np.arange(3))
+        assert not path.exists()
+        with whole(path) as other:  # another process at the same time
+            assert other != partial
+            other.write_bytes(b"")
+    assert list(np.load(path)["x"]) == [0, 1, 2]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    with little_room(1000), pytest.raises(OSError, match="large"), whole(path) as partial:
+        partial.write_text("x" * 2000)
+    with pytest.raises(ZeroDivisionError), whole(path) as partial:
+        partial.write_text(str(1 / 0))
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_stage_without_room_leaves_nothing(tmp_path):
+    arrays, report = tmp_path / "digits.npz", tmp_path / "digits.json"
+    with little_room(100_000), pytest.raises(OSError, match="large"):
+        main(["data", "--dataset", "digits", "--output", str(arrays), "--report", str(report)])
+    assert list(tmp_path.iterdir()) == []
