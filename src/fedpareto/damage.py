@@ -7,6 +7,7 @@ reading finds is found by `reading`. Nothing outside the folder of the results i
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -68,22 +69,23 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def is_whole(path: Path) -> bool:
+def is_whole(path: Path | str) -> bool:
     """Whether a file begins and ends as its kind does; files of other kinds are whole if there is anything in them.
 
     Raises:
       FileNotFoundError: It is not there.
     """
-    start, end = _ENDS.get(path.suffix, (b"", b""))
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _TAIL))
-        tail = file.read()
-        file.seek(0)
-        head = file.read(len(start))
-    if path.suffix == ".npz" and not _has_directory(tail, size):
+    suffix = os.path.splitext(path)[1]
+    start, end = _ENDS.get(suffix, (b"", b""))
+    file = os.open(path, os.O_RDONLY)  # thousands of files are looked at: no more than this
+    try:
+        size = os.fstat(file).st_size
+        head, tail = os.pread(file, len(start), 0), os.pread(file, _TAIL, max(0, size - _TAIL))
+    finally:
+        os.close(file)
+    if suffix == ".npz" and not _has_directory(tail, size):
         return False
-    if path.suffix == ".json":
+    if suffix == ".json":
         return head + tail.rstrip()[-1:] in (b"{}", b"[]")
     return size > 0 and head == start and tail.rstrip().endswith(end)
 
@@ -105,16 +107,16 @@ def clear(outputs: Iterable[str], bundles: Mapping[str, Iterable[str]]) -> list[
       bundles: Bundle -> its runs. A run whose result or model is damaged is removed with its bundle's table of runs, so that it
         is trained again, alone.
     """
-    found = [path for path in map(Path, outputs) if _is_damaged(path)]
+    found = [path for path in outputs if _is_damaged(path)]
     for path in found:
-        path.unlink(missing_ok=True)
+        os.unlink(path)
     for bundle, runs in bundles.items():
         for run in runs:
-            damaged = [path for path in map(Path, paths.run_files(run)) if _is_damaged(path)]
+            damaged = [path for path in paths.run_files(run) if _is_damaged(path)]
             if damaged:
                 discard_run(run, bundle)
             found += damaged
-    return [str(path) for path in found]
+    return found
 
 
 def discard_run(run: str, bundle: str) -> None:
@@ -124,13 +126,13 @@ def discard_run(run: str, bundle: str) -> None:
         Path(path).unlink(missing_ok=True)
 
 
-def _is_damaged(path: Path) -> bool:
+def _is_damaged(path: str) -> bool:
     """Whether a file is there and damaged; one of the store's small results is read whole."""
     try:
         if not is_whole(path):
             return True
-        if path.name == Path(paths.run_files("")[0]).name:
-            json.loads(path.read_bytes())
+        if path.startswith(paths.RUNS_FOLDER) and path.endswith(".json"):
+            json.loads(Path(path).read_bytes())
     except OSError:
         return False
     except ValueError:  # no JSON, or no text

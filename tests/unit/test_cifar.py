@@ -90,6 +90,17 @@ class Malicious:
         ("data_batch_3", b"no pickle", "does not hold CIFAR-10"),
         ("test_batch", pickled({b"labels": [1]}), "b'data'"),
         ("test_batch", pickled({b"data": np.zeros((2, 5), np.uint8), b"labels": [1, 2]}), "cannot reshape"),
+        (
+            "test_batch",
+            pickled({b"data": np.zeros((2, 3072), np.uint8), b"labels": [1]}),
+            "2 images and labels of shape (1,)",
+        ),
+        (
+            "test_batch",
+            pickled(np.zeros(3, np.uint8)).replace(b"K\x03", b"\x8a\x06" + b"\x7f" * 6),
+            "does not hold CIFAR-10",
+        ),
+        ("batches.meta", pickled({b"label_names": [1, 2]}), "decode"),
         ("batches.meta", None, "batches.meta"),
     ],
 )
@@ -101,6 +112,15 @@ def test_another_archive_is_refused_in_one_line_and_nothing_of_it_is_run(tmp_pat
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+def test_an_archive_that_is_cut_is_refused(tmp_path, share):
+    files = archive(tmp_path, batches()[1])
+    content = files[ARCHIVE].read_bytes()
+    files[ARCHIVE].write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DataError, match="does not hold CIFAR-10"):
+        cifar10(files)
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path):

@@ -106,7 +106,13 @@ def mend_store():
     runs = {
         name: [run.run_id for run in bundle.runs] for name, bundle in BUNDLES.items()
     }
-    for path in damage.clear(outputs, runs):
+    try:
+        removed = damage.clear(outputs, runs)
+    except OSError as error:
+        raise WorkflowError(
+            f"a damaged file cannot be removed: {error} (`fedpareto doctor` looks at the folder)"
+        ) from None
+    for path in removed:
         print(
             f"{path} was damaged and is removed; it is made again where it is needed",
             file=sys.stderr,

@@ -51,7 +51,7 @@ def cifar10(files: Mapping[str, Path]) -> tuple[PreparedData, dict[str, Any]]:
             names = [name.decode() for name in _load(archive, "batches.meta")[b"label_names"]]
             parts = [_batch(archive, name) for name in (*TRAINING, "test_batch")]
     except _OF_BROKEN_FILES as error:
-        raise DataError(f"{path} does not hold CIFAR-10 in pickles ({error or type(error).__name__})") from error
+        raise DataError(f"{path} does not hold CIFAR-10 in pickles ({str(error) or type(error).__name__})") from error
     train, test = parts[:-1], parts[-1]
     data = PreparedData(
         x_train=np.concatenate([images for images, _ in train]),
