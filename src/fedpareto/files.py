@@ -24,6 +24,10 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # of a full disk the system does not say whose file it was
+            error.filename = str(path)
+        raise
     finally:
         with suppress(OSError):  # where nothing can be written, nothing is left either
             partial.unlink(missing_ok=True)
