@@ -1,6 +1,8 @@
 """Damaged files are found, removed and made again; nothing else is."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,6 +10,9 @@ import pandas as pd
 import pytest
 
 from fedpareto import damage, paths
+from fedpareto.attacks import stage
+from fedpareto.attacks.evidence import Evidence
+from fedpareto.attacks.target import Target
 from fedpareto.cli import main
 from fedpareto.data import arrays
 from fedpareto.data.arrays import PreparedData
@@ -35,12 +40,12 @@ RESULT = RunResult(
 MODEL = {"w": np.arange(1000, dtype=np.float32)}
 
 
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    """The folder of the results of the working folder, with one finished run in it."""
-    monkeypatch.chdir(tmp_path)
-    store.save(tmp_path / paths.RUNS_FOLDER, RESULT, MODEL)
-    for path in map(tmp_path.joinpath, paths.outputs(["b1"], ["d"], ["runs"], ["results/figures/s/f.svg"])):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with one finished run and one file of each kind in its results."""
+    home = tmp_path_factory.mktemp("made")
+    store.save(home / paths.RUNS_FOLDER, RESULT, MODEL)
+    for path in map(home.joinpath, paths.outputs(["b1"], ["d"], ["runs"], ["results/figures/s/f.svg"])):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":
             path.write_text(json.dumps({"a": 1}) + "\n" if "data" in path.parts else "[]")
@@ -52,6 +57,14 @@ def results(tmp_path, monkeypatch):
         else:
             plt.figure(figsize=(1, 1)).savefig(path)
             plt.close()
+    return home
+
+
+@pytest.fixture
+def results(made, tmp_path, monkeypatch):
+    """The results of the working folder: a copy of the above."""
+    shutil.copytree(made / "results", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
     return tmp_path / "results"
 
 
@@ -169,6 +182,63 @@ def test_a_spec_that_cannot_be_read_is_one_line(results, content, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fedpareto account: results/specs/b1.json was damaged (")
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "content"),
+    [
+        ("attacks", None),
+        ("roc", None),
+        ("pictures", b""),
+        ("attacks", b"PAR1 garbage PAR1"),
+        ("roc", b"PAR1" + b"\xff" * 60 + b"\x30\x00\x00\x00PAR1"),
+    ],
+)
+def test_evidence_that_cannot_be_read_is_found_again_at_once(results, monkeypatch, table, content):
+    made = []
+    monkeypatch.setattr(stage.provenance, "fingerprint", lambda module: "code")
+    monkeypatch.setitem(stage.ATTACKS, "audit", lambda target, spec: made.append(spec) or Evidence())
+    target, wanted = Target((SimpleNamespace(run_id="r1"),), {}, None, {}), {"r1": [{"name": "audit"}]}
+
+    def attack():
+        return stage.attack_bundle(target, wanted, results / "attacks", "code")
+
+    first = attack()
+    (path,) = (results / "attacks").glob(f"*/{table}.parquet")
+    path.unlink() if content is None else path.write_bytes(content)
+    again = attack()
+    attack()
+    assert len(made) == 2
+    pd.testing.assert_frame_equal(again[table], first[table])
+
+
+def test_a_damaged_model_that_is_to_be_attacked_has_its_bundle_trained_again(results):
+    flip(results / "runs/r1/model.npz")
+    before = files(results)
+    bundle = SimpleNamespace(runs=(SimpleNamespace(run_id="r1"),), bundle_id="b1")
+    folders = {"runs_folder": results / "runs", "attacks_folder": results / "attacks"}
+    with pytest.raises(damage.DamagedFile, match="run the sweep again"):
+        stage.attack_stored(bundle, {"r1": []}, {}, None, **folders)
+    assert before - files(results) == {"runs/r1/model.npz", "runs/r1/result.json", "bundles/b1/runs.parquet"}
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 garbage PAR1", b"PAR1" + b"\xff" * 60 + b"\x30\x00\x00\x00PAR1"])
+def test_a_table_that_cannot_be_read_is_one_line(results, content, capsys):
+    (results / "tables/runs.parquet").write_bytes(content)
+    arguments = [
+        "--tables",
+        "results/tables",
+        "--study",
+        "s",
+        "--figure",
+        "pareto",
+        "--output",
+        "results/figures/s/pareto",
+    ]
+    assert main(["figures", *arguments]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fedpareto figures: results/tables/runs.parquet was damaged (")
+    assert not (results / "tables/runs.parquet").exists()
 
 
 def test_checkpoints_of_garbage_are_left_out_and_make_room_for_new_ones(tmp_path, capsys):
