@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+OLD = 3600.0  # seconds, for which no file here is written
 
 
 @contextmanager
@@ -33,3 +36,11 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where nothing can be written, nothing is left either
             partial.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes left half-written below a folder; what is young may be another's who still writes."""
+    for path in folder.rglob(".*.partial*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > OLD:
+                path.unlink()

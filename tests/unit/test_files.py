@@ -1,13 +1,15 @@
 """Files are whole or not there."""
 
+import os
 import resource
+import time
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from fedpareto.cli import main
-from fedpareto.files import whole
+from fedpareto.files import remove_leftovers, whole
 
 
 @contextmanager
@@ -42,6 +44,17 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
         partial.write_text(str(1 / 0))
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_long_ago_is_removed(tmp_path):
+    names = {".a.0123.partial.npz": 7200, ".b.0123.partial.npz": 0, "c.npz": 7200, ".d.npz": 7200}
+    for name, age in names.items():
+        path = tmp_path / "data" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.utime(path, (time.time() - age,) * 2)
+    remove_leftovers(tmp_path)
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {*names} - {".a.0123.partial.npz"}
 
 
 def test_a_stage_without_room_leaves_nothing(tmp_path):

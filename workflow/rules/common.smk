@@ -6,7 +6,8 @@ from pathlib import Path
 
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
-from fedpareto import damage, environment, jax_settings, papers, paths, plan, provenance
+from fedpareto import damage, environment, files, jax_settings, papers, paths, plan
+from fedpareto import provenance
 from fedpareto.config import ConfigError, from_snakemake
 from fedpareto.run import digest
 from snakemake.exceptions import WorkflowError
@@ -148,6 +149,7 @@ onstart:
                 f"{', '.join(wanting)} needs a GPU and JAX sees none (`fedpareto doctor` says what it sees; to train for days on "
                 "the CPU all the same, put JAX_PLATFORMS=cpu before the command)"
             )
+        files.remove_leftovers(Path(paths.RESULTS))
         # Jobs look their bundle up here. Not an input of any rule: a bundle's name is a hash of its content.
         plan.write(PLAN, paths.PLAN_FILE)
         for name, one in PAPER_PLANS.items():

@@ -230,7 +230,7 @@ def write_tables(plan_path: Path, bundles_dir: Path, out_dir: Path) -> Tables:
     Raises:
         TableError: see `build_tables`; nothing is written then.
     """
-    with damage.reading(plan_path):
+    with damage.reading(Path(plan_path)):
         plan = json.loads(Path(plan_path).read_text(encoding="utf-8"))
     tables = build_tables(plan, Path(bundles_dir))
     for name in TABLES:
