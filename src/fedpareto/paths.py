@@ -56,16 +56,19 @@ def figure_file(study: str, figure: str, ending: str) -> str:
     return f"{RESULTS}/figures/{study}/{figure}.{ending}"
 
 
+def table_files(tables: Iterable[str]) -> list[str]:
+    """The tables of all bundles, in both formats."""
+    return [f"{RESULTS}/tables/{table}.{ending}" for table, ending in product(tables, ("parquet", "csv"))]
+
+
 def outputs(
     bundles: Iterable[str], datasets: Iterable[str], tables: Iterable[str], figures: Iterable[str]
 ) -> Iterator[str]:
-    """The files that the rules of a sweep make; of a figure its SVG is given."""
+    """The files that the rules of a sweep make; `figures` are files, too."""
     for bundle in bundles:
         yield from (f"{RESULTS}/specs/{bundle}.json", f"{RESULTS}/privacy/{bundle}.json")
         yield from bundle_files([bundle], OF_TRAINING + OF_ATTACKS)
     for dataset in datasets:
         yield from (data_file(dataset), data_file(dataset).removesuffix("npz") + "json")
-    for table in tables:
-        yield from (f"{RESULTS}/tables/{table}.{ending}" for ending in ("parquet", "csv"))
-    for figure in figures:
-        yield from (figure.removesuffix("svg") + ending for ending in ("svg", "pdf", "png"))
+    yield from table_files(tables)
+    yield from figures

@@ -132,6 +132,13 @@ def test_damaged_files_are_made_again_and_the_rest_is_not(project):
     assert "Nothing to be done" in project.sweep()
 
 
+def test_a_damaged_picture_is_drawn_again_alone(project):
+    picture = project.folder / "results/figures/tiny/cost.png"
+    os.truncate(picture, 100)
+    assert jobs(project.sweep()) == {"figure": 1, "sweep": 1}
+    assert picture.stat().st_size > 1000
+
+
 @pytest.mark.parametrize(
     ("variables", "said"),
     [

@@ -66,9 +66,10 @@ CODE = {
 }
 
 FIGURE_FILES = [
-    paths.figure_file(study, figure, "svg")
+    paths.figure_file(study, figure, ending)
     for study in (*PLAN.studies, *PLAN.comparisons)
     for figure in PLAN.figures(study)
+    for ending in ("svg", "pdf", "png")
 ]
 
 
@@ -124,12 +125,12 @@ MENDED = []
 
 
 def everything(wildcards):
-    """What a sweep makes. The bundles' files are named, or Snakemake would not miss those that tables were made of already."""
+    """What a sweep makes. All files are named, or Snakemake would not miss one whose neighbours are there."""
     mend_store()
     return [
         *paths.bundle_files(PLAN.bundles, paths.OF_TRAINING),
         *paths.bundle_files(PLAN.attacked, paths.OF_ATTACKS),
-        *collect("results/tables/{table}.parquet", table=TABLES),
+        *paths.table_files(TABLES),
         *FIGURE_FILES,
     ]
 
