@@ -139,6 +139,8 @@ def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
     known = schema()
     everywhere = {}
     for key, value in tree.items():
+        if str(key).startswith("x-"):
+            continue  # a place for anchors
         if key in known["study"]:
             everywhere[key] = value
         elif key not in known["top_level"]:

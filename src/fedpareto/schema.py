@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
@@ -14,6 +15,7 @@ from fedpareto.problems import Problems, unknown_key, unknown_name, valid
 
 Json = Any
 _NOTHING = object()
+MOST_ALTERNATIVES = 10_000  # that one mapping with lists stands for
 SPEC_COMMON = {"partitions": "every_partition", "server_optimizers": "every_server_optimizer"}
 
 
@@ -90,6 +92,10 @@ def _spec(
     table = dict(choices[name]) | (schema()[common] if common else {})
     arguments = {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {}
     values_of = leaves(key, arguments, table, problems)
+    number = math.prod(map(len, values_of.values()))
+    if number > MOST_ALTERNATIVES:
+        problems.add(key, value, f"stand for at most {MOST_ALTERNATIVES:,} alternatives", f"its lists make {number:.3g}")
+        return
     for values in product(*values_of.values()):
         typed = {k: _typed(v, table[k]) for k, v in sorted(zip(values_of, values, strict=True))}
         yield {"name": name} | {k: v for k, v in typed.items() if v != table[k].get("usual", _NOTHING)}
@@ -109,4 +115,4 @@ def swept(rule: Mapping[str, Json]) -> bool:
 
 def names_a_file(name: str) -> bool:
     """Whether a name can be that of a file or a folder everywhere."""
-    return bool(name) and all(c.isascii() and (c.isalnum() or c in "_-") for c in name)
+    return 0 < len(name) <= 100 and name[0] != "-" and all(c.isascii() and (c.isalnum() or c in "_-") for c in name)
