@@ -19,29 +19,48 @@ from fedpareto import __version__, paths
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns its exit status. Errors of the user are one line each on standard error."""
     arguments = _parser().parse_args(argv)
+    from fedpareto import failures
     from fedpareto.config import ConfigError
 
     try:
         return int(arguments.verb(arguments) or 0)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-    except _user_errors() as error:
-        print(f"fedpareto {arguments.command}: {error}", file=sys.stderr)
     except BrokenPipeError:  # `fedpareto ... | head`
         return 0
-    return 1
+    except KeyboardInterrupt:
+        said, status = "interrupted (run it again: what was finished is kept)", 130
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except _user_errors() as error:
+        said, status = str(error), 1
+    except OSError as error:
+        said, status = failures.of_the_system(error), 1
+    except MemoryError as error:
+        said, status = f"out of memory (use a machine with more of it; {failures.in_one_line(error)})", 1
+    except UnicodeError as error:
+        said, status = f"a file is no text in UTF-8 ({failures.in_one_line(error)})", 1
+    print(f"fedpareto {arguments.command}: {said}", file=sys.stderr)
+    return status
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
     from fedpareto.analysis.tradeoff import TableError
     from fedpareto.data import DataError
+    from fedpareto.failures import StageError
     from fedpareto.privacy.plan import PrivacyPlanError
 
-    return (DataError, PrivacyPlanError, TableError, FileNotFoundError, PermissionError)
+    return (DataError, PrivacyPlanError, StageError, TableError)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage before it."""
+
+    def error(self, message: str) -> Any:
+        self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="fedpareto",
         description="What each epsilon costs in accuracy, for federated learning. `snakemake sweep` runs the whole study.",
     )
@@ -50,12 +69,12 @@ def _parser() -> argparse.ArgumentParser:
 
     epsilon = _verb(verbs, "epsilon", _epsilon, "epsilon of a run, without training it")
     epsilon.add_argument(
-        "--noise-multiplier", type=_number(0), required=True, help="noise std / clip norm; 0 = no noise"
+        "--noise-multiplier", type=_rule("noise_multiplier"), required=True, help="noise std / clip norm; 0 = no noise"
     )
     _mechanism(epsilon)
 
     calibrate = _verb(verbs, "calibrate", _calibrate, "smallest noise multiplier that proves an epsilon")
-    calibrate.add_argument("--epsilon", type=_number(0, exclusive=True), required=True, help="epsilon to prove")
+    calibrate.add_argument("--epsilon", type=_rule("target_epsilon"), required=True, help="epsilon to prove")
     calibrate.add_argument("--accountant", choices=("rdp", "pld"), default="rdp", help="default: %(default)s")
     _mechanism(calibrate)
 
@@ -82,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
     data = _verb(verbs, "data", _data, "stage: fetch and prepare a data set")
     data.add_argument("--dataset", required=True)
-    data.add_argument("--options", type=json.loads, default=None, help="a user's data set, as JSON")
+    data.add_argument("--options", type=_mapping, default=None, help="a user's data set, as JSON")
     data.add_argument("--output", type=Path, required=True)
     data.add_argument("--report", type=Path, required=True)
 
@@ -91,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--privacy", type=Path, required=True)
     train.add_argument("--data", type=Path, required=True)
     train.add_argument("--output", type=Path, required=True, help="folder of the bundle")
-    train.add_argument("--execution", type=json.loads, default=None, help="what the engine would choose, as JSON")
+    train.add_argument("--execution", type=_mapping, default=None, help="what the engine would choose, as JSON")
 
     attack = _verb(verbs, "attack", _attack, "stage: attack the runs of a bundle that are to be attacked")
     attack.add_argument("--plan", type=Path, default=Path(paths.PLAN_FILE))
@@ -129,35 +148,40 @@ def _verb(verbs: Any, name: str, function: Any, text: str) -> argparse.ArgumentP
 
 
 def _mechanism(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--steps", type=_integer, required=True, help="rounds")
-    parser.add_argument("--delta", type=_number(0, 1, exclusive=True), required=True, help="in (0, 1), below 1/clients")
+    parser.add_argument("--steps", type=_rule("rounds"), required=True, help="rounds")
+    parser.add_argument("--delta", type=_rule("delta"), required=True, help="in (0, 1), below 1/clients")
     parser.add_argument("--sampling", choices=("poisson", "fixed_size"), default="poisson", help="default: %(default)s")
-    parser.add_argument(
-        "--sampling-rate", type=_number(0, 1.0000001, exclusive=True), help="of a client a round (poisson)"
-    )
-    parser.add_argument("--population", type=_integer, help="number of clients (fixed_size)")
-    parser.add_argument("--sample-size", type=_integer, help="clients a round (fixed_size)")
+    parser.add_argument("--sampling-rate", type=_rule("sampling_rate"), help="of a client a round (poisson)")
+    parser.add_argument("--population", type=_rule("clients"), help="number of clients (fixed_size)")
+    parser.add_argument("--sample-size", type=_rule("clients"), help="clients a round (fixed_size)")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
-def _number(low: float, high: float = math.inf, exclusive: bool = False) -> Any:
+def _rule(key: str) -> Any:
+    """The type of a flag that obeys the rule of a study's key in config.schema.yaml."""
+
     def number(text: str) -> float:
-        value = float(text)
-        if not math.isfinite(value) or value < low or value >= high or (exclusive and value == low):
-            bounds = f"above {low:g}" if exclusive else f"at least {low:g}"
-            raise argparse.ArgumentTypeError(
-                f"{text} must be {bounds}" + ("" if high == math.inf else f" and at most {high:g}")
-            )
-        return value
+        from fedpareto import schema
+
+        try:
+            return schema.number(key, text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
 
     return number
 
 
-def _integer(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
-    return value
+def _mapping(text: str) -> Any:
+    """The type of a flag that is JSON."""
+    from fedpareto.problems import show
+
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"{show(text)} must be JSON ({error})") from error
+    if tree is not None and not isinstance(tree, dict):
+        raise argparse.ArgumentTypeError(f"{show(text)} must be a mapping")
+    return tree
 
 
 def _epsilon(arguments: argparse.Namespace) -> None:
@@ -192,23 +216,27 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _spec(arguments: argparse.Namespace) -> None:
+    from fedpareto.failures import named, read
     from fedpareto.plan import Plan
 
-    bundle = Plan.from_json(arguments.plan.read_text(encoding="utf-8")).bundles[arguments.bundle]
+    bundle = named(arguments.bundle, read(arguments.plan, Plan.from_json).bundles, "bundle", arguments.plan)
     _write(arguments.output, bundle.to_json())
 
 
 def _account(arguments: argparse.Namespace) -> None:
+    from fedpareto.failures import StageError, opened, read
     from fedpareto.privacy.account import account, to_json
     from fedpareto.run import Bundle
 
-    bundle = Bundle.from_json(arguments.spec.read_text(encoding="utf-8"))
+    bundle = read(arguments.spec, Bundle.from_json)
     measured = None
     if any(run.needs_data_to_account for run in bundle.runs):
         from fedpareto.data import arrays
         from fedpareto.federated.setup import measure
 
-        measured = measure(bundle.runs, arrays.read(arguments.data))
+        if arguments.data is None:
+            raise StageError("epsilon of these runs depends on the data: --data names the prepared file")
+        measured = measure(bundle.runs, opened(arguments.data, arrays.read))
     accounted = account(bundle, measured)
     for line in sorted({warning for run in accounted.values() for warning in run.final.warnings}):
         print(f"warning: {line}")
@@ -234,14 +262,15 @@ def _start_devices() -> None:
 def _train(arguments: argparse.Namespace) -> None:
     _start_devices()
     from fedpareto.data import arrays
+    from fedpareto.failures import opened, read
     from fedpareto.federated.results import write_bundle
     from fedpareto.federated.train import train_bundle
     from fedpareto.privacy.account import from_json
     from fedpareto.run import Bundle
 
-    bundle = Bundle.from_json(arguments.spec.read_text(encoding="utf-8"))
-    accounted = from_json(arguments.privacy.read_text(encoding="utf-8"))
-    data = arrays.read(arguments.data)
+    bundle = read(arguments.spec, Bundle.from_json)
+    accounted = read(arguments.privacy, from_json)
+    data = opened(arguments.data, arrays.read)
     results = train_bundle(
         bundle,
         accounted,
@@ -257,15 +286,17 @@ def _attack(arguments: argparse.Namespace) -> None:
     _start_devices()
     from fedpareto.attacks import stage
     from fedpareto.data import arrays
+    from fedpareto.failures import named, opened, read
     from fedpareto.plan import Plan
     from fedpareto.privacy.account import from_json
 
-    plan = Plan.from_json(arguments.plan.read_text(encoding="utf-8"))
+    plan = read(arguments.plan, Plan.from_json)
+    bundle = named(arguments.bundle, plan.bundles, "bundle", arguments.plan)
     frames = stage.attack_stored(
-        plan.bundles[arguments.bundle],
-        plan.attacks_on(plan.bundles[arguments.bundle]),
-        from_json(arguments.privacy.read_text(encoding="utf-8")),
-        arrays.read(arguments.data),
+        bundle,
+        plan.attacks_on(bundle),
+        read(arguments.privacy, from_json),
+        opened(arguments.data, arrays.read),
         runs_folder=Path(paths.RUNS_FOLDER),
         attacks_folder=Path(paths.ATTACKS_FOLDER),
         execution=plan.execution,

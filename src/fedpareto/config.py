@@ -177,7 +177,7 @@ def _comparisons(
             problems.add(key, body, "be a mapping with studies")
             continue
         if not names_a_file(str(name)):
-            problems.add(key, name, "have a name of letters, digits, - and _", "it names a folder")
+            problems.add(key, name, "have a name of letters, digits, - and _", "it names a folder; at most 100")
         if str(name) in studies:
             problems.add(key, name, "not have the name of a study", "both name a folder of figures")
         values = leaves(key, body, schema()["comparison"], problems, sweep=False)
@@ -228,7 +228,7 @@ def _dataset(name: str, options: Json, problems: Problems) -> dict[str, Json]:
         problems.add(key, options, "be a mapping with path and label")
         return {}
     if not names_a_file(name):
-        problems.add(key, name, "have a name of letters, digits, - and _", "it names a file")
+        problems.add(key, name, "have a name of letters, digits, - and _", "it names a file; at most 100")
     values = single(key, options, schema()["dataset"], problems)
     return values if len(problems.lines) == already else {}
 
@@ -239,7 +239,7 @@ def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Prob
         problems.add(key, body, "be a mapping")
         return None
     if not names_a_file(name):
-        problems.add(key, name, "have a name of letters, digits, - and _", "it names a folder")
+        problems.add(key, name, "have a name of letters, digits, - and _", "it names a folder; at most 100")
     table = schema()["study"]
     already = len(problems.lines)
     values = leaves(key, dict(body) | dict(everywhere), table, problems)

@@ -126,9 +126,9 @@ def fault(value: Any, rule: Mapping[str, Any]) -> str | None:
     if "number" in kinds:
         smallest, largest = rule.get("limits", LIMITS)
         if abs(value) > largest:
-            return f"{must}, and at most {largest:g}"
+            return f"{must}, and at most {largest:.1e}"
         if 0 < abs(value) < smallest:
-            return f"{must}, and at least {smallest:g}" + (" or 0" if fault(0, rule) is None else "")
+            return f"{must}, and at least {smallest:.1e}" + (" or 0" if fault(0, rule) is None else "")
     return None
 
 
@@ -153,7 +153,11 @@ def nearest(word: Any, known: Sequence[str]) -> str:
     if near:
         return f"did you mean {show(near[0])}?"
     offered = "one of " + ", ".join(known)
-    return offered if len(offered) <= LONGEST_LIST else offered[:LONGEST_LIST].rpartition(", ")[0] + f", ... ({len(known)} in all)"
+    return (
+        offered
+        if len(offered) <= LONGEST_LIST
+        else offered[:LONGEST_LIST].rpartition(", ")[0] + f", ... ({len(known)} in all)"
+    )
 
 
 def study_key(study: Study, name: str, index: int | None = None) -> list[str | int]:

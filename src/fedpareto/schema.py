@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from fedpareto.problems import Problems, unknown_key, unknown_name, valid
+from fedpareto.problems import Problems, fault, show, unknown_key, unknown_name, valid
 
 Json = Any
 _NOTHING = object()
@@ -94,7 +94,9 @@ def _spec(
     values_of = leaves(key, arguments, table, problems)
     number = math.prod(map(len, values_of.values()))
     if number > MOST_ALTERNATIVES:
-        problems.add(key, value, f"stand for at most {MOST_ALTERNATIVES:,} alternatives", f"its lists make {number:.3g}")
+        problems.add(
+            key, value, f"stand for at most {MOST_ALTERNATIVES:,} alternatives", f"its lists make {number:.3g}"
+        )
         return
     for values in product(*values_of.values()):
         typed = {k: _typed(v, table[k]) for k, v in sorted(zip(values_of, values, strict=True))}
@@ -106,6 +108,23 @@ def _typed(value: Json, rule: Mapping[str, Json]) -> Json:
     if "number" in rule.get("type", ()) and value is not None:  # a program traces these: 1 is 1.0
         return float(value)
     return str(value) if "string" in rule.get("type", ()) else value  # 32 is "32"
+
+
+def number(key: str, text: str) -> float:
+    """The number that a text stands for, checked as that key of a study; a whole one may be `1000`, `1e3` or `1000.0`.
+
+    Raises:
+      ValueError: One line: the text must be something else.
+    """
+    rule = schema()["study"][key]
+    try:
+        value = float(text)
+        must = fault(value, rule)
+    except ValueError:
+        must = rule["must"]
+    if must is not None:
+        raise ValueError(f"{show(text)} must {must}")
+    return int(value) if "integer" in rule["type"] else value
 
 
 def swept(rule: Mapping[str, Json]) -> bool:

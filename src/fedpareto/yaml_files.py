@@ -19,7 +19,9 @@ LARGEST_FILE = 1_000_000  # bytes; PyYAML reads no more than about 100 kB a seco
 MOST_VALUES = 100_000  # of one file, its aliases written out
 DEEPEST = 50  # mappings and lists in each other; the study language has six levels
 _TAG = "tag:yaml.org,2002:"
-_TAGS = tuple(_TAG + name for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge", "timestamp", "value"))
+_TAGS = tuple(
+    _TAG + name for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge", "timestamp", "value")
+)
 
 
 def read_all(names: Sequence[str]) -> list[tuple[str, dict[str, Json]]]:
@@ -41,7 +43,9 @@ def _read(file: Path, problems: list[str]) -> dict[str, Json]:
         with file.open("rb") as stream:
             content = stream.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
-            raise ConfigError(f"has more than {LARGEST_FILE:,} bytes, which no configuration needs (is it the right file?)")
+            raise ConfigError(
+                f"has more than {LARGEST_FILE:,} bytes, which no configuration needs (is it the right file?)"
+            )
         tree = _parse(content.decode("utf-8"))
     except FileNotFoundError:
         problems.append(f"{file}: no such file")
@@ -174,7 +178,9 @@ class _Loader(yaml.SafeLoader):
     def construct_yaml_bool(self, node: yaml.ScalarNode) -> bool:
         value = bool(super().construct_yaml_bool(node))
         if node.value.lower() not in ("true", "false"):
-            raise _fault(f"YAML reads {node.value} as {show(value)}", node, f"write {show(value)}, or '{node.value}' for text")
+            raise _fault(
+                f"YAML reads {node.value} as {show(value)}", node, f"write {show(value)}, or '{node.value}' for text"
+            )
         return value
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:

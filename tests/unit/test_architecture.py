@@ -22,6 +22,7 @@ ALLOWED = {
     "schema": {"problems"},
     "run": set(),
     "plan": {"config", "facts", "run", "soundness"},
+    "failures": {"problems"},
     "papers": {"config", "problems", "schema", "yaml_files"},
     "paths": set(),
     "provenance": set(),
@@ -41,6 +42,7 @@ ALLOWED = {
 HOST_SIDE = (
     *(
         "problems",
+        "failures",
         "yaml_files",
         "soundness",
         "facts",

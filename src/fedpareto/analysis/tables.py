@@ -97,7 +97,12 @@ def _read(path: Path, columns: Iterable[str], stage: str = "train") -> pd.DataFr
     """One Parquet file that a stage wrote, checked for the columns that are needed here."""
     if not path.is_file():
         raise TableError(f"{path}: is not there ({stage} its bundle first)")
-    frame = pd.read_parquet(path)
+    try:
+        frame = pd.read_parquet(path)
+    except OSError:
+        raise
+    except Exception as error:  # pyarrow has several for a file that is cut
+        raise TableError(f"{path}: is damaged (remove it, and it is made again)") from error
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise TableError(f"{path}: lacks {', '.join(missing)} ({stage} its bundle again with this version)")
@@ -239,7 +244,11 @@ def write_tables(plan_path: Path, bundles_dir: Path, out_dir: Path) -> Tables:
     Raises:
         TableError: see `build_tables`; nothing is written then.
     """
-    tables = build_tables(json.loads(Path(plan_path).read_text(encoding="utf-8")), Path(bundles_dir))
+    try:
+        plan = json.loads(Path(plan_path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TableError(f"{plan_path}: is damaged (snakemake sweep writes it again)") from error
+    tables = build_tables(plan, Path(bundles_dir))
     for name in TABLES:
         frame: pd.DataFrame = getattr(tables, name)
         text = frame.drop(columns=attack_tables.NOT_IN_CSV.get(name, []))
