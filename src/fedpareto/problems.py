@@ -121,7 +121,8 @@ def fault(value: Any, rule: Mapping[str, Any]) -> str | None:
         return f"{must}, and finite" if {"integer", "number"} & kinds else must
     if "integer" in kinds and abs(value) > LARGEST_INTEGER:
         return f"{must}, and at most {LARGEST_INTEGER}"
-    if abs(value) < 2**1023 and not Draft202012Validator(rule).is_valid(value):
+    as_float = max(-(2**1000), min(2**1000, value))  # jsonschema divides by floats
+    if not Draft202012Validator(rule).is_valid(as_float):
         return must
     if "number" in kinds:
         smallest, largest = rule.get("limits", LIMITS)
