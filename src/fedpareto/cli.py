@@ -306,7 +306,10 @@ def _attack(arguments: argparse.Namespace) -> None:
 
 def _tables(arguments: argparse.Namespace) -> None:
     from fedpareto.analysis.tables import write_tables
+    from fedpareto.failures import read
+    from fedpareto.plan import Plan
 
+    read(arguments.plan, Plan.from_json)  # says in one line what is wrong with it
     write_tables(arguments.plan, Path(paths.RESULTS, "bundles"), arguments.output)
 
 

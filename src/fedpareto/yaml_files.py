@@ -227,8 +227,12 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
     return values
 
 
+def _text(loader: yaml.SafeLoader, node: Any) -> str:
+    return str(loader.construct_scalar(node))
+
+
 for _name in ("bool", "int", "float"):
     _Loader.add_constructor(_TAG + _name, getattr(_Loader, f"construct_yaml_{_name}"))
 # There are no dates in a configuration: 1000-10-10 are the widths of a network. A lone `=` or `<<` is text too.
 for _name in ("timestamp", "value", "merge"):
-    _Loader.add_constructor(_TAG + _name, lambda loader, node: str(loader.construct_scalar(node)))
+    _Loader.add_constructor(_TAG + _name, _text)

@@ -174,6 +174,8 @@ def test_a_thousand_mistakes_are_fifty_lines(tmp_path):
         ({"noise_multiplier": 1.0e200}, "noise_multiplier = 1e+200 must be a number of at least 0, and at most 1.0e+06"),
         ({"noise_multiplier": 1.0e-200}, "noise_multiplier = 1e-200 must be a number of at least 0, and at least 1.0e-04 or 0"),
         ({"noise_multiplier": 10**400}, "must be a number of at least 0, and at most 1.0e+06"),
+        ({"title": "a\0b"}, "title = a\\x00b must be text of at most 1000 characters"),
+        ({"title": "a" * 1001}, "must be text of at most 1000 characters"),
         ({"baselines": 10**400}, "must be a list of non_private, centralised, alone"),
         ({"clip_norm": 1.0e300}, "clip_norm = 1e+300 must be a number above 0, and at most 1.0e+15"),
         ({"clip_norm": 1.0e-300}, "clip_norm = 1e-300 must be a number above 0, and at least 1.0e-15"),

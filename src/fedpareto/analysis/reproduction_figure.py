@@ -17,7 +17,7 @@ from fedpareto.analysis.written import LONGEST_NAME, distinct, drawable
 
 ROW = 0.22  # inches of a line of a list
 CURVE = 1.9  # of a row of curves
-LONGEST_LINE = 60  # characters of what a number is
+LONGEST_LINE, LONGEST_LABEL = 70, 48  # characters of what a number is, and in a legend or on an axis
 CROWD = 12  # numbers that are too many for one front
 COLOURS = {"reproduced": "#029e73", "differs": "#d55e00", "not run": "0.5", "no number in print": "#0173b2"}
 ACCOUNTANTS = {"epsilon_rdp_classic": ("classic", "s"), "epsilon_rdp": ("RDP", "o"), "epsilon_pld": ("PLD", "^")}
@@ -61,7 +61,7 @@ def _curve(axes: Axes, what: str, points: pd.DataFrame, first: bool) -> None:
     axes.errorbar(points["x"], points["accuracy"], yerr=yerr, color="0.35", marker="o", markersize=4)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     axes.set_ylim(*_room(points["accuracy"]))
-    axes.set(xlabel=drawable(what, LONGEST_NAME), ylabel="test accuracy" if first else None)
+    axes.set(xlabel=drawable(what, LONGEST_LABEL), ylabel="test accuracy" if first else None)
 
 
 def _room(values: pd.Series) -> tuple[float, float]:
@@ -168,7 +168,7 @@ def _ours_alone(table: pd.DataFrame, title: str) -> Figure:
             )
         for row in table[(table["metric"] == metric) & table["delta"].isna()].itertuples():
             axes.axhspan(row.low, row.high, color="0.92", linewidth=0, zorder=0)
-            axes.axhline(row.ours, color="0.25", linestyle="--", label=drawable(row.what, LONGEST_NAME))
+            axes.axhline(row.ours, color="0.25", linestyle="--", label=drawable(row.what, LONGEST_LABEL))
         axes.set_title(LABELS[metric], fontsize="medium")
         axes.set_xlabel(f"{levels} ε by RDP at δ = {deltas}")
     handles, labels = panels[0, 0].get_legend_handles_labels()

@@ -244,11 +244,7 @@ def write_tables(plan_path: Path, bundles_dir: Path, out_dir: Path) -> Tables:
     Raises:
         TableError: see `build_tables`; nothing is written then.
     """
-    try:
-        plan = json.loads(Path(plan_path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TableError(f"{plan_path}: is damaged (snakemake sweep writes it again)") from error
-    tables = build_tables(plan, Path(bundles_dir))
+    tables = build_tables(json.loads(Path(plan_path).read_text(encoding="utf-8")), Path(bundles_dir))
     for name in TABLES:
         frame: pd.DataFrame = getattr(tables, name)
         text = frame.drop(columns=attack_tables.NOT_IN_CSV.get(name, []))
