@@ -7,6 +7,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedpareto import papers
 from fedpareto.config import Config, ConfigError, load
 from fedpareto.schema import schema
 
@@ -90,10 +91,45 @@ def trees(draw):
     return tree
 
 
-def ends_well(path, text):
+@st.composite
+def paper_trees(draw):
+    """A file of config/papers: a configuration or none, and what stands in print."""
+    known = schema()
+    tree = draw(trees()) if draw(st.booleans()) else {}
+    tree["paper"] = {"title": "t", "citation": "c"} | draw(mappings(known["paper"]))
+    bodies = {
+        "number": {
+            "name": "n",
+            "table": "1",
+            "what": "w",
+            "published": 0.9,
+            "study": "s",
+            "tolerance": 0.01,
+            "why": "y",
+        }
+    }
+    bodies["curve"] = {"name": "n", "table": "1", "what": "w", "study": "s", "along": "clip_norm"}
+    bodies["claim"] = {
+        "name": "n",
+        "source": "s",
+        "rate": "1/100",
+        "noise": 1.0,
+        "steps": 10,
+        "delta": 1.0e-5,
+        "published": 2.0,
+    }
+    bodies["claim"] |= {"accountant": "rdp", "verdict": "reproduced"}
+    for part, usual in bodies.items():
+        odd = st.sampled_from(HOSTILE)
+        entries = st.lists(mappings(known[part]).map(lambda body, usual=usual: usual | body) | odd, max_size=2)
+        tree[part + "s"] = draw(st.one_of(entries, entries, entries, odd))
+    return tree
+
+
+def ends_well(path, text, read=lambda path: load([path]), kind=Config):
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        assert isinstance(load([path]), Config)
+        assert isinstance(read(path), kind)
     except ConfigError as error:
         said = str(error)
         assert said
@@ -102,9 +138,9 @@ def ends_well(path, text):
 
 
 QUICK = settings(
-    max_examples=120, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=70, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-THOROUGH = settings(QUICK, max_examples=5000, derandomize=False)
+THOROUGH = settings(QUICK, max_examples=3500, derandomize=False)
 
 
 @pytest.fixture(scope="module")
@@ -120,11 +156,17 @@ def of_trees(path, tree):
     ends_well(path, yaml.safe_dump(tree, allow_unicode=True))
 
 
+def of_papers(path, tree):
+    ends_well(path, yaml.safe_dump(tree, allow_unicode=True), papers.read, papers.Paper)
+
+
 @pytest.mark.parametrize(
     "how", [QUICK, pytest.param(THOROUGH, marks=pytest.mark.slow)], ids=["a few hundred", "ten thousand"]
 )
 @pytest.mark.parametrize(
-    ("inputs", "check"), [(mutated_texts(), of_texts), (trees(), of_trees)], ids=["texts", "trees"]
+    ("inputs", "check"),
+    [(mutated_texts(), of_texts), (trees(), of_trees), (paper_trees(), of_papers)],
+    ids=["texts", "trees", "papers"],
 )
 def test_every_configuration_is_read_or_refused_in_lines_that_can_be_read(path, how, inputs, check):
     how(given(inputs)(lambda given: check(path, given)))()
