@@ -6,47 +6,58 @@ Imports are lazy, so that `fedpareto --help` and the workflow's small jobs start
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedpareto import __version__, damage, jax_settings, paths
+from fedpareto import __version__, damage, flags, jax_settings, paths
 from fedpareto.files import whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns its exit status. Errors of the user are one line each on standard error."""
     arguments = _parser().parse_args(argv)
+    from fedpareto import failures
     from fedpareto.config import ConfigError
 
     try:
         jax_settings.settle()
         return int(arguments.verb(arguments) or 0)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-    except _user_errors() as error:
-        print(f"fedpareto {arguments.command}: {error}", file=sys.stderr)
     except BrokenPipeError:  # `fedpareto ... | head`
         return 0
-    return 1
+    except KeyboardInterrupt:
+        said, status = "interrupted (run it again: what was finished is kept)", 130
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except _user_errors() as error:
+        said, status = str(error), 1
+    except OSError as error:
+        said, status = failures.of_the_system(error), 1
+    except MemoryError as error:
+        said, status = f"out of memory (use a machine with more of it; {failures.in_one_line(error)})", 1
+    except UnicodeError as error:
+        said, status = f"a file is no text in UTF-8 ({failures.in_one_line(error)})", 1
+    print(f"fedpareto {arguments.command}: {said}", file=sys.stderr)
+    return status
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
+    from fedpareto import failures
     from fedpareto.analysis.tradeoff import TableError
     from fedpareto.data import DataError
     from fedpareto.privacy.plan import PrivacyPlanError
 
     return (
-        *(DataError, PrivacyPlanError, TableError, jax_settings.SettingsError, damage.DamagedFile),
-        *(FileNotFoundError, PermissionError),
+        *(DataError, PrivacyPlanError, TableError, failures.StageError),
+        *(jax_settings.SettingsError, damage.DamagedFile),
     )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = flags.Parser(
         prog="fedpareto",
         description="What each epsilon costs in accuracy, for federated learning. `snakemake sweep` runs the whole study.",
     )
@@ -55,14 +66,17 @@ def _parser() -> argparse.ArgumentParser:
 
     epsilon = _verb(verbs, "epsilon", _epsilon, "epsilon of a run, without training it")
     epsilon.add_argument(
-        "--noise-multiplier", type=_number(0), required=True, help="noise std / clip norm; 0 = no noise"
+        "--noise-multiplier",
+        type=flags.rule("noise_multiplier"),
+        required=True,
+        help="noise std / clip norm; 0 = no noise",
     )
-    _mechanism(epsilon)
+    flags.mechanism(epsilon)
 
     calibrate = _verb(verbs, "calibrate", _calibrate, "smallest noise multiplier that proves an epsilon")
-    calibrate.add_argument("--epsilon", type=_number(0, exclusive=True), required=True, help="epsilon to prove")
+    calibrate.add_argument("--epsilon", type=flags.rule("target_epsilon"), required=True, help="epsilon to prove")
     calibrate.add_argument("--accountant", choices=("rdp", "pld"), default="rdp", help="default: %(default)s")
-    _mechanism(calibrate)
+    flags.mechanism(calibrate)
 
     plan = _verb(verbs, "plan", _plan, "check a configuration and list its studies, runs and bundles")
     plan.add_argument(
@@ -91,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     what = data.add_mutually_exclusive_group(required=True)
     what.add_argument("--dataset")
     what.add_argument("--check", metavar="FILE", help="print what is read of it, and what is wrong, and write nothing")
-    data.add_argument("--options", type=json.loads, default=None, help="a user's data set, as JSON")
+    data.add_argument("--options", type=flags.mapping, default=None, help="a user's data set, as JSON")
     data.add_argument("--output", type=Path, help="arrays of --dataset")
     data.add_argument("--report", type=Path, help="report of --dataset")
     for name in ("label", "client", "split", "separator", "decimal"):
@@ -104,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--privacy", type=Path, required=True)
     train.add_argument("--data", type=Path, required=True)
     train.add_argument("--output", type=Path, required=True, help="folder of the bundle")
-    train.add_argument("--execution", type=json.loads, default=None, help="what the engine would choose, as JSON")
+    train.add_argument("--execution", type=flags.mapping, default=None, help="what the engine would choose, as JSON")
 
     attack = _verb(verbs, "attack", _attack, "stage: attack the runs of a bundle that are to be attacked")
     attack.add_argument("--plan", type=Path, default=Path(paths.PLAN_FILE))
@@ -139,38 +153,6 @@ def _verb(verbs: Any, name: str, function: Any, text: str) -> argparse.ArgumentP
     parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(verb=function)
     return parser
-
-
-def _mechanism(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--steps", type=_integer, required=True, help="rounds")
-    parser.add_argument("--delta", type=_number(0, 1, exclusive=True), required=True, help="in (0, 1), below 1/clients")
-    parser.add_argument("--sampling", choices=("poisson", "fixed_size"), default="poisson", help="default: %(default)s")
-    parser.add_argument(
-        "--sampling-rate", type=_number(0, 1.0000001, exclusive=True), help="of a client a round (poisson)"
-    )
-    parser.add_argument("--population", type=_integer, help="number of clients (fixed_size)")
-    parser.add_argument("--sample-size", type=_integer, help="clients a round (fixed_size)")
-    parser.add_argument("--json", action="store_true", help="as JSON")
-
-
-def _number(low: float, high: float = math.inf, exclusive: bool = False) -> Any:
-    def number(text: str) -> float:
-        value = float(text)
-        if not math.isfinite(value) or value < low or value >= high or (exclusive and value == low):
-            bounds = f"above {low:g}" if exclusive else f"at least {low:g}"
-            raise argparse.ArgumentTypeError(
-                f"{text} must be {bounds}" + ("" if high == math.inf else f" and at most {high:g}")
-            )
-        return value
-
-    return number
-
-
-def _integer(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} must be at least 1")
-    return value
 
 
 def _epsilon(arguments: argparse.Namespace) -> None:
@@ -210,13 +192,15 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _spec(arguments: argparse.Namespace) -> None:
+    from fedpareto.failures import named
     from fedpareto.plan import Plan
 
-    bundle = _read(arguments.plan, Plan.from_json).bundles[arguments.bundle]
+    bundle = named(arguments.bundle, _read(arguments.plan, Plan.from_json).bundles, "bundle", arguments.plan)
     _write(arguments.output, bundle.to_json())
 
 
 def _account(arguments: argparse.Namespace) -> None:
+    from fedpareto.failures import StageError
     from fedpareto.privacy.account import account, to_json
     from fedpareto.run import Bundle
 
@@ -227,6 +211,8 @@ def _account(arguments: argparse.Namespace) -> None:
         from fedpareto.data import arrays
         from fedpareto.federated.setup import measure
 
+        if arguments.data is None:
+            raise StageError("epsilon of these runs depends on the data: --data names the prepared file")
         measured = measure(bundle.runs, arrays.read(arguments.data))
     accounted = account(bundle, measured)
     for line in sorted({warning for run in accounted.values() for warning in run.final.warnings}):
@@ -298,13 +284,15 @@ def _attack(arguments: argparse.Namespace) -> None:
     _start_devices()
     from fedpareto.attacks import stage
     from fedpareto.data import arrays
+    from fedpareto.failures import named
     from fedpareto.plan import Plan
     from fedpareto.privacy.account import from_json
 
     plan = _read(arguments.plan, Plan.from_json)
+    bundle = named(arguments.bundle, plan.bundles, "bundle", arguments.plan)
     frames = stage.attack_stored(
-        plan.bundles[arguments.bundle],
-        plan.attacks_on(plan.bundles[arguments.bundle]),
+        bundle,
+        plan.attacks_on(bundle),
         _read(arguments.privacy, from_json),
         arrays.read(arguments.data),
         runs_folder=Path(paths.RUNS_FOLDER),
@@ -316,7 +304,9 @@ def _attack(arguments: argparse.Namespace) -> None:
 
 def _tables(arguments: argparse.Namespace) -> None:
     from fedpareto.analysis.tables import write_tables
+    from fedpareto.plan import Plan
 
+    _read(arguments.plan, Plan.from_json)  # says in one line what is wrong with it
     write_tables(arguments.plan, Path(paths.BUNDLES_FOLDER), arguments.output)
 
 
@@ -351,32 +341,9 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _reproduce(arguments: argparse.Namespace) -> None:
-    import os
+    from fedpareto import catalogue
 
-    from fedpareto import papers
-    from fedpareto.plan import make_plan
-
-    rows = []
-    for name, paper in papers.read_folder().items():
-        runs = len(make_plan(paper.config).runs) if paper.config else 0
-        # Training takes all cores there are; that is how far the estimate goes.
-        minutes = None if paper.minutes is None else paper.minutes * MEASURED_CORES / max(1, os.cpu_count() or 1)
-        entry = {"name": name, "title": paper.title, "runs": runs, "numbers": len(paper.numbers) + len(paper.claims)}
-        rows.append(entry | {"device": paper.device, "minutes": minutes, "needs_data": paper.needs_data})
-    if arguments.json:
-        print(json.dumps(rows))
-        return
-    print(f"{'name':<20} {'runs':>5} {'numbers':>8} {'here, about':>12}  title")
-    for row in rows:
-        cost = (
-            "needs a GPU" if row["device"] == "gpu" else "?" if row["minutes"] is None else f"{row['minutes']:.3g} min"
-        )
-        needs = f" (needs data: {row['needs_data']})" if row["needs_data"] else ""
-        print(f"{row['name']:<20} {row['runs']:>5} {row['numbers']:>8} {cost:>12}  {row['title']}{needs}")
-
-
-# The cores of the machine on which the minutes of config/papers were measured.
-MEASURED_CORES = 2
+    catalogue.show(arguments.json)
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:

@@ -151,6 +151,8 @@ def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
     known = schema()
     everywhere = {}
     for key, value in tree.items():
+        if str(key).startswith("x-"):
+            continue  # a place for anchors
         if key in known["study"]:
             everywhere[key] = value
         elif key not in known["top_level"]:
@@ -187,7 +189,7 @@ def _comparisons(
             problems.add(key, body, "be a mapping with studies")
             continue
         if not names_a_file(str(name)):
-            problems.add(key, name, "have a name of letters, digits, - and _", "it names a folder")
+            problems.add(key, name, "have a name of letters, digits, - and _", "it names a folder; at most 100")
         if str(name) in studies:
             problems.add(key, name, "not have the name of a study", "both name a folder of figures")
         values = leaves(key, body, schema()["comparison"], problems, sweep=False)
@@ -238,7 +240,7 @@ def _dataset(name: str, options: Json, problems: Problems) -> dict[str, Json]:
         problems.add(key, options, "be a mapping with path and label")
         return {}
     if not names_a_file(name):
-        problems.add(key, name, "have a name of letters, digits, - and _", "it names a file")
+        problems.add(key, name, "have a name of letters, digits, - and _", "it names a file; at most 100")
     values = single(key, options, schema()["dataset"], problems)
     if "path" in values:
         values["path"] = os.path.expanduser(values["path"])
@@ -251,7 +253,7 @@ def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Prob
         problems.add(key, body, "be a mapping")
         return None
     if not names_a_file(name):
-        problems.add(key, name, "have a name of letters, digits, - and _", "it names a folder")
+        problems.add(key, name, "have a name of letters, digits, - and _", "it names a folder; at most 100")
     table = schema()["study"]
     already = len(problems.lines)
     values = leaves(key, dict(body) | dict(everywhere), table, problems)

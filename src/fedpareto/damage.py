@@ -35,6 +35,7 @@ _OF_CONTENT = (
     TypeError,
     AttributeError,
     EOFError,
+    RecursionError,
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -60,7 +61,7 @@ def reading(path: Path) -> Iterator[None]:
     except (OSError, *_OF_CONTENT) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        what = (str(error).splitlines() or [""])[0] or type(error).__name__
+        what = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:200]
         if Path(paths.RESULTS).absolute() not in path.absolute().parents:
             raise DamagedFile(f"{path} cannot be read: {what}") from error
         path.unlink(missing_ok=True)

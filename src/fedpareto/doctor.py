@@ -146,6 +146,7 @@ def _can_be_written(folder: Path) -> bool:
 
 def _print(found: Diagnosis) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, box=None)
@@ -154,10 +155,10 @@ def _print(found: Diagnosis) -> None:
     rows |= {"data folder": found.data_folder or "not set", "cache folder": found.cache_folder}
     rows |= {f"data: {name}": where for name, where in found.data_sets.items()}
     for name, value in rows.items():
-        table.add_row(name, str(value))
+        table.add_row(name, escape(str(value)))
     console = Console(soft_wrap=True)
     console.print(table)
     for problem in found.problems:
-        console.print(f"[bold red]wrong:[/] {problem}", highlight=False)
+        console.print(f"[bold red]wrong:[/] {escape(problem)}", highlight=False)
     if not found.problems:
         console.print("nothing is wrong")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fedpareto.config import Config, checked
-from fedpareto.problems import Problems, nearest
+from fedpareto.problems import Problems, fault, nearest, valid
 from fedpareto.schema import schema, single
 from fedpareto.yaml_files import read_all
 
@@ -239,13 +239,26 @@ def _check_study(key: Sequence[str | int], study: str, studies: Sequence[str], p
 
 
 def _claim(key: Sequence[str | int], body: Json, problems: Problems) -> Claim | None:
-    values = _single(key, body, schema()["claim"], problems)
+    known = schema()["claim"]
+    values = _single(key, body, known, problems)
     if not values:
         return None
     try:
-        values["rate"] = float(Fraction(str(values["rate"])))
-    except ValueError:
+        rate = float(Fraction(str(values["rate"])))
+    except (ValueError, ArithmeticError):
         problems.add([*key, "rate"], values["rate"], "be a number or a fraction", "e.g. 256/60000")
+        return None
+    must = fault(rate, schema()["study"]["sampling_rate"])
+    if must is not None:
+        problems.add([*key, "rate"], values["rate"], must)
+        return None
+    values["rate"] = rate
+    already = len(problems.lines)
+    for name, rule in (("also", known["noise"]), ("recorded", known["published"])):
+        for i, value in enumerate(values[name]):
+            if not (name == "recorded" and value is None):
+                valid([*key, name, i], value, rule, problems)
+    if len(problems.lines) > already:
         return None
     if values["verdict"] != "reproduced" and not values["why"]:
         problems.add([*key, "why"], None, f"say why the verdict is {values['verdict']}")

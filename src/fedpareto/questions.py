@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+from dataclasses import replace
 from typing import Any
 
 from fedpareto.privacy import calibration
@@ -33,7 +34,9 @@ def calibrate(arguments: argparse.Namespace) -> None:
       PrivacyPlanError: They describe no mechanism, or the epsilon is out of reach.
     """
     plan = calibration.calibrate(_plan(arguments, 1.0), arguments.epsilon, arguments.accountant)
-    _answer(plan, guarantee(plan), arguments.json, accountant=arguments.accountant, target_epsilon=arguments.epsilon)
+    proven, doubt = guarantee(plan), calibration.end_of_search(plan, arguments.accountant)
+    proven = replace(proven, warnings=(*proven.warnings, *([doubt] if doubt else [])))
+    _answer(plan, proven, arguments.json, accountant=arguments.accountant, target_epsilon=arguments.epsilon)
 
 
 def _plan(arguments: argparse.Namespace, noise_multiplier: float) -> PrivacyPlan:

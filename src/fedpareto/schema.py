@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
@@ -10,10 +11,11 @@ from typing import Any
 
 import yaml
 
-from fedpareto.problems import Problems, unknown_key, unknown_name, valid
+from fedpareto.problems import Problems, fault, show, unknown_key, unknown_name, valid
 
 Json = Any
 _NOTHING = object()
+MOST_ALTERNATIVES = 10_000  # that one mapping with lists stands for
 SPEC_COMMON = {"partitions": "every_partition", "server_optimizers": "every_server_optimizer"}
 
 
@@ -90,6 +92,12 @@ def _spec(
     table = dict(choices[name]) | (schema()[common] if common else {})
     arguments = {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {}
     values_of = leaves(key, arguments, table, problems)
+    number = math.prod(map(len, values_of.values()))
+    if number > MOST_ALTERNATIVES:
+        problems.add(
+            key, value, f"stand for at most {MOST_ALTERNATIVES:,} alternatives", f"its lists make {number:.3g}"
+        )
+        return
     for values in product(*values_of.values()):
         typed = {k: _typed(v, table[k]) for k, v in sorted(zip(values_of, values, strict=True))}
         yield {"name": name} | {k: v for k, v in typed.items() if v != table[k].get("usual", _NOTHING)}
@@ -102,6 +110,23 @@ def _typed(value: Json, rule: Mapping[str, Json]) -> Json:
     return str(value) if "string" in rule.get("type", ()) else value  # 32 is "32"
 
 
+def number(key: str, text: str) -> float:
+    """The number that a text stands for, checked as that key of a study; a whole one may be `1000`, `1e3` or `1000.0`.
+
+    Raises:
+      ValueError: One line: the text must be something else.
+    """
+    rule = schema()["study"][key]
+    try:
+        value = float(text)
+        must = fault(value, rule)
+    except ValueError:
+        must = rule["must"]
+    if must is not None:
+        raise ValueError(f"{show(text)} must {must}")
+    return int(value) if "integer" in rule["type"] else value
+
+
 def swept(rule: Mapping[str, Json]) -> bool:
     """Whether a list of values for such a key is an axis, and not one value."""
     return rule.get("sweep") is not False
@@ -109,4 +134,4 @@ def swept(rule: Mapping[str, Json]) -> bool:
 
 def names_a_file(name: str) -> bool:
     """Whether a name can be that of a file or a folder everywhere."""
-    return bool(name) and all(c.isascii() and (c.isalnum() or c in "_-") for c in name)
+    return 0 < len(name) <= 100 and name[0] != "-" and all(c.isascii() and (c.isalnum() or c in "_-") for c in name)

@@ -2,11 +2,13 @@
 
 import itertools
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from dp_accounting import rdp
+from dp_accounting.pld import pld_pmf, privacy_loss_distribution
 from plans import (
     ADAPTIVE,
     BANDED,
@@ -25,7 +27,7 @@ from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
 import fedpareto.privacy.plan as plan_module
-from fedpareto.privacy import amplification
+from fedpareto.privacy import accounting, amplification
 from fedpareto.privacy.account import Measured, account, privacy_plan
 from fedpareto.privacy.accounting import by_client, guarantee, guarantees, rdp_curve, whole_curve
 from fedpareto.privacy.parties import LocalSteps
@@ -424,3 +426,107 @@ def test_a_secret_cohort_of_a_fixed_size_has_the_bound_for_such_cohorts(law):
     other = np.array([amplification.poisson(swapped, 0.1, int(a)) for a in orders])
     assert found.tolist() == own
     assert (found > 1.01 * other).any()
+
+
+# --- what rounding and time leave of PLD ----------------------------------------------------------------------------------
+
+
+def central(rate, noise, steps, delta):
+    return replace(CENTRAL, population=1, sampling_rate=rate, noise_multiplier=noise, rounds=steps, delta=delta)
+
+
+def provable_delta(rate, noise, steps, epsilon, interval):
+    """A delta that no valid epsilon may undercut: losses rounded down and composed in floats of 80 bits."""
+    gaussian = privacy_loss_distribution.from_gaussian_mechanism
+    one = gaussian(
+        noise,
+        sampling_prob=rate,
+        value_discretization_interval=interval,
+        pessimistic_estimate=False,
+        use_connect_dots=False,
+    )._pmf_remove.to_dense_pmf()
+    size = 1 << (4 * one.size).bit_length()
+    probs = np.zeros(size, np.clongdouble)
+    probs[: one.size] = one._probs
+    composed = np.real(np.fft.ifft(np.fft.fft(probs) ** steps))
+    cells = int(np.dot(one._probs, np.arange(one.size)) * steps) - size // 2 + np.arange(size)
+    loss = (one._lower_loss * steps + cells) * np.longdouble(interval)
+    over = loss > epsilon
+    return float(np.sum(composed[cells % size][over] * -np.expm1(epsilon - loss[over])))
+
+
+@pytest.mark.parametrize(
+    ("rate", "noise", "steps", "delta"),
+    [
+        (0.00503, 0.726, 3000, 1e-13),  # was 7.7508, where 8.068 is true
+        (0.0194, 1.209, 3000, 1e-14),
+        (0.0001, 0.5, 100_000, 1e-12),  # was 20.1, where RDP proves 8.2
+        (0.000429, 0.764, 1_000_000, 1e-11),  # was 6.112, where 6.38 is true
+        (0.00192, 0.92, 30_000, 1e-12),  # was 8.00, where RDP proves 4.18
+    ],
+)
+def test_pld_says_why_it_has_no_epsilon_where_rounding_may_take_delta(rate, noise, steps, delta):
+    found = guarantee(central(rate, noise, steps, delta))
+    assert math.isnan(found.epsilon_pld)
+    assert math.isfinite(found.epsilon_rdp)
+    assert "PLD not computed: rounding may move delta by" in found.warnings[0]
+
+
+def test_the_error_of_rounding_is_paid_for_out_of_delta():
+    plan = central(0.00503, 0.726, 3000, 2e-11)
+    found = guarantee(plan).epsilon_pld
+    assert provable_delta(0.00503, 0.726, 3000, found, 1e-4) <= 2e-11
+    step = privacy_loss_distribution.from_gaussian_mechanism(
+        0.726,
+        sampling_prob=0.00503,
+        value_discretization_interval=accounting._pld_interval(0.726, by_rdp(plan), 3000)[0],
+    )
+    assert found == pytest.approx(step.self_compose(3000).get_epsilon_for_delta(2e-11 - 6e-12), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rate", "noise", "steps", "delta", "epsilon"),
+    [
+        (0.2, 2.0, 60, 1e-4, 3.260471142172135),
+        (0.1, 1.0, 100, 1e-5, 7.046668232618339),
+        (256 / 60000, 1.1, 14063, 1e-5, 2.3833965709114437),
+        (1.0, 5.0, 100, 1e-12, 15.641131151098604),
+    ],
+)
+def test_pld_at_usual_deltas_is_what_it_was_before_rounding_was_paid_for(rate, noise, steps, delta, epsilon):
+    found = guarantee(central(rate, noise, steps, delta)).epsilon_pld
+    assert epsilon <= found <= epsilon * (1 + 1e-6)
+
+
+def test_pld_above_rdp_is_not_used():
+    # The grid is as fine as one step's memory allows, and a billion steps add up its roundings: 3.19 against 1.76.
+    found = guarantee(central(1e-5, 1.0, 10**9, 1e-5))
+    assert math.isnan(found.epsilon_pld)
+    assert re.fullmatch(r"PLD not used: its epsilon is 3\.\d+, above the 1\.761 of RDP", found.warnings[0])
+    (short,) = guarantees(central(1e-7, 1.0, 10_000, 1e-5), [10_000])
+    assert short.epsilon_rdp == 0.0
+    assert math.isnan(short.epsilon_pld)
+
+
+def test_the_time_of_pld_does_not_grow_with_the_steps(monkeypatch):
+    # dp-accounting computes (values of one step) ** steps to find out that a sparse distribution becomes a dense one.
+    def never(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(pld_pmf.SparsePLDPmf, "self_compose", never)
+    found = guarantee(central(1e-7, 1.0, 10**8, 1e-5))
+    # About sqrt(steps) rate sqrt(e - 1) Gaussian losses, on a coarse grid.
+    assert 0.03 < found.epsilon_pld < found.epsilon_rdp
+
+
+def test_a_composition_that_needs_too_much_memory_is_refused():
+    found = guarantee(central(1e-3, 1000.0, 10**9, 1e-5))
+    assert math.isnan(found.epsilon_pld)
+    assert "1,000,000,000 compositions need a grid of 5.1e+08 values" in found.warnings[0]
+
+
+def test_early_rounds_keep_their_epsilon_by_pld_where_late_ones_have_none():
+    early, late = guarantees(central(0.00503, 0.726, 3000, 1e-13), [20, 3000])
+    assert math.isfinite(early.epsilon_pld)
+    assert math.isnan(late.epsilon_pld)
+    assert not early.warnings

@@ -1,5 +1,6 @@
 """Calibrated noise and rounds cut at a budget keep the promise, and waste nothing."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pytest
 from plans import AFTER_RELEASES, CENTRAL, KINDS, SCHEDULED, by_rdp, proven
 
 from fedpareto.privacy.accounting import guarantee
-from fedpareto.privacy.calibration import calibrate, stopped
+from fedpareto.privacy.calibration import _spent, calibrate, end_of_search, stopped
 from fedpareto.privacy.plan import PrivacyPlanError
 
 
@@ -57,6 +58,23 @@ def test_calibration_by_pld(kind, target):
     assert guarantee(calibrated).epsilon_pld <= target
     less = replace(calibrated, noise_multiplier=0.995 * calibrated.noise_multiplier)
     assert guarantee(less).epsilon_pld > target
+
+
+@pytest.mark.parametrize(("steps", "delta"), [(3000, 2e-11), (30_000, 1e-12)])
+def test_what_calibration_by_pld_searches_falls_with_noise(steps, delta):
+    # Below about 2e-15 a composition delta is rounding noise, and epsilon by PLD went up and down with the noise multiplier.
+    plan = replace(CENTRAL, population=1, sampling_rate=0.002, rounds=steps, delta=delta)
+    spent = [_spent(replace(plan, noise_multiplier=z), "pld") for z in (0.70, 0.71, 0.72, 0.74, 0.8, 0.9, 0.91, 0.92)]
+    assert all(more < less for less, more in itertools.pairwise(spent))
+
+
+def test_calibration_by_pld_says_that_it_ended_where_rdp_decides():
+    plan = replace(CENTRAL, population=1, sampling_rate=0.1, rounds=100, delta=1e-5)
+    ended = calibrate(plan, 450.0, "pld")
+    assert guarantee(ended).epsilon_pld < 420  # not the smallest noise by far, and it used to say nothing
+    assert "the search ended where RDP decides (PLD not computed: epsilon by RDP is 500" in end_of_search(ended, "pld")
+    assert end_of_search(ended, "rdp") is None
+    assert end_of_search(calibrate(plan, 20.0, "pld"), "pld") is None
 
 
 def test_an_epsilon_out_of_reach_is_refused():

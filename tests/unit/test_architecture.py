@@ -22,6 +22,9 @@ ALLOWED = {
     "schema": {"problems"},
     "run": set(),
     "plan": {"config", "facts", "files", "run", "soundness"},
+    "failures": {"problems"},
+    "flags": {"problems", "schema"},
+    "catalogue": {"papers", "plan"},
     "papers": {"config", "problems", "schema", "yaml_files"},
     "paths": set(),
     "files": set(),
@@ -44,6 +47,7 @@ ALLOWED = {
 HOST_SIDE = (
     *(
         "problems",
+        "failures",
         "yaml_files",
         "soundness",
         "facts",

@@ -1,10 +1,14 @@
 """The command line's answers and refusals."""
 
+import errno
 import json
 
 import pytest
 
+from fedpareto import cli
 from fedpareto.cli import main
+from fedpareto.config import load
+from fedpareto.plan import make_plan
 
 QUESTION = ["--sampling-rate", "0.1", "--steps", "50", "--delta", "1e-4"]
 KEYS = {
@@ -66,16 +70,33 @@ def test_what_the_accountant_has_to_say_is_one_line(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["epsilon", "--noise-multiplier", "-1", *QUESTION], "-1 must be at least 0"),
-        (["epsilon", "--noise-multiplier", "nan", *QUESTION], "must be at least 0"),
-        (["epsilon", "--noise-multiplier", "1", "--steps", "0", "--delta", "1e-4"], "0 must be at least 1"),
-        (["epsilon", "--noise-multiplier", "1", "--steps", "5", "--delta", "2"], "2 must be above 0"),
+        (["epsilon", "--noise-multiplier", "-1", *QUESTION], "-1 must be a number of at least 0 (see"),
+        (["epsilon", "--noise-multiplier", "nan", *QUESTION], "nan must be a number of at least 0, and finite"),
+        (["epsilon", "--noise-multiplier", "one", *QUESTION], "one must be a number of at least 0 (see"),
+        (["epsilon", "--noise-multiplier", "1e200", *QUESTION], "1e200 must be a number of at least 0, and at most 1.0e+06"),
+        (["epsilon", "--noise-multiplier", "1e-200", *QUESTION], "1e-200 must be a number of at least 0, and at least 1.0e-04 or 0"),
+        (["epsilon", "--noise-multiplier", "1", "--steps", "0", "--delta", "1e-4"], "0 must be a whole number of at least 1"),
+        (["epsilon", "--noise-multiplier", "1", "--steps", "1.5", "--delta", "1e-4"], "1.5 must be a whole number of at least 1"),
+        (["epsilon", "--noise-multiplier", "1", "--steps", "1e12", "--delta", "1e-4"], "1e12 must be a whole number of at least 1, and at most 2147483647"),
+        (["epsilon", "--noise-multiplier", "1", "--steps", "5", "--delta", "2"], "2 must be a number above 0"),
+        (["epsilon", "--noise-multiplier", "1", "--steps", "5", "--delta", "1e-320"], "1e-320 must be a number above 0 and below 1/clients, and at least 1.0e-100"),
+        (["epsilon", "--noise-multiplier", "1", "--steps", "5", "--delta", "1e-4", "--sampling-rate", "1e-300"], "1e-300 must be above 0 and at most 1, and at least 1.0e-09"),
+        (["epsilon", "--noise-multiplier", "1", *QUESTION, "--population", str(10**18)], "must be a whole number of at least 1, and at most 2147483647"),
+        (["calibrate", "--epsilon", "1e5", *QUESTION], "1e5 must be a number above 0 and at most 1000"),
+        (["calibrate", "--epsilon", "-1", *QUESTION], "-1 must be a number above 0"),
+        (["train", "--execution", "{", "--spec", "a", "--privacy", "b", "--data", "c", "--output", "d"], "{ must be JSON"),
+        (["train", "--execution", "[1]", "--spec", "a", "--privacy", "b", "--data", "c", "--output", "d"], "[1] must be a mapping"),
+        (["train", "--execution", "[" * 10**5, "--spec", "a", "--privacy", "b", "--data", "c", "--output", "d"], "... must be JSON"),
+        (["spec", "--plan", "no/plan.json", "--bundle", "b", "--output", "o"], "fedpareto spec: no/plan.json: No such file or directory"),
+        (["figures", "--tables", "no", "--study", "s", "--figure", "pie", "--output", "o"], "figure = 'pie' is none that can be drawn (write one of: pareto, "),
+        (["figures", "--tables", "no", "--study", "s", "--figure", "pareto", "--output", "o"], "no/runs.parquet: is not there"),
+        (["compare", "--paper", "no.yaml", "--output", "o"], "no.yaml: no such file"),
         (["epsilon", "--noise-multiplier", "1", "--steps", "5", "--delta", "1e-4"], "needs --sampling-rate"),
         (["calibrate", "--epsilon", "0.0001", *QUESTION], "out of reach"),
         (["plan", "--configfile", "no/such/file.yaml"], "no/such/file.yaml: no such file"),
         (["data", "--dataset", "nosuch", "--output", "a", "--report", "b"], "nosuch"),
     ],
-)
+)  # fmt: skip
 def test_mistakes_are_one_line_and_a_bad_exit_status(capsys, arguments, said):
     try:
         status = main(arguments)
@@ -83,8 +104,96 @@ def test_mistakes_are_one_line_and_a_bad_exit_status(capsys, arguments, said):
         status = stop.code
     assert status != 0
     error = capsys.readouterr().err
-    assert said in error.splitlines()[-1]
-    assert "Traceback" not in error
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert len(error) < 400
+
+
+def test_whole_numbers_may_be_written_like_others(capsys):
+    rest = ["--noise-multiplier", "1", "--sampling-rate", "0.1", "--delta", "1e-5"]
+    answers = [answer(capsys, "epsilon", "--steps", steps, *rest) for steps in ("1000", "1e3", "1000.0")]
+    assert answers[0] == answers[1] == answers[2]
+
+
+@pytest.fixture
+def plan_file(tmp_path):
+    plan = make_plan(load(["config/config.yaml", "config/studies/smoke.yaml"], {"only": "smoke"}))
+    path = tmp_path / "plan.json"
+    path.write_text(plan.to_json())
+    return path
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[1]", b'{"runs": {"a": {"x": 1}}}', b"null", b"[" * 10**5]
+)
+@pytest.mark.parametrize("verb", ["spec", "attack", "account", "train", "tables"])
+def test_a_damaged_file_is_named_with_the_way_out(verb, content, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "_start_devices", lambda: None)
+    path = tmp_path / "cut.json"
+    path.write_bytes(content)
+    flags = {
+        "spec": ["--plan", path, "--bundle", "b", "--output", tmp_path / "o"],
+        "attack": ["--plan", path, "--bundle", "b", "--privacy", path, "--data", path, "--output", tmp_path / "o"],
+        "account": ["--spec", path, "--output", tmp_path / "o"],
+        "train": ["--spec", path, "--privacy", path, "--data", path, "--output", tmp_path / "o"],
+        "tables": ["--plan", path, "--output", tmp_path / "o"],
+    }
+    assert main([verb, *map(str, flags[verb])]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"fedpareto {verb}: {path}")
+    assert "cannot be read: " in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_damaged_table_is_named_with_the_way_out(tmp_path, capsys):
+    (tmp_path / "runs.parquet").write_bytes(b"PAR1")
+    assert (
+        main(
+            [
+                "figures",
+                "--tables",
+                str(tmp_path),
+                "--study",
+                "s",
+                "--figure",
+                "pareto",
+                "--output",
+                str(tmp_path / "o"),
+            ]
+        )
+        == 1
+    )
+    assert "runs.parquet cannot be read: " in capsys.readouterr().err
+
+
+def test_a_bundle_that_is_not_planned_is_named(plan_file, tmp_path, capsys):
+    assert main(["spec", "--plan", str(plan_file), "--bundle", "nosuch", "--output", str(tmp_path / "o")]) == 1
+    assert f"bundle nosuch is not in {plan_file} (one of " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted (run it again: what was finished is kept)"),
+        (MemoryError(), 1, "out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "results/x"), 1, "results/x: No space left on device (make room and run it again"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 1, "/x: Permission denied (run in a folder of your own"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "/x"), 1, "/x: Is a directory"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 1, "a file is no text in UTF-8"),
+        (BrokenPipeError(), 0, ""),
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_what_the_system_refuses_is_one_line(error, status, said, capsys, monkeypatch):
+    def fails(_):
+        raise error
+
+    monkeypatch.setattr(cli, "_plan", fails)
+    assert main(["plan"]) == status
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.splitlines()) == bool(said)
 
 
 def test_plan_counts_runs(capsys, tmp_path):

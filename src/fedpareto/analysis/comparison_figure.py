@@ -49,7 +49,7 @@ def build(tables: Tables, title: str) -> Figure:
     axes.set_xticks([], minor=True)
     figure.legend(loc="outside upper right", fontsize="x-small")
     _table(below, chosen, colours)
-    figure.suptitle(f"{title}: accuracy at equal ε", x=0.01, ha="left", fontweight="bold")
+    style.headline(figure, f"{title}: accuracy at equal ε")
     candidates = int(private.groupby(["curve", "target"])["n_seeds"].sum().max())
     figure.supxlabel(
         f"{style.means_over(int(private['n_seeds'].max()))}; each point is the best of up to {candidates} runs.\n"

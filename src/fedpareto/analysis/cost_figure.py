@@ -41,7 +41,7 @@ def build(tables: Tables, title: str) -> Figure:
     ]
     figure.legend(handles=entries, loc="outside right upper", fontsize="small")
     rounds = ", ".join(f"{r}" for r in sorted(runs["rounds"].unique()))
-    figure.suptitle(f"{title}: what training costs", x=0.01, ha="left", fontweight="bold")
+    style.headline(figure, f"{title}: what training costs")
     parameters = ", ".join(f"{p:,}" for p in sorted(runs["parameters"].unique()))
     bits = ", ".join(f"{b:g}" for b in sorted(runs["bits_per_parameter"].unique()))
     sampled = (runs["unit"] == "client") | (runs["trust"] == "local")

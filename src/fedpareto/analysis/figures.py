@@ -23,6 +23,7 @@ from fedpareto.analysis import (
     style,
 )
 from fedpareto.analysis.tables import Tables, read_tables
+from fedpareto.analysis.tradeoff import TableError
 
 FIGURES: dict[str, Callable[[Tables, str], Figure]] = {
     "pareto": pareto_figure.build,
@@ -46,8 +47,10 @@ def draw(figure: str, tables_folder: Path, studies: Sequence[str], stem: Path, t
     """Draws `figure` (a key of `FIGURES`) of one or more studies into `<stem>.{svg,pdf,png}`.
 
     Raises:
-      TableError: The tables or a study are not there.
+      TableError: The tables, a study or such a figure are not there.
     """
+    if figure not in FIGURES:
+        raise TableError(f"figure = {figure!r} is none that can be drawn (write one of: {', '.join(FIGURES)})")
     style.apply()
     tables = read_tables(tables_folder).of_studies(studies)
     style.save(FIGURES[figure](tables, title or ", ".join(studies)), stem)

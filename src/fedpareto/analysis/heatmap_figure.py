@@ -56,7 +56,7 @@ def build(tables: Tables, title: str) -> Figure:
     colour = plt.cm.ScalarMappable(norm=plt.Normalize(100 * low, 100 * high), cmap="viridis")
     figure.colorbar(colour, ax=grid, label="test accuracy, %", shrink=0.85, pad=0.02)
     seeds = int(points["n_seeds"].max())
-    figure.suptitle(f"{title}: accuracy by noise and clipping", x=0.01, ha="left", fontweight="bold")
+    style.headline(figure, f"{title}: accuracy by noise and clipping")
     label = style.epsilon_label(points).replace("\n", " ")
     several = points.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
     best = "; best of the study's other settings" if several else ""

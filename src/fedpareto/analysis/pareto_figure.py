@@ -54,8 +54,8 @@ def build(tables: Tables, title: str) -> Figure:
         f"{_price_of_choice(private)}",
         fontsize="medium",
     )
-    figure.suptitle(f"{title}: what each ε costs", x=0.01, ha="left", fontweight="bold")
     _legend(figure, clients, clips, points)
+    style.headline(figure, f"{title}: what each ε costs")
     return figure
 
 

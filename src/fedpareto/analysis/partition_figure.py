@@ -11,8 +11,10 @@ from matplotlib.ticker import MaxNLocator
 
 from fedpareto.analysis import style
 from fedpareto.analysis.tables import Tables
+from fedpareto.analysis.written import distinct
 
 MOST_CLIENTS = 60
+MOST_LABELS = 20
 
 
 def build(tables: Tables, title: str) -> Figure:
@@ -29,9 +31,18 @@ def build(tables: Tables, title: str) -> Figure:
     for axes, panel in zip(grid[:, 0], panels, strict=True):
         _bars(axes, panel, labels, palette, style.panel_title(panel, style.varying(parts, ["dataset"])))
     grid[-1, 0].set_xlabel("clients, sorted by number of examples")
-    handles = [plt.Rectangle((0, 0), 1, 1, color=palette[label], label=label) for label in labels]
+    names = distinct(labels, "class")
+    if len(labels) > MOST_LABELS:
+        labels, names = (
+            labels[: MOST_LABELS - 1],
+            [*names[: MOST_LABELS - 1], f"and {len(labels) - MOST_LABELS + 1:,} more"],
+        )
+    colours = [*(palette[label] for label in labels), "none"]
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, color=colour, label=name) for colour, name in zip(colours, names, strict=False)
+    ]
     figure.legend(handles=handles, loc="outside right upper", fontsize="small", title="label")
-    figure.suptitle(f"{title}: the clients' training examples", x=0.01, ha="left", fontweight="bold")
+    style.headline(figure, f"{title}: the clients' training examples")
     return figure
 
 

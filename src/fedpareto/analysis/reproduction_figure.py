@@ -13,9 +13,11 @@ from matplotlib.ticker import PercentFormatter
 
 from fedpareto.analysis import style
 from fedpareto.analysis.reproduction import LABELS, row_names
+from fedpareto.analysis.written import LONGEST_NAME, distinct, drawable
 
 ROW = 0.22  # inches of a line of a list
 CURVE = 1.9  # of a row of curves
+LONGEST_LINE, LONGEST_LABEL = 70, 48  # characters of what a number is, and in a legend or on an axis
 CROWD = 12  # numbers that are too many for one front
 COLOURS = {"reproduced": "#029e73", "differs": "#d55e00", "not run": "0.5", "no number in print": "#0173b2"}
 ACCOUNTANTS = {"epsilon_rdp_classic": ("classic", "s"), "epsilon_rdp": ("RDP", "o"), "epsilon_pld": ("PLD", "^")}
@@ -49,7 +51,7 @@ def of_numbers(table: pd.DataFrame, title: str, curves: Sequence[tuple[str, pd.D
     for i, (what, points) in enumerate(curves):
         _curve(figure.add_subplot(grid[1, i]), what, points, first=i == 0)
     _legend(figure, table)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    style.headline(figure, title)
     return figure
 
 
@@ -59,7 +61,7 @@ def _curve(axes: Axes, what: str, points: pd.DataFrame, first: bool) -> None:
     axes.errorbar(points["x"], points["accuracy"], yerr=yerr, color="0.35", marker="o", markersize=4)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     axes.set_ylim(*_room(points["accuracy"]))
-    axes.set(xlabel=what, ylabel="test accuracy" if first else None)
+    axes.set(xlabel=drawable(what, LONGEST_LABEL), ylabel="test accuracy" if first else None)
 
 
 def _room(values: pd.Series) -> tuple[float, float]:
@@ -78,13 +80,13 @@ def of_claims(table: pd.DataFrame, title: str) -> Figure:
     axes.scatter(table["published"], at, s=60, facecolors="none", edgecolors=edges, linewidths=1.4, zorder=4)
     for verdict, colour in CLAIMS.items():
         axes.scatter([], [], s=60, facecolors="none", edgecolors=colour, linewidths=1.4, label=f"published: {verdict}")
-    axes.set_yticks(at, table["name"], fontsize="xx-small")
+    axes.set_yticks(at, distinct(table["name"], "claim", LONGEST_LINE), fontsize="xx-small")
     axes.set_ylim(-1, len(table))
     axes.set_xscale("log")
     style.plain_log(axes.xaxis)
     axes.set_xlabel("ε")
     figure.legend(loc="outside lower center", ncols=4, fontsize="x-small")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    style.headline(figure, title)
     return figure
 
 
@@ -113,7 +115,7 @@ def _trade_off(axes: Axes, table: pd.DataFrame) -> None:
             row.published_epsilon, row.published, s=45, facecolors="white", edgecolors="black", linewidths=1.2, zorder=3
         )
         axes.annotate(
-            row.name,
+            drawable(row.name, LONGEST_NAME),
             (row.published_epsilon, row.published),
             (6, -3),
             textcoords="offset points",
@@ -127,7 +129,7 @@ def _trade_off(axes: Axes, table: pd.DataFrame) -> None:
         if pd.notna(row.ours):
             axes.axhline(row.ours, color=COLOURS[row.verdict], linewidth=1.2, linestyle="--", zorder=1)
         axes.annotate(
-            row.what,
+            drawable(row.what, LONGEST_LINE),
             (0.01, row.published),
             (0, -3),
             xycoords=axes.get_yaxis_transform(),
@@ -162,16 +164,16 @@ def _ours_alone(table: pd.DataFrame, title: str) -> Figure:
                 color=colours[study],
                 marker="o",
                 markersize=5,
-                label=study,
+                label=drawable(study, LONGEST_NAME),
             )
         for row in table[(table["metric"] == metric) & table["delta"].isna()].itertuples():
             axes.axhspan(row.low, row.high, color="0.92", linewidth=0, zorder=0)
-            axes.axhline(row.ours, color="0.25", linestyle="--", label=row.what)
+            axes.axhline(row.ours, color="0.25", linestyle="--", label=drawable(row.what, LONGEST_LABEL))
         axes.set_title(LABELS[metric], fontsize="medium")
         axes.set_xlabel(f"{levels} ε by RDP at δ = {deltas}")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="x-small")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    style.headline(figure, title)
     return figure
 
 
@@ -186,7 +188,7 @@ def _list(axes: Axes, table: pd.DataFrame) -> None:
                 row.ours, y, xerr=_interval(row), color=COLOURS[row.verdict], marker="o", markersize=5, zorder=4
             )
         axes.scatter(row.published, y, s=45, facecolors="white", edgecolors="black", linewidths=1.2, zorder=3)
-    axes.set_yticks(np.arange(len(table))[::-1], row_names(table), fontsize="x-small")
+    axes.set_yticks(np.arange(len(table))[::-1], distinct(row_names(table), "number", LONGEST_LINE), fontsize="x-small")
     axes.set_ylim(-1, len(table))
     if rounds:
         axes.set_xscale("log")

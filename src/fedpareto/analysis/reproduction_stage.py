@@ -13,6 +13,7 @@ from fedpareto import damage
 from fedpareto.analysis import reproduction_figure, style
 from fedpareto.analysis.reproduction import compare, curve_points, row_names
 from fedpareto.analysis.tradeoff import TableError
+from fedpareto.analysis.written import cell
 from fedpareto.files import whole
 
 
@@ -117,7 +118,7 @@ def claims_as_markdown(table: pd.DataFrame) -> str:
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(map(cell, line))} |\n" for line in lines)
 
 
 def _share(unit: str, decimals: int, value: float) -> str:

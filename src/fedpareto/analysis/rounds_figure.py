@@ -70,7 +70,7 @@ def build(tables: Tables, title: str) -> Figure:
         grid[2 * band + 1, 0].set_ylabel("ε (RDP; dotted PLD)" if private else "ε: none, not private")
     handles, labels = max((axes.get_legend_handles_labels() for axes in grid[::2].flat), key=lambda pair: len(pair[1]))
     figure.legend(handles, labels, loc="outside right upper", fontsize="small")
-    figure.suptitle(f"{title}: accuracy and ε by round", x=0.01, ha="left", fontweight="bold")
+    style.headline(figure, f"{title}: accuracy and ε by round")
     seeds = int(shown["n_seeds"].max())
     several = candidates.groupby([*FACETS, "noise_multiplier"], dropna=False).size().max() > 1
     other = candidates.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1

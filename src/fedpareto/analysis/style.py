@@ -17,14 +17,17 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
+from fedpareto.analysis.written import LONGEST_NAME, drawable, escaped, readable
 from fedpareto.files import whole
 
 WIDTH = 7.2  # inches: a page's text width, or a column's at half size
 ENDINGS = ("svg", "pdf", "png")
 MOST_TICKS = 6
 HEADLINE = 70  # characters
+SHORTEST_HEADLINE = 20
 UNITS = {"client": "client-level", "record": "record-level"}
 ADJACENCIES = {"add_or_remove_one": "add or remove one", "replace_one": "replace one", "zero_out": "zero out one"}
 BASELINES = {
@@ -156,14 +159,24 @@ def plain_log(axis: Axis) -> None:
 
 
 def headline(figure: Figure, text: str) -> int:
-    """What the figure shows, in bold at the top left; a long one on several lines instead of over the page's edge.
+    """What the figure shows, in bold at the top left; a long one on several lines instead of over the page's edge or a legend.
 
     Returns:
       The number of lines.
     """
-    lines = textwrap.wrap(text, HEADLINE)
-    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontweight="bold")
+    beside = [legend.get_window_extent().width for legend in figure.legends if _stands_right(legend)]
+    room = 0.98 * figure.bbox.width - max(beside, default=0.0)
+    line = readable(text)
+    for width in range(HEADLINE, SHORTEST_HEADLINE, -2):
+        lines = [escaped(part) for part in textwrap.wrap(line, width)]
+        title = figure.suptitle("\n".join(lines), x=0.01, ha="left", fontweight="bold")
+        if title.get_window_extent().width <= room:
+            break
     return len(lines)
+
+
+def _stands_right(legend: Legend) -> bool:
+    return getattr(legend, "_outside_loc", None) in ("right", "upper")
 
 
 def epsilon_value(epsilon: float) -> str:
@@ -203,7 +216,7 @@ def percent_log(axis: Axis) -> None:
 def nothing_to_draw(title: str, why: str) -> Figure:
     """A figure that says why it is empty: a study without such runs is no error."""
     figure = plt.figure(figsize=(WIDTH, 1.6))
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    headline(figure, title)
     figure.text(0.5, 0.4, why, ha="center", va="center")
     return figure
 
@@ -212,7 +225,8 @@ def panel_title(group: pd.Series | pd.DataFrame, varying: list[str]) -> str:
     """What tells a panel from the others."""
     first = group.iloc[0] if isinstance(group, pd.DataFrame) else group
     return ", ".join(
-        counted(first[column], "client") if column == "clients" else str(first[column]) for column in varying
+        counted(first[column], "client") if column == "clients" else drawable(first[column], LONGEST_NAME)
+        for column in varying
     )
 
 

@@ -121,7 +121,7 @@ def account(bundle: Bundle, measured: Measured | None = None) -> dict[str, Accou
     """
     # The trainer reads what was proven, and need not wait for the accountants to be imported.
     from fedpareto.privacy.accounting import by_client, guarantees, whole_curve
-    from fedpareto.privacy.calibration import calibrate, stopped
+    from fedpareto.privacy.calibration import calibrate, end_of_search, stopped
 
     shared: dict[tuple[Any, ...], AccountedRun] = {}
     accounted = {}
@@ -130,11 +130,15 @@ def account(bundle: Bundle, measured: Measured | None = None) -> dict[str, Accou
         proving = plan if plan.clip_norm is None else replace(plan, clip_norm=1.0)
         key = (proving, run.target_epsilon, run.accountant, run.stop_at_epsilon, run.evaluation_rounds)
         if key not in shared:
+            doubt = None
             if run.target_epsilon is not None:
                 proving = calibrate(proving, run.target_epsilon, run.accountant)
+                doubt = end_of_search(proving, run.accountant)
             if run.stop_at_epsilon is not None:
                 proving = stopped(proving, run.stop_at_epsilon, run.accountant)
             proven = tuple(guarantees(proving, [min(t, proving.rounds) for t in run.evaluation_rounds]))
+            if doubt:
+                proven = (*proven[:-1], replace(proven[-1], warnings=(*proven[-1].warnings, doubt)))
             own = tuple(by_client(proving)) if proving.local is not None else ()
             if own:
                 proven = (*proven[:-1], replace(proven[-1], epsilon_median=statistics.median(own)))

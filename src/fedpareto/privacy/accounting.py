@@ -13,10 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 import dp_accounting
 import numpy as np
 from dp_accounting import pld, rdp
+from dp_accounting.pld import common
 
 from fedpareto.privacy.amplification import mixture, poisson, without_replacement
 from fedpareto.privacy.events import step_event
@@ -39,7 +41,16 @@ PLD_COMPOSITIONS = 10_000  # of more than these the rounding errors add up: the 
 PLD_LARGEST_INTERVAL = 1e-2
 PLD_SMALLEST_INTERVAL = 1e-7
 PLD_LARGEST_GRID = 200_000
+PLD_LARGEST_COMPOSED_GRID = 10_000_000  # ten seconds and a gigabyte
 PLD_LARGEST_EPSILON = 500.0
+PLD_TRUNCATED_TAIL = 1e-15  # probability, dp-accounting's own; it counts as an infinite loss
+# A distribution is composed T times as the T-th power of its Fourier transform in float64, whose rounding moves delta by up to
+# 1.3 T 2e-16 (against 80-bit floats, in 300 compositions of 10 to 10^7 steps): seven times that is taken out of delta.
+PLD_ERROR_OF_COMPOSITION = 2e-15
+PLD_LARGEST_ERROR = 0.5  # of delta; where more is noise, epsilon would be too
+# From so many compositions on dp-accounting would make a distribution dense in any case, and compute a number of so many
+# thousand digits first to find that out.
+PLD_DENSE_COMPOSITIONS = 64
 
 
 def guarantee(plan: PrivacyPlan, *, with_pld: bool = True) -> Guarantee:
@@ -79,17 +90,19 @@ def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> lis
     before = preliminary_rdp(plan, orders)
     releases = {t: plan.releases(t) for t in {*rounds} if t or plan.preliminary}
     by_pld: dict[int, float] = {}
-    pld_warning: str | None = None
+    pld_warnings: dict[int, str] = {}
     if with_pld and releases:
         final, _ = rdp.compute_epsilon(orders, step_rdp * max(releases.values()) + before, delta)
-        by_pld, pld_warning = _pld_epsilons(plan, releases, delta, final)
+        by_pld, pld_warnings = _pld_epsilons(plan, releases, delta, final)
     results = []
     for t in rounds:
         if t not in releases:
             results.append(Guarantee(0, 0.0, 0.0, 0.0, math.nan))
             continue
         epsilon, order = rdp.compute_epsilon(orders, step_rdp * releases[t] + before, delta)
-        warnings = [] if pld_warning is None else [pld_warning]
+        warnings = [pld_warnings[t]] if t in pld_warnings else []
+        if by_pld.get(t, 0.0) > epsilon:  # Two upper bounds: the larger one is of no use to anybody.
+            warnings = [f"PLD not used: its epsilon is {by_pld.pop(t):.4g}, above the {epsilon:.4g} of RDP"]
         if epsilon > 0 and order in (orders[0], orders[-1]):
             warnings.append(_edge_warning(float(order), float(orders[0]), dropped))
         results.append(
@@ -193,51 +206,97 @@ def _within(plan: PrivacyPlan, epsilon: float) -> float:
 
 def _pld_epsilons(
     plan: PrivacyPlan, releases: Mapping[int, float], delta: float, scale: float
-) -> tuple[dict[int, float], str | None]:
-    """Epsilon by PLD after each number of rounds in `releases`, or nothing and the reason.
+) -> tuple[dict[int, float], dict[int, str]]:
+    """Epsilon by PLD after each number of rounds in `releases`, and what there is to know about it.
 
     Args:
       plan: The plan.
       releases: Rounds -> releases that compose.
       delta: The accounted delta.
       scale: Epsilon by RDP after the last of them, which sets the discretisation.
+
+    Returns:
+      Rounds -> epsilon, for those that PLD has one for; rounds -> a warning: why there is none, or why it is not tight.
     """
     if plan.mechanism in DISCRETE or (plan.local is not None and plan.amplified):
-        return {}, "PLD not computed: dp-accounting's PLD does not cover this mechanism"
+        return {}, dict.fromkeys(releases, "PLD not computed: dp-accounting's PLD does not cover this mechanism")
     if not scale <= PLD_LARGEST_EPSILON:
-        return {}, (
+        why = (
             f"PLD not computed: epsilon by RDP is {scale:.4g}, above {PLD_LARGEST_EPSILON:g}, where PLD takes "
             "unbounded memory and the guarantee means nothing"
         )
+        return {}, dict.fromkeys(releases, why)
     if plan.amplified and plan.sampling == "fixed_size":
-        return {}, f"PLD not computed: dp-accounting's PLD does not cover {plan.sampling} sampling"
+        why = f"PLD not computed: dp-accounting's PLD does not cover {plan.sampling} sampling"
+        return {}, dict.fromkeys(releases, why)
     rate = _sampled(plan)
     precision = sum(noise**-2 for noise in plan.preliminary_noise)  # Gaussians on everything compose to one, exactly
     gaussian = pld.privacy_loss_distribution.from_gaussian_mechanism
-    found, warnings = {}, []
+    found: dict[int, float] = {}
+    warnings: dict[int, str] = {}
     if rate == 1:
         for t, k in releases.items():
             noise = (k * plan.relative_noise**-2 + precision) ** -0.5
             interval, warning = _pld_interval(noise, scale, 1)
-            warnings.append(warning)
             one = gaussian(standard_deviation=noise, value_discretization_interval=interval)
             found[t] = max(0.0, float(one.get_epsilon_for_delta(delta)))
-    else:
-        # Distributions compose on one grid only: the coarser of what the two of them can afford.
-        noises = [plan.relative_noise, *([precision**-0.5] if precision else [])]
-        times = int(max(releases.values()))
-        interval, warning = max((_pld_interval(z, scale, times) for z in noises), key=lambda found: found[0])
-        warnings.append(warning)
-        step = gaussian(
-            standard_deviation=plan.relative_noise, value_discretization_interval=interval, sampling_prob=rate
+            warnings |= {t: warning} if warning else {}
+        return found, warnings
+    # Distributions compose on one grid only: the coarser of what the two of them can afford.
+    noises = [plan.relative_noise, *([precision**-0.5] if precision else [])]
+    times = int(max(releases.values()))
+    interval, warning = max((_pld_interval(z, scale, times) for z in noises), key=lambda found: found[0])
+    step = gaussian(standard_deviation=plan.relative_noise, value_discretization_interval=interval, sampling_prob=rate)
+    before = [gaussian(precision**-0.5, value_discretization_interval=interval)] if precision else []
+    for t, k in releases.items():
+        why_not = _pld_out_of_bounds(step, int(k), delta)
+        if why_not:
+            warnings[t] = why_not
+            continue
+        parts = [_self_compose(step, int(k))] if k else []
+        parts += before
+        whole = reduce(lambda one, other: one.compose(other), parts)
+        left = delta - (k + len(before)) * PLD_ERROR_OF_COMPOSITION
+        found[t] = max(0.0, float(whole.get_epsilon_for_delta(left)))
+        warnings |= {t: warning} if warning else {}
+    return found, warnings
+
+
+def _pld_out_of_bounds(step: Any, times: int, delta: float) -> str | None:
+    """Why `times` compositions of a distribution are beyond what PLD can do; None where they are not."""
+    error = times * PLD_ERROR_OF_COMPOSITION
+    if error > PLD_LARGEST_ERROR * delta:
+        return (
+            f"PLD not computed: rounding may move delta by {error:.2g} in {times:,} compositions, and delta is {delta:.2g} "
+            "(RDP holds)"
         )
-        before = [gaussian(precision**-0.5, value_discretization_interval=interval)] if precision else []
-        for t, k in releases.items():
-            parts = [step.self_compose(int(k))] if k else []
-            parts += before
-            whole = reduce(lambda one, other: one.compose(other), parts)
-            found[t] = max(0.0, float(whole.get_epsilon_for_delta(delta)))
-    return found, next(filter(None, warnings), None)
+    grid = max(_composed_grid(pmf, times) for pmf in _distributions(step))
+    if grid > PLD_LARGEST_COMPOSED_GRID:
+        return (
+            f"PLD not computed: {times:,} compositions need a grid of {grid:.2g} values, above "
+            f"{PLD_LARGEST_COMPOSED_GRID:.2g} (RDP holds)"
+        )
+    return None
+
+
+def _composed_grid(pmf: Any, times: int) -> int:
+    """The number of values that a distribution takes when it is composed with itself."""
+    lowest, highest = common.compute_self_convolve_bounds(pmf.to_dense_pmf()._probs, times, PLD_TRUNCATED_TAIL)
+    return int(highest - lowest + 1)
+
+
+def _self_compose(step: Any, times: int) -> Any:
+    """What `step.self_compose` returns, in a time that does not grow with the compositions."""
+    if times < PLD_DENSE_COMPOSITIONS:
+        return step.self_compose(times)
+    return pld.privacy_loss_distribution.PrivacyLossDistribution(
+        *(pmf.to_dense_pmf().self_compose(times, PLD_TRUNCATED_TAIL) for pmf in _distributions(step))
+    )
+
+
+def _distributions(step: Any) -> list[Any]:
+    """The distributions of the loss if a unit leaves and if one joins; one where both are the same."""
+    return [step._pmf_remove] if step._symmetric else [step._pmf_remove, step._pmf_add]
 
 
 def _sampled(plan: PrivacyPlan) -> float:

@@ -40,8 +40,8 @@ def calibrate(plan: PrivacyPlan, target_epsilon: float, accountant: str = "rdp")
         if high > LARGEST_NOISE:
             raise PrivacyPlanError(
                 f"epsilon = {target_epsilon:g} is out of reach: even a noise multiplier of {LARGEST_NOISE:g} proves only "
-                f"{epsilon(LARGEST_NOISE):.4g} by {accountant.upper()} (ask for a larger epsilon or delta, or use the pld "
-                "accountant)"
+                f"{epsilon(LARGEST_NOISE):.4g} by {accountant.upper()} (ask for a larger epsilon or delta"
+                f"{', or use the pld accountant' if accountant == 'rdp' else ''})"
             )
     while high / low > 1 + RELATIVE_TOLERANCE:
         middle = math.sqrt(low * high)
@@ -50,6 +50,24 @@ def calibrate(plan: PrivacyPlan, target_epsilon: float, accountant: str = "rdp")
         else:
             low = middle
     return replace(plan, noise_multiplier=high)
+
+
+def end_of_search(plan: PrivacyPlan, accountant: str = "rdp") -> str | None:
+    """Why the noise of a calibrated plan may not be the smallest; None where it is.
+
+    Where PLD has no epsilon, RDP decides: the search may end at the least noise that PLD can tell anything about.
+
+    Args:
+      plan: What `calibrate` returned.
+      accountant: That of the calibration.
+    """
+    less = plan.noise_multiplier / (1 + RELATIVE_TOLERANCE)
+    if accountant != "pld" or math.isnan(guarantee(plan).epsilon_pld) or less < SMALLEST_NOISE:
+        return None
+    beyond = guarantee(replace(plan, noise_multiplier=less))
+    if not math.isnan(beyond.epsilon_pld):
+        return None
+    return f"less noise may prove this epsilon too: the search ended where RDP decides ({beyond.warnings[0]})"
 
 
 def stopped(plan: PrivacyPlan, epsilon: float, accountant: str = "rdp") -> PrivacyPlan:
@@ -96,5 +114,5 @@ def _epsilon_of(plan: PrivacyPlan, accountant: str) -> Callable[[float], float]:
 
 def _spent(plan: PrivacyPlan, accountant: str) -> float:
     proven = guarantee(plan, with_pld=accountant == "pld")
-    # Where PLD is out of bounds (huge epsilons), RDP says which way to go.
+    # `guarantee` has no PLD where it is out of bounds, or above RDP: what is searched is the smaller of the two.
     return proven.epsilon_pld if accountant == "pld" and not math.isnan(proven.epsilon_pld) else proven.epsilon_rdp

@@ -27,6 +27,7 @@ OVERFLOW_PROBABILITY_NON_PRIVATE = 1e-9
 PARTICIPATION_SHARE_OF_DELTA = 1e-3
 SAMPLER_SHARE_OF_DELTA = 1e-3
 LEAST_RATE = 2.0**-32  # coins have 32 bits
+LIMITS = (1e-18, 1e18)  # of noise multiplier and clip norm: their product and its square are numbers of float32
 COUNT_NOISE_OF_COHORT = 1 / 20  # Andrew et al. (2021)
 COUNT_NOISE_OF_MULTIPLIER = 2.0  # at which the noise on updates is 3 % more than without adaptive clipping
 
@@ -95,6 +96,11 @@ class PrivacyPlan:
             raise PrivacyPlanError(f"noise_multiplier = {self.noise_multiplier} must be finite and at least 0")
         if self.clip_norm is not None and not (math.isfinite(self.clip_norm) and self.clip_norm > 0):
             raise PrivacyPlanError(f"clip_norm = {self.clip_norm} must be finite and above 0")
+        for name, value in (("noise_multiplier", self.noise_multiplier), ("clip_norm", self.clip_norm or 0.0)):
+            if value and not LIMITS[0] <= value <= LIMITS[1]:
+                raise PrivacyPlanError(
+                    f"{name} = {value:g} must be from {LIMITS[0]:g} to {LIMITS[1]:g}: it becomes float32"
+                )
         if self.noise_multiplier > 0 and self.clip_norm is None:
             raise PrivacyPlanError("noise without a clip norm guarantees nothing: one client's update has no bound")
         if self.private and (self.delta is None or not 0 < self.delta < 1):
