@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(abspath $(BIN)):$(PATH)
+# Snakemake keeps a cache below the home folder: here, where that cannot be written.
+ifneq ($(shell test -d "$$HOME" -a -w "$$HOME" && echo yes),yes)
+export XDG_CACHE_HOME ?= $(abspath $(VENV)/cache)
+endif
 
 .PHONY: help env sweep report test test-slow mutate bench gpu lint format lock clean
 
