@@ -194,6 +194,16 @@ def test_a_users_arrays(tmp_path):
     assert data.client_names.tolist() == ["a", "b"]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])  # the last one is finite until it is made float32
+def test_a_users_arrays_are_finite_as_training_has_them(tmp_path, value):
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    x[7, 1] = value
+    np.savez(tmp_path / "own.npz", x=x, y=["no", "yes"] * 25)
+    with pytest.raises(DataError, match="finite in float32") as error:
+        load_user_file("own", {"path": str(tmp_path / "own.npz")})
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -116,8 +116,12 @@ def _load_npz(path: Path, options: Mapping[str, Any]) -> tuple[PreparedData, dic
         raise DataError(f"{path}: has no array {missing[0]} (it needs x and y, or x_train, y_train, x_test and y_test)")
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if not np.issubdtype(x.dtype, np.number) or not np.isfinite(x.astype(np.float64)).all():
-            raise DataError(f"{path}: x_{part} must hold finite numbers (encode text and fill gaps first)")
+        with np.errstate(over="ignore"):
+            usable = np.issubdtype(x.dtype, np.number) and np.isfinite(x.astype(np.float32)).all()
+        if not usable:
+            raise DataError(
+                f"{path}: x_{part} must hold numbers that are finite in float32 (encode text and fill gaps first)"
+            )
         if len(x) != np.ravel(y).shape[0]:
             raise DataError(f"{path}: x_{part} has {len(x)} examples and y_{part} {np.ravel(y).shape[0]}")
     names, labels = np.unique(
