@@ -53,7 +53,11 @@ def white(stddev, leaves=LEAVES):
     return lambda rng, cohorts: [[rng.normal(0, stddev, n) for n in leaves] for _ in cohorts]
 
 
-def models(query, noise, sample=poisson(), goes_on=lambda model, data, cohort: np.isfinite(model).all()):
+def finite(model, data, cohort):
+    return np.isfinite(model).all()
+
+
+def models(query, noise, goes_on=finite):
     """Whole runs: the model after every release, which it adds to. A run that does not go on shows its last model until its end.
 
     A query is a sum over the cohort, to which each unit adds the same in every round.
@@ -62,7 +66,7 @@ def models(query, noise, sample=poisson(), goes_on=lambda model, data, cohort: n
     def run(data, rng):
         parts = np.array([query(data, [unit]) for unit in range(len(data))])
         shown, model, ended = [], np.zeros(DIMENSION), False
-        for cohort in sample(rng, len(data)):
+        for cohort in poisson()(rng, len(data)):
             if not ended:
                 model = model + parts[cohort].sum(axis=0) + np.concatenate(noise(rng, [cohort])[0])
                 ended = not goes_on(model, data, cohort)

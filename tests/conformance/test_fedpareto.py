@@ -30,7 +30,6 @@ from fedpareto.privacy.parties import Sum
 from fedpareto.privacy.plan import PrivacyPlanError
 from fedpareto.privacy.sampling import last_to_join
 
-
 ELSEWHERE = ("distinguishing", "released")
 
 
