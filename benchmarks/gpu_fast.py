@@ -25,6 +25,7 @@ from fedpareto.federated.per_example import clipped_gradient_sum
 from fedpareto.federated.setup import measure
 from fedpareto.federated.train import train_bundle
 from fedpareto.privacy.account import account
+from fedpareto.statuses import FINISHED
 
 UNITS = {"W1": ("s a round", 1.0), "W2": ("s a round", 1.0), "W3": ("ms a step", 1e3)}
 
@@ -136,7 +137,7 @@ def grid(study: str, **changes: Any) -> dict[str, Any]:
         results = train_bundle(bundle, accounted, data, **own)
     seconds, running = time.perf_counter() - started, sum(result.wall_s for result in results)
     row = {"value": round(running, 2), "unit": "s of rounds", "whole_s": round(seconds, 2), "runs": len(results)}
-    ok, found = sum(result.status == "ok" for result in results), memory()
+    ok, found = sum(result.status in FINISHED for result in results), memory()
     if found.get("peak_gib") == before.get("peak_gib"):
         found.pop("peak_gib", None)  # that of an earlier, larger grid
     fits = found.get("peak_gib", 0.0) <= found.get("limit_gib", math.inf)

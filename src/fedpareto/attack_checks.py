@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from fedpareto.attackable import why_not
 from fedpareto.problems import Problems, nearest, study_key
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def check_attacks(study: Study, problems: Problems) -> None:
     """Adds every problem of `attacks` and `attacked`."""
     for i, attack in enumerate(study.attacks):
         key: list[str | int] = ["studies", study.name, "attacks", *([i] if len(study.attacks) > 1 else [])]
-        reasons = [_why_not(attack["name"], *kind) for kind in _kinds(study)]
+        reasons = [why_not(attack["name"], *kind) for kind in _kinds(study)]
         if all(reasons):
             problems.add(key, attack["name"], f"not be made on this study: {reasons[0]}", "leave it out")
         if not all(reasons):
@@ -113,17 +114,6 @@ def _check_policy(
 def _kinds(study: Study) -> list[tuple[str, str, str]]:
     algorithms = [spec["name"] for spec in study.axes["algorithm"]]
     return [(u, t, a) for u, t, a in product(study.axes["unit"], study.axes["trust"], algorithms)]
-
-
-def _why_not(attack: str, unit: str, trust: str, algorithm: str) -> str | None:
-    """Why an attack is not made on runs of a kind; None where it is."""
-    if attack in ("gradient_inversion", "audit") and algorithm == "scaffold":
-        return "scaffold's clients send two vectors, and no attack here reads both"
-    if attack == "audit" and trust == "local":
-        return "clients add the noise by themselves, and no canary here speaks for a client"
-    if attack == "audit" and unit == "record" and trust == "distributed":
-        return "clients draw their own records for a sum, and no canary here is a record of theirs"
-    return None
 
 
 def _shown(values: tuple[Any, ...]) -> Any:

@@ -86,6 +86,9 @@ class Mechanism:
       noise: (generator, cohorts) -> the noise of one run as it stands in the releases: for each of the cohorts, a list of
         arrays, one for each leaf of the model. It may read how large the cohorts are, which a sound mechanism does not.
         Where clients add shares, hand over the shares instead of leaves to test their independence.
+      run: (units, generator) -> float [released, d], all that one whole run gives away: every model that it shows, with its
+        noise, by the loop that really trains and with all that may end it early. None for a program without such a loop: its
+        runs are put together from the three functions above.
     """
 
     claim: Claim
@@ -94,6 +97,7 @@ class Mechanism:
     sample: Callable[[np.random.Generator, int], Sequence[Cohort]]
     query: Callable[[Sequence[Any], Cohort], np.ndarray]
     noise: Callable[[np.random.Generator, Sequence[Cohort]], Sequence[Sequence[np.ndarray]]]
+    run: Callable[[Sequence[Any], np.random.Generator], np.ndarray] | None = None
 
     def release(self, data: Sequence[Any], rng: np.random.Generator) -> np.ndarray:
         """All that one run gives away, float [releases, d]."""
@@ -436,27 +440,54 @@ def check_distinguishing(mechanism: Mechanism, seed: int = 0, runs: int = 600) -
         return np.array([(np.sum(np.square(r)), np.sum(r @ alone)) for r in releases])
 
     here, there = scores(data), scores(neighbour)
-    level = ALARM / 8
-    best, how = 0.0, ""
-    for number, name in enumerate(("spread", "direction")):
-        for a, b in ((here, there), (there, here)):
-            for sign in (1, -1):
-                with_, without = sign * a[:, number], sign * b[:, number]
-                half = runs // 2
-                cut = _best_threshold(with_[:half], without[:half])
-                hits, false = int((with_[half:] > cut).sum()), int((without[half:] > cut).sum())
-                tried = runs - half
-                least = stats.beta.ppf(level / 2, hits, tried - hits + 1) if hits else 0.0
-                most = stats.beta.isf(level / 2, false + 1, tried - false) if false < tried else 1.0
-                found = math.log((least - claim.delta) / most) if least > claim.delta else 0.0
-                if found > best:
-                    best, how = found, name
+    found = [_least_told(here[:, number], there[:, number], claim.delta, ALARM / 2) for number in (0, 1)]
+    best, how = max(zip(found, ("spread", "direction"), strict=True))
     if best <= claim.epsilon:
         return []
     return [
         f"distinguishing: the {how} of the releases tells whether one {claim.unit} takes part: epsilon is at least "
         f"{best:.3g}, not the claimed {claim.epsilon:.3g}"
     ]
+
+
+def check_released(mechanism: Mechanism, seed: int = 0, runs: int = 200) -> list[str]:
+    """What a run releases, and how often, follows from its units through the noisy releases alone.
+
+    Every extreme takes the place of the last unit, and whole runs (`Mechanism.run`) are made with it and without it (with the
+    unit as it is under `replace_one`). Counted are the releases that move (differ from the one before) and those that are
+    finite. A run may end early because of what it has released, which is post-processing; one that ends, skips or freezes
+    because of what a unit handed in, or what it lost, tells of it with no noise at all. Both counts are outcomes of a run:
+    P[more than a threshold] <= e^epsilon P[the same with the neighbour] + delta must hold, with the thresholds and limits of
+    `check_distinguishing`. False alarm: `ALARM` (Bonferroni over extremes, counts and directions).
+
+    What ends a run does not ask how large the noise is, and the smaller the claimed epsilon the more a count says: hand in a
+    mechanism with much noise. With n runs no count disproves an epsilon above log(n / 30).
+
+    Args:
+      mechanism: The mechanism.
+      seed: Of the generator.
+      runs: Runs with each of the units.
+    """
+    claim, rng = mechanism.claim, np.random.default_rng(seed)
+    run = mechanism.release if mechanism.run is None else mechanism.run
+
+    def counts(units: Sequence[Any]) -> np.ndarray:
+        released = [np.asarray(run(units, rng)) for _ in range(runs)]
+        return np.array([(_moves(rows), np.isfinite(rows).all(axis=1).sum()) for rows in released])
+
+    others = list(mechanism.data[:-1])
+    neighbour, faults = counts(list(mechanism.data) if claim.swapped else others), []
+    for extreme in mechanism.extremes:
+        with_it = counts([*others, extreme])
+        for number, name in enumerate(("move", "are finite")):
+            here, there = with_it[:, number], neighbour[:, number]
+            least = _least_told(here, there, claim.delta, ALARM / 2 / len(mechanism.extremes))
+            if least > claim.epsilon:
+                faults.append(
+                    f"released: {here.mean():.3g} releases of a run {name} with a {claim.unit} that hands in {_name(extreme)}, "
+                    f"{there.mean():.3g} with its neighbour: epsilon is at least {least:.3g}, not the claimed {claim.epsilon:.3g}"
+                )
+    return faults
 
 
 def check_audit(
@@ -502,6 +533,7 @@ CHECKS: dict[str, Callable[[Mechanism], list[str]]] = {
     "epsilon": check_epsilon,
     "overflow": check_overflow,
     "distinguishing": check_distinguishing,
+    "released": check_released,
 }
 
 
@@ -528,6 +560,30 @@ def _masses(edges: np.ndarray, centre: float, sd: float) -> np.ndarray:
     below, above = stats.norm.cdf(z), stats.norm.sf(z)
     inner = np.where(z[:-1] > 0, above[:-1] - above[1:], below[1:] - below[:-1])
     return np.concatenate([below[:1], inner, above[-1:]])
+
+
+def _least_told(here: np.ndarray, there: np.ndarray, delta: float, level: float) -> float:
+    """A lower bound on epsilon from a score of runs on two sides, 0 where it tells nothing; wrong with probability `level`.
+
+    A threshold is chosen on half of the runs of each side, in both directions, and counted on the other half.
+    """
+    best, half = 0.0, len(here) // 2
+    tried = len(here) - half
+    for a, b in ((here, there), (there, here)):
+        for sign in (1, -1):
+            with_, without = sign * a, sign * b
+            cut = _best_threshold(with_[:half], without[:half])
+            hits, false = int((with_[half:] > cut).sum()), int((without[half:] > cut).sum())
+            least = stats.beta.ppf(level / 8, hits, tried - hits + 1) if hits else 0.0
+            most = stats.beta.isf(level / 8, false + 1, tried - false) if false < tried else 1.0
+            best = max(best, math.log((least - delta) / most) if least > delta else 0.0)
+    return best
+
+
+def _moves(rows: np.ndarray) -> int:
+    """How many releases of a run, [released, d], differ from the one before; the first is one that does."""
+    same = ((rows[1:] == rows[:-1]) | (np.isnan(rows[1:]) & np.isnan(rows[:-1]))).all(axis=1)
+    return len(rows) - int(same.sum())
 
 
 def _best_threshold(with_: np.ndarray, without: np.ndarray) -> float:

@@ -13,6 +13,7 @@ from problem import CLIENTS, FEATURES, MODEL, PAD, compiled_round, first_run, ma
 from fedpareto import soundness
 from fedpareto.federated.arguments import Data
 from fedpareto.federated.client import Examples, LocalWork
+from fedpareto.federated.program import make_program
 from fedpareto.privacy.accounting import guarantee
 from fedpareto.privacy.plan import PrivacyPlan
 
@@ -124,6 +125,31 @@ def decoded_cohorts(static, data, hyper, contributions, steps):
     return sample
 
 
+def whole_runs(static, hyper, data_of):
+    """Whole runs of the compiled program, from one of its blocks to the next: the model after every round, [rounds, d]."""
+    runs = 100
+    static = replace(static, evaluation_rounds=tuple(range(static.rounds + 1)))
+    program = functools.cache(lambda: make_program(static, jax.devices()[:1]))
+    waiting = {}
+
+    def run(units, rng):
+        own = waiting.setdefault(tuple(map(id, units)), [])
+        if not own:
+            hypers = jax.tree.map(lambda leaf: jnp.stack([leaf] * runs), hyper)
+            hypers = hypers._replace(secret_key=jnp.asarray(key_data(rng, runs)))
+            data, shown = data_of(units), []
+            state = program().advance(data, hypers, program().init(data, hypers), 1)
+            for stop in range(2, program().blocks + 1):
+                state = program().advance(data, hypers, state, stop)
+                shown.append(
+                    np.concatenate([np.asarray(p).reshape(runs, -1) for p in jax.tree.leaves(state.params)], 1)
+                )
+            own.extend(np.stack(shown, axis=1))
+        return own.pop()
+
+    return run
+
+
 def plan_of(sampling="poisson", population=CLIENTS, rate=0.5, steps=6, noise=1.0, **changes):
     seen = {"participation": "seen"} if sampling in soundness.SCHEDULED else {}
     return PrivacyPlan(
@@ -161,8 +187,8 @@ def claim_of(plan, epsilon=None):
 
 
 @functools.cache
-def engine_of_clients(sampling="poisson", weight_cap=None):
-    plan = plan_of(sampling)
+def engine_of_clients(sampling="poisson", weight_cap=None, noise=1.0):
+    plan = plan_of(sampling, noise=noise)
     static = make_static(
         sampling=sampling,
         work=WHOLE_BATCH,
@@ -184,19 +210,25 @@ def engine_of_clients(sampling="poisson", weight_cap=None):
     def query(data, cohort):
         return moved(whole, clients_data(data, counts_of(cohort)), quiet, PARAMS)
 
+    def those(units):
+        missing = CLIENTS - len(units)
+        return clients_data([*units, *[examples()] * missing], [PAD] * len(units) + [0] * missing)
+
+    loud = quiet._replace(noise_stddev=jnp.float32(plan.noise_stddev))
     return Mechanism(
         claim=claim_of(plan),
         data=units,
-        extremes=[examples(value) for value in (0.0, 1e-6, 100.0, -100.0, 1e15, 1e30, np.inf, np.nan)],
+        extremes=[examples(value) for value in (0.0, 1e-6, 100.0, -100.0, 1e15, 1e30, 3e38, np.inf, np.nan)],
         sample=decoded_cohorts(static, data, quiet, [query(units, np.array([i])) for i in range(CLIENTS)], plan.rounds),
         query=query,
-        noise=engine_noise(whole, data, quiet._replace(noise_stddev=jnp.float32(plan.noise_stddev)), counts_of),
+        noise=engine_noise(whole, data, loud, counts_of),
+        run=whole_runs(static, loud, those),
     )
 
 
 @functools.cache
-def engine_of_records(population=6):
-    plan = plan_of(population=population, unit="record")
+def engine_of_records(population=6, noise=1.0):
+    plan = plan_of(population=population, unit="record", noise=noise)
     static = make_static(unit="record", cohort_pad=plan.cohort_pad, expected_cohort=plan.expected_cohort, at_once=4)
     quiet = first_run(make_hypers(clip=ENGINE_CLIP, noise=0.0))
     rng = np.random.default_rng(6)
@@ -209,18 +241,22 @@ def engine_of_records(population=6):
         whole = replace(static, sampling_rate=1.0, cohort_pad=len(cohort), at_once=1)
         return moved(whole, records_data([data[i] for i in cohort]), quiet, PARAMS)
 
+    def those(present):
+        missing = population - len(present)
+        return records_data([*present, *units[:missing]])._replace(present=jnp.arange(population)[None] < len(present))
+
+    loud = quiet._replace(noise_stddev=jnp.float32(plan.noise_stddev))
     return Mechanism(
         claim=claim_of(plan),
         data=units,
         extremes=[
-            (np.full(FEATURES, value, np.float32), 1) for value in (0.0, 50.0, -50.0, 1e15, 1e30, np.inf, np.nan)
+            (np.full(FEATURES, value, np.float32), 1) for value in (0.0, 50.0, -50.0, 1e15, 1e30, 3e38, np.inf, np.nan)
         ],
         sample=decoded_cohorts(
             static, data, quiet, [query(units, np.array([i])) for i in range(population)], plan.rounds
         ),
         query=query,
         # Its cohorts are those that the round draws.
-        noise=engine_noise(
-            static, data, quiet._replace(noise_stddev=jnp.float32(plan.noise_stddev)), lambda cohort: [population]
-        ),
+        noise=engine_noise(static, data, loud, lambda cohort: [population]),
+        run=whole_runs(static, loud, those),
     )

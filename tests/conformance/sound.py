@@ -53,6 +53,29 @@ def white(stddev, leaves=LEAVES):
     return lambda rng, cohorts: [[rng.normal(0, stddev, n) for n in leaves] for _ in cohorts]
 
 
+def finite(model, data, cohort):
+    return np.isfinite(model).all()
+
+
+def models(query, noise, goes_on=finite):
+    """Whole runs: the model after every release, which it adds to. A run that does not go on shows its last model until its end.
+
+    A query is a sum over the cohort, to which each unit adds the same in every round.
+    """
+
+    def run(data, rng):
+        parts = np.array([query(data, [unit]) for unit in range(len(data))])
+        shown, model, ended = [], np.zeros(DIMENSION), False
+        for cohort in poisson()(rng, len(data)):
+            if not ended:
+                model = model + parts[cohort].sum(axis=0) + np.concatenate(noise(rng, [cohort])[0])
+                ended = not goes_on(model, data, cohort)
+            shown.append(model)
+        return np.array(shown)
+
+    return run
+
+
 CLAIM = Claim("client", ADD, "poisson", RATE, STEPS, NOISE, CLIP, UNITS * RATE, DELTA, proven(NOISE, RATE, STEPS))
 
 
@@ -77,6 +100,7 @@ SOUND = Mechanism(
     sample=poisson(),
     query=clipped_sum(clip, CLAIM.divisor),
     noise=white(CLAIM.noise_stddev),
+    run=models(clipped_sum(clip, CLAIM.divisor), white(CLAIM.noise_stddev)),
 )
 
 

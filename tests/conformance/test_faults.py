@@ -21,6 +21,7 @@ from checks import (
     check_noise_independence,
     check_noise_scale,
     check_overflow,
+    check_released,
     check_sampling,
     check_sensitivity,
     least_epsilon,
@@ -46,6 +47,7 @@ from sound import (
     clipped_sum,
     extremes,
     fixed_size,
+    models,
     poisson,
     proven,
     shuffled,
@@ -385,3 +387,41 @@ def test_15_several_local_steps_under_one_noise():
     records = claiming(SOUND, unit="record")
     assert "more than the claimed" in check_sensitivity(replace(records, query=local_steps(5)))[0]
     assert check_sensitivity(replace(records, query=local_steps(1))) == []
+
+
+# 16. A run that ends where the training loss, without noise, is not finite: its later models stay as they are.
+
+
+def quiet_mechanism(**changes):
+    """Much noise and a small epsilon."""
+    noise = 4 * NOISE
+    claim = replace(CLAIM, noise_multiplier=noise, epsilon=proven(noise, RATE, STEPS))
+    return replace(SOUND, claim=claim, noise=white(claim.noise_stddev), extremes=extremes()[::4], **changes)
+
+
+def loss_is_finite(model, data, cohort):
+    with np.errstate(all="ignore"):
+        return np.isfinite(np.sum([np.square(data[i]).sum() for i in cohort]))
+
+
+def test_16_a_run_that_ends_where_a_training_loss_is_not_finite():
+    sound = quiet_mechanism(run=models(SOUND.query, white(4 * CLAIM.noise_stddev)))
+    faulty = replace(sound, run=models(SOUND.query, sound.noise, goes_on=loss_is_finite))
+    assert "releases of a run move" in check_released(faulty)[0]
+    assert "not finite" in check_released(faulty)[0]
+    assert check_released(sound) == []
+
+
+def test_16_a_run_may_end_by_what_it_has_released():
+    """As soon as the model is far from where it began: seldom at the same time, with any unit."""
+    sound = quiet_mechanism()
+    far = 2 * CLAIM.noise_stddev * math.sqrt(DIMENSION * STEPS)
+    ends = models(SOUND.query, sound.noise, goes_on=lambda model, data, cohort: np.linalg.norm(model) < far)
+    moved = [len(np.unique(ends(SOUND.data, np.random.default_rng(seed)), axis=0)) for seed in range(20)]
+    assert min(moved) < max(moved) <= STEPS
+    assert check_released(replace(sound, run=ends)) == []
+
+
+def test_16_a_release_that_is_not_finite():
+    faults = check_released(quiet_mechanism(query=clipped_sum(careless, CLAIM.divisor), run=None))
+    assert any("are finite" in fault for fault in faults)

@@ -15,6 +15,7 @@ from checks import (
     check_noise_independence,
     check_noise_scale,
     check_overflow,
+    check_released,
     check_sampling,
     check_sensitivity,
 )
@@ -29,13 +30,15 @@ from fedpareto.privacy.parties import Sum
 from fedpareto.privacy.plan import PrivacyPlanError
 from fedpareto.privacy.sampling import last_to_join
 
+ELSEWHERE = ("distinguishing", "released")
 
-@pytest.mark.parametrize("name", [name for name in CHECKS if name != "distinguishing"])
+
+@pytest.mark.parametrize("name", [name for name in CHECKS if name not in ELSEWHERE])
 def test_fedpareto_passes_for_clients(name):
     assert CHECKS[name](engine_of_clients()) == []
 
 
-@pytest.mark.parametrize("name", [name for name in CHECKS if name != "distinguishing"])
+@pytest.mark.parametrize("name", [name for name in CHECKS if name not in ELSEWHERE])
 def test_fedpareto_passes_for_records(name):
     assert CHECKS[name](engine_of_records()) == []
 
@@ -174,3 +177,8 @@ studies:
         load([path])
     path.write_text(study.replace("    {steps}\n", ""))
     load([path])
+
+
+@pytest.mark.parametrize("engine", [engine_of_clients, engine_of_records])
+def test_16_what_fedpareto_releases_does_not_depend_on_what_a_unit_hands_in_or_loses(engine):
+    assert check_released(engine(noise=8.0)) == []

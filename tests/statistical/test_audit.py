@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedpareto.attacks.audit import audit, audited, canaries_in, findings_of
+from fedpareto.attacks.audit import audit, canaries_in, findings_of, why_not_audited
 from fedpareto.attacks.canary_runs import _expected, copies_of, observe
 from fedpareto.attacks.canary_scores import CanaryLaw, canary_law, log_likelihood_ratio, simulated_scores
-from fedpareto.attacks.evidence import OUTSIDER, PARTICIPANTS, SERVER, Evidence
+from fedpareto.attacks.evidence import OUTSIDER, PARTICIPANTS, SERVER
 from fedpareto.attacks.target import Target
 from fedpareto.config import checked
 from fedpareto.data import arrays
@@ -169,12 +169,23 @@ def test_many_runs_plants_one_canary_each_and_bounds_a_sound_run(data):
         assert row.positives + row.negatives == 400
 
 
-def test_what_is_not_covered_is_left_alone(two):
-    for changes in ({"trust": "local"}, {"unit": "record", "trust": "distributed"}, {"algorithm": "scaffold"}):
-        runs = tuple(replace(run, **changes) for run in two.runs)
-        assert audit(replace(two, runs=runs), SPEC) == Evidence()
-    assert all(map(audited, two.runs))
-    assert not any(audited(replace(run, noise_multiplier=0.0)) for run in two.runs)
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"trust": "local"}, "by themselves"),
+        ({"unit": "record", "trust": "distributed"}, "their own records"),
+        ({"algorithm": "scaffold"}, "two vectors"),
+        ({"clipping": {"name": "adaptive"}}, "its clip norm adapts"),
+        ({"noise_multiplier": 0.0}, "no epsilon to audit"),
+    ],
+)
+def test_what_is_not_covered_is_left_alone_and_says_why(two, changes, why):
+    runs = tuple(replace(run, **changes) for run in two.runs)
+    rows = audit(replace(two, runs=runs), SPEC).findings
+    assert {row.run_id for row in rows} == {run.run_id for run in runs}
+    assert all(why in row.reason and np.isnan(row.value) and not row.success for row in rows)
+    assert {row.method for row in rows} == {SPEC["method"]}
+    assert not any(map(why_not_audited, two.runs))
 
 
 def test_how_many_canaries():

@@ -23,6 +23,7 @@ from fedpareto.federated.contribution import Round, _behaviour, contribution_of
 from fedpareto.federated.devices import Layout
 from fedpareto.federated.integers import _signs_key, decoded_sum
 from fedpareto.federated.program import _first_memory, make_program
+from fedpareto.federated.release import _next_clip
 from fedpareto.federated.round import _cohort, one_round
 from fedpareto.federated.scaffold import unit_steps
 from fedpareto.federated.setup import data_of, hypers_of, static_of
@@ -490,6 +491,12 @@ def test_the_adaptive_clip_norm_takes_its_geometric_step():
         size, clipped = float(report.cohort_size), float(report.cohort_size * report.clipped_fraction)
         share = ((size - clipped) / 2 - clipped / 2) / run.divisor + 0.5
         assert float(memory.clip_norm) == pytest.approx(start * np.exp(-0.2 * (share - quantile)), rel=1e-5)
+
+
+def test_an_adaptive_clip_norm_never_becomes_the_infinite_one_that_hides_nothing():
+    rule = made(**CENTRAL["adaptive"]).hyper.adaptive
+    most = jnp.finfo(jnp.float32).max
+    assert _next_clip(rule, most, jnp.float32(-10.0)) == most
 
 
 def test_noise_follows_the_adaptive_clip_norm_and_the_count_is_noised():

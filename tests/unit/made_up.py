@@ -13,7 +13,7 @@ ORDERS = [1.5, 2.0, 3.0, 5.0, 8.0, 16.0, 32.0, 64.0]
 KEENNESS = {"server": 1.0, "participants": 0.8, "outsider": 0.5}
 
 
-def bundle(folder, diverged=()):
+def bundle(folder, diverged=(), useless=()):
     """A bundle as training writes one, with made-up numbers that only these tests see."""
     rng = np.random.default_rng(0)
     text = {"run_id": "", "bundle_id": "b" * 16, "dataset": "digits", "model": "logistic", "partition": "iid"}
@@ -72,6 +72,8 @@ def bundle(folder, diverged=()):
             curves += [at | {"order": a, "rdp": a / (2 * z**2)} for a in ORDERS]
         if (n, clip, z, seed) in diverged:
             row |= {"status": "diverged", "accuracy": np.nan, "loss": np.nan, "diverged_round": 3}
+        if (n, clip, z, seed) in useless:
+            row |= {"status": "learned_nothing", "accuracy": 0.1, "loss": 2.3}
         runs.append(row)
         for r in (0, 5, 10):
             spent = epsilon * r / 10 if r else 0.0

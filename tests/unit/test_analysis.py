@@ -129,6 +129,23 @@ def test_a_point_with_a_diverged_seed_is_never_on_the_front(tmp_path):
     assert points["on_front"].any()
 
 
+def test_a_point_whose_runs_learned_nothing_says_so_and_is_shown_with_a_cross(tmp_path):
+    useless = [(100, 0.3, 4.0, seed) for seed in range(4)] + [(50, 0.3, 4.0, 0), (50, 1.0, 4.0, 1)]
+    folder = bundle(tmp_path, diverged=[(50, 1.0, 4.0, 0)], useless=useless)
+    tables = build_tables(json.loads((folder / "plan.json").read_text()), folder / "bundles").of_studies(["one"])
+    points = tables.tradeoff[tables.tradeoff["noise_multiplier"] == 4.0].set_index(["clients", "clip_norm"])
+    said = points[["status", "n_ok", "n_learned"]].T.to_dict("list")
+    assert said[100, 0.3] == ["learned_nothing", 4, 0]
+    assert said[50, 0.3] == ["learned_nothing; ok", 4, 3]
+    assert said[50, 1.0] == ["diverged; learned_nothing; ok", 3, 2]
+    assert said[100, 1.0] == ["ok", 4, 4]
+    assert points.loc[(100, 0.3), "accuracy_mean"] == pytest.approx(0.1)
+    figure = figures.FIGURES["pareto"](tables, "One")
+    crossed = [line for axes in figure.axes for line in axes.lines if line.get_marker() == style.USELESS["marker"]]
+    assert [list(line.get_ydata()) for line in crossed] == [[pytest.approx(0.1)]]
+    assert "learned nothing" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def test_tables_are_read_back_as_they_were_written(tables, tmp_path):
     columns = ["study", "clients", "clip_norm", "accuracy_mean", "epsilon_rdp", "on_front", "front_probability"]
     read = read_tables(tmp_path / "tables").tradeoff

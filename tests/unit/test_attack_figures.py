@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from made_up import attack, bundle
 from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.text import Text
 
 from fedpareto.analysis import attack_tables, figures, style
 from fedpareto.analysis.audit_figure import audited
@@ -97,6 +98,33 @@ def test_a_study_that_nobody_attacked_says_so(name, tables):
     figure = figures.FIGURES[name](replace(tables, **empty, recommendation=tables.recommendation.iloc[:0]), "One")
     assert any(f" {word}" in figure.texts[1].get_text() for word in ("attacked", "audited", "membership", "policy"))
     assert not figure.axes
+
+
+def not_made(attacks):
+    """A row of a run, with another model and not attacked, on which nothing could be tried."""
+    row = attacks.iloc[[0]].assign(run_id="new", point_id="new", model="other", adversary="", score="", success=False)
+    return row.assign(value=np.nan, low=np.nan, high=np.nan, baseline=np.nan, bound=np.nan, reason="it is too small")
+
+
+@pytest.mark.parametrize("name", figures.OF_ATTACKS)
+def test_an_attack_that_could_not_be_made_changes_no_figure(name, drawn, tables):
+    rows = [not_made(tables.attacks).assign(attack=attack) for attack in set(tables.attacks["attack"])]
+    more = replace(tables, attacks=pd.concat([tables.attacks, *rows], ignore_index=True))
+    assert contents(figures.FIGURES[name](more, "One")) == contents(drawn[name])
+
+
+def contents(figure):
+    """All lines with their places, and all texts."""
+    lines = [line.get_xydata().tolist() for axes in figure.axes for line in axes.lines]
+    return str(lines), sorted(text.get_text() for text in figure.findobj(Text))
+
+
+@pytest.mark.parametrize("name", [name for name in figures.OF_ATTACKS if name != "recommendation"])
+def test_a_figure_of_attacks_that_could_not_be_made_says_why(name, tables):
+    empty = {table: attack_tables.empty(attack_tables.COLUMNS[table]) for table in attack_tables.COLUMNS}
+    rows = [not_made(tables.attacks).assign(attack=attack) for attack in set(tables.attacks["attack"])]
+    figure = figures.FIGURES[name](replace(tables, **empty | {"attacks": pd.concat(rows)}), "One")
+    assert figure.texts[1].get_text() == "no such attack could be made: it is too small"
 
 
 @pytest.mark.parametrize("name", figures.OF_ATTACKS)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from fedpareto.attacks import stage
-from fedpareto.attacks.evidence import Evidence, Finding, Picture, RocPoint, frame
+from fedpareto.attacks.evidence import Evidence, Finding, Picture, RocPoint, frame, not_made
 from fedpareto.attacks.target import Target
 from fedpareto.federated.store import RunResult, save
 
@@ -100,7 +100,7 @@ def test_files_have_the_same_columns_and_types_whatever_was_found(tmp_path):
     assert list(pd.read_parquet(tmp_path / "full" / "pictures.parquet")["pixels"][0]) == [1.0, 2.0, 3.0, 4.0]
 
 
-def test_a_run_that_diverged_is_left_out(tmp_path, calls, capsys):
+def test_a_run_that_diverged_says_why_it_is_not_attacked(tmp_path, calls, capsys):
     rest = {
         "diverged_round": None,
         "overflow_rounds": 0,
@@ -115,15 +115,36 @@ def test_a_run_that_diverged_is_left_out(tmp_path, calls, capsys):
         "parameters": 1,
         "secure_aggregation": None,
     }
-    for name, status in (("a", "ok"), ("b", "diverged")):
+    for name, status in (("a", "ok"), ("b", "diverged"), ("c", "refused"), ("d", "learned_nothing")):
         save(tmp_path / "runs", RunResult(run_id=name, fingerprint="f", status=status, **rest), {"w": pd.array([1.0])})
     found = stage.attack_stored(
-        SimpleNamespace(runs=(run("a"), run("b"), run("c"))),
-        {"a": [AUDIT], "b": [AUDIT]},
+        SimpleNamespace(runs=tuple(map(run, "abcde"))),
+        {"a": [AUDIT], "b": [AUDIT | {"method": "one_run"}, MEMBERSHIP], "c": [AUDIT], "d": [AUDIT]},
         {},
         None,
         runs_folder=tmp_path / "runs",
         attacks_folder=tmp_path / "attacks",
     )
-    assert list(found["attacks"]["run_id"]) == ["a"]
-    assert "run b diverged" in capsys.readouterr().out
+    rows = found["attacks"]
+    assert rows[rows["reason"] == ""]["run_id"].tolist() == ["a", "c", "d"]
+    lost = rows[rows["reason"] != ""]
+    assert list(zip(lost["run_id"], lost["attack"], lost["method"], strict=True)) == [
+        ("b", "audit", "one_run"),
+        ("b", "membership", ""),
+    ]
+    assert set(lost["reason"]) == {"the run diverged: it has no model to attack"}
+    assert lost["value"].isna().all()
+    assert "membership on b: not made, the run diverged" in capsys.readouterr().out
+
+
+def test_a_reason_is_kept_with_the_evidence(tmp_path, monkeypatch, capsys):
+    def attack(target, spec):
+        return Evidence([not_made(one.run_id, spec["name"], "it is too small") for one in target.runs])
+
+    monkeypatch.setattr(stage, "ATTACKS", {"audit": attack})
+    for _ in range(2):  # made, and found again
+        rows = attacked(tmp_path, {"a": [AUDIT], "b": [AUDIT]})["attacks"]
+        assert rows["reason"].tolist() == ["it is too small"] * 2
+    said = capsys.readouterr().out
+    assert "0 scores" in said
+    assert said.count("audit on a, b: not made, it is too small") == 1

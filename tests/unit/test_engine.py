@@ -1,6 +1,7 @@
 """The engine against a plain re-implementation, and its promises about bundles, segments and divergence."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from problem import (
 )
 
 from fedpareto.federated import program as program_module
-from fedpareto.federated.client import LocalWork, client_update
+from fedpareto.federated.client import Examples, LocalWork, client_update
 from fedpareto.federated.program import make_program
 from fedpareto.federated.round import one_round
 from fedpareto.federated.server import server_optimizer, server_update
@@ -162,6 +163,28 @@ def test_a_run_that_is_good_enough_stops_and_changes_no_other_run():
     assert np.isnan(stopped.metrics["cohort_size"][1, reached + 1 :]).all()  # no round was run
     assert reached < len(scores) - 1
     assert_same_bits(pick(whole, np.array([0, 2])), pick(stopped, np.array([0, 2])))
+
+
+@pytest.mark.parametrize("value", [np.nan, 3e38])
+def test_one_example_that_is_not_finite_ends_no_run(value):
+    """Models that stayed as they were told with probability 0.94 that the client was there, at a claimed epsilon of 0.25."""
+    hypers = make_hypers(runs=20, clip=0.5, noise=4.0)
+    data = make_data()
+    x = jnp.concatenate([data.train.x, jnp.full((1, FEATURES), value, jnp.float32)])
+    data = data._replace(
+        train=Examples(x, jnp.append(data.train.y, 0)),
+        train_index=data.train_index.at[0, 0, 0].set(60),
+        train_count=data.train_count.at[0, 0].set(1),
+    )
+    program = make_program(make_static(), jax.devices()[:1])
+    state, models = program.init(data, hypers), []
+    for stop in range(1, program.blocks + 1):
+        state = program.advance(data, hypers, state, stop)
+        models.append(np.asarray(jax.tree.leaves(state.params)[1]))
+    frozen = [np.mean([np.array_equal(*pair) for pair in zip(*two, strict=True)]) for two in pairwise(models)]
+    assert frozen == [0, 0, 0]
+    assert (state.diverged_round == -1).all()
+    assert np.isfinite(state.metrics["loss"]).all()
 
 
 def test_training_that_blows_up_without_clipping_names_its_round():

@@ -91,7 +91,7 @@ def test_clients_alone_have_the_mean_of_theirs(trained):
     _, data, rows, _ = trained
     assert all(0.5 < rows["alone"][name] < rows["fedavg"][name] for name in FINAL)
     right, wrong = np.where(data.y_test == 1, 1.0, -1.0), np.where(data.y_test == 1, -1.0, 1.0)
-    state = AloneState(2, np.ones(2), np.ones(2), np.stack([right, wrong]))
+    state = AloneState(2, np.ones(2), np.ones(2), np.stack([right, wrong]), 0.5, 0.7)
     assert _final(state, None, data) == pytest.approx(
         {"f1": 0.5, "auroc": 0.5, "auprc": (1 + np.mean(data.y_test)) / 2}
     )

@@ -103,16 +103,35 @@ def test_labels_of_one_step_are_counted_exactly():
         assert row.baseline < 0.9
 
 
-def test_what_cannot_be_attacked_gives_no_rows(clients):
-    for it, changes in (
-        (clients, {"records": 80}),
-        (target(algorithm="scaffold", noise_multiplier=0, delta=None), {}),
-        (target(preprocessing={"name": "rescale", "mean": 0.5, "deviation": 0.5}), {"method": "analytic"}),
-        (target(model={"name": "mlp", "hidden": "4", "bias": False}), {"method": "analytic"}),
+def test_what_cannot_be_attacked_gives_a_row_that_says_why(clients):
+    for it, changes, why in (
+        (clients, {"records": 80}, "nobody in its first cohort holds 80 records"),
+        (target(clients=85), {"records": 32}, "nobody in its first cohort holds 32 records"),  # each holds 16 or 17
+        (target(algorithm="scaffold", noise_multiplier=0, delta=None), {}, "two vectors"),
+        (target(preprocessing={"name": "rescale", "mean": 0.5, "deviation": 0.5}), {"method": "analytic"}, "no layer"),
+        (target(model={"name": "mlp", "hidden": "4", "bias": False}), {"method": "analytic"}, "no layer"),
     ):
-        evidence = gradient_inversion(it, SPEC | changes)
-        assert not evidence.findings
+        spec = SPEC | changes
+        evidence = gradient_inversion(it, spec)
+        assert [row.run_id for row in evidence.findings] == [run.run_id for run in it.runs]
+        for row in evidence.findings:
+            assert why in row.reason
+            assert (row.score, row.success, row.method, row.records) == ("", False, spec["method"], spec["records"])
+            assert np.isnan([row.value, row.low, row.high, row.bound]).all()
         assert not evidence.pictures
+
+
+def test_an_adversary_who_sees_nothing_in_an_update_says_so(clients):
+    still = replace(clients)
+    rates = 0 * clients.hypers.client_learning_rate
+    still.__dict__["hypers"] = clients.hypers._replace(client_learning_rate=rates)  # a cached property
+    rows = [row for row in gradient_inversion(still, SPEC | {"method": "analytic"}).findings if row.reason]
+    assert {row.reason for row in rows} == {"what it sees of the first round is zero or not finite"}
+    noisy = {run.run_id for run in clients.runs if run.private}
+    assert sorted((row.run_id in noisy, row.adversary) for row in rows) == [
+        *((False, "participants"), (False, "server")),
+        (True, "server"),
+    ]
 
 
 def test_a_table_is_rebuilt_exactly():
@@ -151,6 +170,9 @@ def test_a_run_without_a_victim_costs_no_other_run_its_rows():
     """An empty first cohort is no crash: 1,400 clients of one picture, of which one is expected to join."""
     one = {"clients": 1400, "sampling_rate": 1 / 1400, "rounds": 1, "seeds": 8, "baselines": []}
     evidence = gradient_inversion(target(**one), SPEC | {"method": "analytic", "records": 1, "victims": 2})
-    runs = {finding.run_id for finding in evidence.findings}
+    runs = {finding.run_id for finding in evidence.findings if not finding.reason}
     assert 0 < len(runs) < 8
+    missing = [finding.run_id for finding in evidence.findings if finding.reason]
+    assert len(missing) == 8 - len(runs)
+    assert not runs & set(missing)
     assert {picture.run_id for picture in evidence.pictures} == runs

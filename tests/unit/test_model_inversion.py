@@ -53,8 +53,11 @@ def test_an_untrained_model_shows_nothing(clients):
     assert rows["correlation"].low <= 0 <= rows["correlation"].high
 
 
-def test_a_diverged_model_gives_no_rows(clients):
+def test_a_diverged_model_gives_a_row_that_says_so(clients):
     hyper = jax.tree.map(lambda leaf: leaf[0], clients.hypers)
     params = jax.tree.map(lambda leaf: leaf * np.nan, first_state(clients.static, hyper).params)
-    assert not model_inversion(with_model(clients, params), SPEC).findings
-    assert not model_inversion(clients, SPEC).findings, "no model was kept"
+    for without in (with_model(clients, params), clients):  # of the second no model was kept
+        (row,) = model_inversion(without, SPEC).findings
+        assert "no common model whose parameters are finite" in row.reason
+        assert np.isnan(row.value)
+        assert not row.success

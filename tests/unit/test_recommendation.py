@@ -25,7 +25,10 @@ def grid(*points):
         runs += [about | {"seed": seed, "status": "ok", "accuracy": value} for seed, value in enumerate(values)]
         half = np.ptp(values) / 2
         ends = (np.nan, np.nan) if len(values) < 2 else (values.mean() - half, values.mean() + half)
-        rows.append(about | {"n_seeds": len(values), "n_ok": len(values), "accuracy_mean": values.mean()})
+        rows.append(
+            about
+            | {"n_seeds": len(values), "n_ok": len(values), "n_learned": len(values), "accuracy_mean": values.mean()}
+        )
         rows[-1] |= {"accuracy_low": ends[0], "accuracy_high": ends[1]}
     return pd.DataFrame(runs), pd.DataFrame(rows)
 
@@ -39,7 +42,7 @@ def found(*rows):
     names = ("point_id", "attack", "adversary", "value", "high")
     table = pd.DataFrame([dict(zip(names, row, strict=True)) for row in rows], columns=list(names))
     table[["value", "high"]] = table[["value", "high"]].astype(float)
-    return table.assign(study="s", success=True)
+    return table.assign(study="s", success=True, reason="")
 
 
 def pick(points, attacks=(), policy=(), coordinator=TRUSTED, comparisons=None):
@@ -103,6 +106,39 @@ def test_a_point_that_nobody_attacked_does_not_fit_a_limit_on_leakage():
     assert none["binding"] == "largest_membership"
     assert "nobody attacked any of the 3 points" in none["why"]
     assert not none["measured"]
+
+
+def test_an_attack_that_could_not_be_made_is_no_sign_of_little_leakage():
+    runs, tradeoff = grid(*THREE)
+    names = ("point_id", "attack", "adversary", "value", "high")
+    made = found(*[(point, "gradient_inversion", "outsider", 0.1, 0.2) for point in "ab"])
+    missing = pd.DataFrame([("c", "gradient_inversion", "", np.nan, np.nan)], columns=list(names))
+    attacks = pd.concat([made, missing.assign(study="s", success=False, reason="nobody holds 32 records")])
+    policies = {"s": {"largest_reconstruction": 0.5}}
+    row = recommend(policies, {}, runs, tradeoff, attacks).iloc[0]
+    assert row["point_id"] == "b"
+    assert "1 point more accurate cannot be judged, since no attack on it could be made: nobody holds 32" in row["why"]
+    row = recommend(policies, {}, *grid(THREE[2]), attacks).iloc[0]
+    assert row["point_id"] is None
+    assert "1 point cannot be judged, since no attack on it could be made" in row["why"]
+    assert not row["measured"]
+
+
+def test_a_point_that_learned_nothing_is_not_picked():
+    runs, tradeoff = grid(*THREE)
+    tradeoff.loc[tradeoff["point_id"] == "c", "n_learned"] = 0
+    assert recommend({"s": {}}, {}, runs, tradeoff, found()).iloc[0]["point_id"] == "b"
+    tradeoff["n_learned"] = np.where(tradeoff["point_id"] == "c", SEEDS, 0)
+    row = recommend({"s": {"largest_epsilon": 4.0}}, {}, runs, tradeoff, found()).iloc[0]
+    assert (row["point_id"], row["binding"]) == (None, "largest_epsilon")
+    assert row["why"].endswith("a point would; 2 points within the limits learned nothing")
+    tradeoff["n_learned"] = 0
+    row = recommend({"s": {"largest_epsilon": 4.0}}, {}, runs, tradeoff, found()).iloc[0]
+    assert (row["point_id"], row["binding"]) == (None, "learned")
+    assert row["why"] == "none fits; of 2 points within the limits none learned anything"
+    # One seed that did is enough: the mean over all of them is what it is.
+    tradeoff.loc[tradeoff["point_id"] == "a", "n_learned"] = 1
+    assert recommend({"s": {}}, {}, runs, tradeoff, found()).iloc[0]["point_id"] == "a"
 
 
 def test_the_coordinator_counts_only_where_it_is_not_trusted():

@@ -16,6 +16,7 @@ FINDING = {
     "confidence": "float64",
     **dict.fromkeys(("records", "client", "positives", "negatives"), "Int64"),
     "realised_fpr": "float64",
+    "reason": "object",
 }
 ROC = {
     **dict.fromkeys(("run_id", "attack", "method", "adversary"), "object"),
@@ -108,6 +109,20 @@ def join(
     known = known.merge(points, on=["study", "point_id"], how="left", validate="many_to_one")
     table = known.merge(pd.concat(rows, ignore_index=True), on="run_id", how="inner")
     return typed(table, COLUMNS[name])
+
+
+def not_made(attacks: pd.DataFrame) -> pd.Series:
+    """Which rows of `attacks` are of attacks that could not be made: bool [rows]. They have a reason, and no score."""
+    return attacks["reason"].fillna("") != ""
+
+
+def why_nothing(attacks: pd.DataFrame, families: Sequence[str], otherwise: str) -> str:
+    """Why there is nothing to draw of some attacks: the reasons for which they could not be made, or else `otherwise`."""
+    rows = attacks[not_made(attacks) & attacks["attack"].isin(families)]
+    reasons = sorted(set(rows["reason"]))
+    if not reasons:
+        return otherwise
+    return f"no such attack could be made: {reasons[0]}" + (f" (and {len(reasons) - 1} more)" if reasons[1:] else "")
 
 
 def without_noise(rows: pd.DataFrame) -> np.ndarray:

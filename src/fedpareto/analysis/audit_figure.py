@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from fedpareto.analysis import style
 from fedpareto.analysis.adversary import ADVERSARIES
+from fedpareto.analysis.attack_tables import why_nothing
 from fedpareto.analysis.tables import Tables
 
 MARKERS = "oDvP*X"  # by method
@@ -25,7 +26,8 @@ def build(tables: Tables, title: str) -> Figure:
     audits = audited(tables.attacks)
     finite = audits[np.isfinite(audits["bound"]) & (audits["bound"] > 0)]
     if finite.empty:
-        return style.nothing_to_draw(headline, "no private run of this study was audited")
+        why = why_nothing(tables.attacks, ["audit"], "no private run of this study was audited")
+        return style.nothing_to_draw(headline, why)
     curves = finite[["method", "adversary"]].drop_duplicates().sort_values(["method", "adversary"])
     methods = list(dict.fromkeys(curves["method"]))
     looks = {

@@ -47,7 +47,8 @@ def build(tables: Tables, title: str) -> Figure:
     axes.set_xlabel(f"ε by RDP, at δ = {_deltas(private)}", fontsize="medium")
     axes.set_xticks(sorted(private["target"].round(4).unique()))
     axes.set_xticks([], minor=True)
-    figure.legend(loc="outside upper right", fontsize="x-small")
+    handles = [*axes.get_legend_handles_labels()[0], *style.useless_entry(pd.concat(chosen.values()))]
+    figure.legend(handles=handles, loc="outside upper right", fontsize="x-small")
     _table(below, chosen, colours)
     style.headline(figure, f"{title}: accuracy at equal ε")
     candidates = int(private.groupby(["curve", "target"])["n_seeds"].sum().max())
@@ -65,7 +66,7 @@ def build(tables: Tables, title: str) -> Figure:
 
 
 def _best(points: pd.DataFrame) -> pd.DataFrame:
-    """The most accurate point at each epsilon, of those whose seeds all ended well."""
+    """The most accurate point at each epsilon, of those whose seeds all finished."""
     sound = points[(points["n_ok"] == points["n_seeds"]) & points["accuracy_mean"].notna()]
     return sound.loc[sound.groupby("target")["accuracy_mean"].idxmax()].sort_values("target")
 
@@ -82,6 +83,7 @@ def _curve(axes: Axes, best: pd.DataFrame, colour: object, marker: str, shift: f
         linewidth=1.3,
         elinewidth=1.0,
     )
+    style.mark_useless(axes, best["target"] * np.exp(shift), best)
 
 
 def _baselines(axes: Axes, points: pd.DataFrame) -> None:

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from fedpareto.analysis import style
 from fedpareto.analysis.adversary import ADVERSARIES
-from fedpareto.analysis.attack_tables import without_noise
+from fedpareto.analysis.attack_tables import not_made, why_nothing, without_noise
 from fedpareto.analysis.success import of_own_trust, strongest
 from fedpareto.analysis.tables import Tables
 from fedpareto.analysis.tradeoff import comparable_epsilon
@@ -64,7 +64,8 @@ FAMILIES = (
 def build(tables: Tables, title: str) -> Figure:
     """A panel for each family of attacks (of each facet), and one with a line a client where clients were told apart."""
     headline = f"{title}: what attacks got at each ε"
-    attacks = tables.attacks.assign(upper=tables.attacks["high"].fillna(tables.attacks["value"]))
+    attacks = tables.attacks[~not_made(tables.attacks)]
+    attacks = attacks.assign(upper=attacks["high"].fillna(attacks["value"]))
     panels = [
         (name, family, rows, by_client)
         for name, facet in _facets(attacks)
@@ -72,7 +73,9 @@ def build(tables: Tables, title: str) -> Figure:
         for rows, by_client in _rows(facet, family)
     ]
     if not panels:
-        return style.nothing_to_draw(headline, "no run of this study was attacked")
+        families = [family.attack for family in FAMILIES]
+        why = why_nothing(tables.attacks, families, "no run of this study was attacked")
+        return style.nothing_to_draw(headline, why)
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
     figure, grid = plt.subplots(

@@ -102,6 +102,7 @@ def _panel(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: d
             elinewidth=1.1,
             zorder=4 if strong else 2,
         )
+    style.mark_useless(axes, points["x"], points)
     front = points[points["on_front"]].sort_values("epsilon_rdp")
     if front.empty:
         return
@@ -158,6 +159,7 @@ def _legend(figure: Figure, clients: dict, clips: dict, points: pd.DataFrame) ->
     if ((points["kind"] == "private") & (points["n_ok"] < points["n_seeds"])).any():
         hollow = Line2D([], [], color="0.5", markerfacecolor="none", marker="o", linestyle="", label="a seed diverged")
         entries.append(hollow)
+    entries += style.useless_entry(points[points["kind"] == "private"])
     for kind, (label, line, grey) in style.BASELINES.items():
         if (points["kind"] == kind).any():
             entries.append(Line2D([], [], color=grey, linestyle=line, label=label))

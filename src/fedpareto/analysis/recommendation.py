@@ -1,7 +1,8 @@
 """Which point of the grid a policy picks, how sure that is, what it costs, and which limit binds if none fits.
 
 Only points with a guarantee are picked: an attack that failed proves nothing, so no point is recommended on its strength alone. For
-the same reason a point that nobody attacked does not fit a policy that limits leakage.
+the same reason a point that nobody attacked does not fit a policy that limits leakage. Nor is a point picked of whose runs none
+learned anything: whoever may spend no more had better train nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fedpareto.analysis.attack_tables import empty, typed
+from fedpareto.analysis.attack_tables import empty, not_made, typed
 from fedpareto.analysis.pareto import resampled_means
-from fedpareto.analysis.success import add_leakage, counted, successes
+from fedpareto.analysis.success import FAMILIES, add_leakage, counted, successes
 from fedpareto.analysis.tradeoff import comparable_epsilon
+from fedpareto.statuses import FINISHED
 
 TRUSTED, NOT_TRUSTED = "trusted", "not trusted"
 # The trust models that are left, by what is assumed of the coordinator.
@@ -23,6 +25,7 @@ COORDINATORS = {TRUSTED: ("central", "distributed", "local"), NOT_TRUSTED: ("dis
 LIMITS = ("largest_epsilon", "largest_membership", "largest_reconstruction", "smallest_accuracy")
 OF_LEAKAGE = {"largest_membership": "membership", "largest_reconstruction": "reconstruction"}
 SEVERAL = "several together"
+LEARNED = "learned"  # what every point that is picked has, whatever the policy
 # Points of other data, another unit or another delta answer another question, or in another currency.
 QUESTION = ("dataset", "partition", "unit", "delta")
 COLUMNS = {
@@ -69,14 +72,16 @@ def recommend(
       those within the limits, or none. `cost` is in percentage points of accuracy, against the most accurate non-private
       point of as many clients; `sure` the share of bootstrap samples of the seeds in which the point keeps the accuracy limit
       and no other point within the other limits is better (NaN for one seed); `measured` whether the point was attacked
-      (for no point: whether any was); `binding` the limits each of whose removal alone would let a point in; `studies` and
-      `point_study` where the choice was made and where the point is.
+      (for no point: whether any was); `binding` the limits each of whose removal alone would let a point in, `learned` where
+      there is none and points within the limits learned nothing; `studies` and `point_study` where the choice was made and
+      where the point is.
     """
     rows = []
     for name, policy in policies.items():
         studies = list(comparisons[name]["studies"]) if name in comparisons else [name]
         points = tradeoff[tradeoff["study"].isin(studies)].drop_duplicates("point_id")
-        found = successes(attacks[attacks["study"].isin(studies)])
+        own = attacks[attacks["study"].isin(studies)]
+        found, points = successes(own), points.assign(not_made=points["point_id"].map(_reasons(own, policy)))
         private = points[points["kind"] == "private"]
         for key, group in private.groupby(list(QUESTION), dropna=False, sort=False):
             same = points["dataset"].eq(key[0]) & points["partition"].eq(key[1])
@@ -101,8 +106,8 @@ def candidates(points: pd.DataFrame, found: pd.DataFrame, policy: Mapping[str, A
       coordinator: One of `COORDINATORS`.
 
     Returns:
-      The points whose trust model is to be had and all of whose seeds ended well, with `success.add_leakage` and a bool column
-      for each of `LIMITS`; a point that was not attacked keeps no limit on leakage.
+      The points whose trust model is to be had and all of whose seeds finished, with `success.add_leakage` and a bool column
+      for each of `LIMITS` (a point that was not attacked keeps no limit on leakage) and for `LEARNED`: whether any seed did.
     """
     sound = (points["n_ok"] == points["n_seeds"]) & points["accuracy_mean"].notna() & np.isfinite(points["epsilon_rdp"])
     pool = points[(points["kind"] == "private") & sound & points["trust"].isin(_trust(policy, coordinator))]
@@ -117,6 +122,7 @@ def candidates(points: pd.DataFrame, found: pd.DataFrame, policy: Mapping[str, A
     for limit, measure in measures.items():
         bound = _limit(policy, limit)
         pool[limit] = bound is None or measure <= (-bound if limit == "smallest_accuracy" else bound)
+    pool[LEARNED] = pool["n_learned"] > 0
     return pool
 
 
@@ -141,7 +147,7 @@ def _choose(
         "cost": np.nan,
         "sure": np.nan,
     }
-    fitting = pool[pool[list(LIMITS)].all(axis=1)] if len(pool) else pool
+    fitting = pool[pool[[*LIMITS, LEARNED]].all(axis=1)] if len(pool) else pool
     if fitting.empty:
         binding = _binding(pool)
         why = _why_none(pool, policy, coordinator, binding)
@@ -151,16 +157,13 @@ def _choose(
     row |= {column: best[column] for column in COLUMNS if column in best.index and column not in (*LIMITS, "study")}
     baseline = free.loc[free["clients"] == best["clients"], "accuracy_mean"].max()
     row["cost"] = 100 * (baseline - best["accuracy_mean"])
-    row["sure"] = _sure(best, pool[pool[list(LIMITS[:-1])].all(axis=1)], runs, limits["smallest_accuracy"])
+    row["sure"] = _sure(best, pool[pool[[*LIMITS[:-1], LEARNED]].all(axis=1)], runs, limits["smallest_accuracy"])
     several = f"the most accurate of {_points(len(fitting))}" if len(fitting) > 1 else "the only point"
     why = f"{several} within the limits"
-    unjudged = pool[
-        _unmeasured(pool, policy) & pool["largest_epsilon"] & (pool["accuracy_mean"] > best["accuracy_mean"])
-    ]
+    wanted = pool["largest_epsilon"] & pool[LEARNED] & (pool["accuracy_mean"] > best["accuracy_mean"])
+    unjudged = pool[_unmeasured(pool, policy) & wanted]
     if len(unjudged):
-        why += (
-            f"; {_points(len(unjudged))} more accurate cannot be judged, since nobody attacked {_them(len(unjudged))}"
-        )
+        why += f"; {_points(len(unjudged))} more accurate cannot be judged, since {_unattacked(unjudged)}"
     if best["n_seeds"] < 2:
         why += "; from one seed, which says nothing of its spread"
     if not best["measured"]:
@@ -174,7 +177,7 @@ def _sure(best: pd.Series, rivals: pd.DataFrame, runs: pd.DataFrame, smallest: f
         return float("nan")
     accuracies = []
     for study, point in zip(rivals["study"], rivals["point_id"], strict=True):
-        own = runs[(runs["study"] == study) & (runs["point_id"] == point) & (runs["status"] == "ok")]
+        own = runs[(runs["study"] == study) & (runs["point_id"] == point) & runs["status"].isin(FINISHED)]
         accuracies.append(dict(zip(own["seed"].astype(int), own["accuracy"].astype(float), strict=True)))
     means = resampled_means(accuracies)
     own_mean = means[:, (rivals["point_id"] == best["point_id"]).to_numpy()][:, 0]
@@ -186,7 +189,15 @@ def _binding(pool: pd.DataFrame) -> list[str]:
     """The limits without each of which alone a point would fit; `trust` where no point is left to choose from."""
     if pool.empty:
         return ["trust"]
-    return [name for name in LIMITS if pool[[other for other in LIMITS if other != name]].all(axis=1).any()]
+    found = [
+        name for name in LIMITS if pool[[*(other for other in LIMITS if other != name), LEARNED]].all(axis=1).any()
+    ]
+    return found or [LEARNED] * bool(_useless(pool))
+
+
+def _useless(pool: pd.DataFrame) -> int:
+    """How many points keep all limits and learned nothing."""
+    return int((pool[list(LIMITS)].all(axis=1) & ~pool[LEARNED]).sum())
 
 
 def _unmeasured(pool: pd.DataFrame, policy: Mapping[str, Any]) -> pd.Series:
@@ -200,18 +211,40 @@ def _why_none(pool: pd.DataFrame, policy: Mapping[str, Any], coordinator: str, b
         allowed = " or ".join(_trust(policy, coordinator))
         if not allowed:
             return "none fits; every trust model that can be had trusts the coordinator"
-        return f"none fits; there is no point with {allowed} trust whose seeds all ended well"
-    unmeasured = int(_unmeasured(pool, policy).sum())
+        return f"none fits; there is no point with {allowed} trust whose seeds all finished"
+    unmeasured, useless = pool[_unmeasured(pool, policy)], _useless(pool)
+    if binding == [LEARNED]:
+        return f"none fits; of {_points(useless)} within the limits none learned anything"
     if binding:
         names = ", or the one on ".join(_NAMES[name].format(_limit(policy, name)) for name in binding)
         why = f"none fits; without the limit on {names}, a point would"
+        if useless:
+            why += f"; {_points(useless)} within the limits learned nothing"
     else:
         why = "none fits; no single limit is to blame"
-    if unmeasured == len(pool):
-        return f"{why}; nobody attacked any of the {_points(unmeasured)}, and the policy limits what attacks may find"
-    if unmeasured:
-        why += f"; {_points(unmeasured)} cannot be judged, since nobody attacked {_them(unmeasured)}"
+    if len(unmeasured) == len(pool) and unmeasured["not_made"].isna().any():
+        return f"{why}; nobody attacked any of the {_points(len(pool))}, and the policy limits what attacks may find"
+    if len(unmeasured):
+        why += f"; {_points(len(unmeasured))} cannot be judged, since {_unattacked(unmeasured)}"
     return why
+
+
+def _reasons(attacks: pd.DataFrame, policy: Mapping[str, Any]) -> pd.Series:
+    """By point, why an attack that measures what the policy limits could not be made on it: the first reason."""
+    limited = [
+        attack
+        for limit, family in OF_LEAKAGE.items()
+        if _limit(policy, limit) is not None
+        for attack in FAMILIES[family]
+    ]
+    return attacks[not_made(attacks) & attacks["attack"].isin(limited)].groupby("point_id")["reason"].first()
+
+
+def _unattacked(points: pd.DataFrame) -> str:
+    """Why the leakage of points is not known."""
+    if points["not_made"].isna().any():
+        return f"nobody attacked {_them(len(points))}"
+    return f"no attack on {_them(len(points))} could be made: {points['not_made'].iloc[0]}"
 
 
 def _points(number: int) -> str:

@@ -112,6 +112,8 @@ def _panel(
                 markersize=9,
                 zorder=5,
             )
+    places = [_place(*at, shown) for at in zip(pool["epsilon_rdp"], pool["trust"], strict=True)]
+    style.mark_useless(axes, places, pool)
     if free["accuracy_mean"].notna().any():
         axes.axhline(free["accuracy_mean"].max(), color="0.25", linewidth=1.0, zorder=1)
     _limits(axes, policy, pool)
@@ -197,6 +199,7 @@ def _legend(points: pd.DataFrame, rows: pd.DataFrame) -> list:
             entries.append(
                 Line2D([], [], color=colour, marker=marker, markerfacecolor="white", linestyle="", label=label)
             )
+    entries += style.useless_entry(points)
     if rows[["largest_epsilon", "smallest_accuracy"]].notna().any(axis=None):
         entries.append(Patch(facecolor=FORBIDDEN, alpha=0.2, label="forbidden by ε or accuracy"))
     entries.append(Line2D([], [], color="0.25", linewidth=1.0, label="not private"))

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 
 from fedpareto.analysis import style
 from fedpareto.analysis.adversary import ADVERSARIES
+from fedpareto.analysis.attack_tables import why_nothing
 from fedpareto.analysis.tables import Tables
 from fedpareto.analysis.tradeoff import comparable_epsilon
 
@@ -42,7 +43,10 @@ def build(tables: Tables, title: str) -> Figure:
     pictures = tables.pictures.assign(epsilon=comparable_epsilon(tables.pictures["epsilon_rdp"]))
     sections = _sections(pictures)
     if not sections:
-        return style.nothing_to_draw(headline, "no pictures: no run was attacked, or its records are no images")
+        none = "no pictures: no run was attacked, or its records are no images"
+        return style.nothing_to_draw(
+            headline, why_nothing(tables.attacks, ["gradient_inversion", "model_inversion"], none)
+        )
     columns = [_columns(section.pictures) for section in sections]
     shown = max(len(column) for column in columns)
     each = 2 if shown > 4 else 3 if shown > 2 else 4  # records side by side

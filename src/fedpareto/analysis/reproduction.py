@@ -11,6 +11,7 @@ import pandas as pd
 
 from fedpareto.analysis.pareto import bootstrap_interval
 from fedpareto.analysis.tradeoff import TableError
+from fedpareto.statuses import FINISHED
 
 # What may differ between runs that are one and the same point: only the seed, and what follows from it.
 POINT = (
@@ -71,7 +72,7 @@ def curve_points(curve: Any, study: Sequence[str], runs: pd.DataFrame) -> pd.Dat
     Raises:
       TableError: The table has no such column of numbers.
     """
-    own = runs[runs["run_id"].isin(study) & (runs["status"] == "ok")]
+    own = runs[runs["run_id"].isin(study) & runs["status"].isin(FINISHED)]
     if curve.along not in own or not pd.api.types.is_numeric_dtype(own[curve.along]):
         raise TableError(f"curve {curve.name}: the runs table has no column {curve.along} of numbers")
     rows = []
@@ -164,7 +165,7 @@ def _guarantee(point: pd.DataFrame) -> dict[str, Any]:
 
 def _values(number: Any, runs: pd.DataFrame, metrics: pd.DataFrame) -> pd.Series:
     """The metric of each run that ended well, float64, by seed."""
-    ended = runs[runs["status"] == "ok"].sort_values("seed").set_index("seed")
+    ended = runs[runs["status"].isin(FINISHED)].sort_values("seed").set_index("seed")
     if number.metric != "rounds_to_accuracy":
         return ended[number.metric].astype(float)
     curves = {name: curve for name, curve in metrics.groupby("run_id")}

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fedpareto.analysis import style
+from fedpareto.analysis.attack_tables import why_nothing
 from fedpareto.analysis.pareto import non_dominated
 from fedpareto.analysis.success import of_own_trust, strongest, successes
 from fedpareto.analysis.tables import Tables
@@ -37,7 +38,8 @@ def build(tables: Tables, title: str) -> Figure:
     points = points[points["accuracy_mean"].notna()].drop_duplicates("point_id")
     attacked = points["point_id"].isin(found["point_id"])
     if not attacked.any():
-        return style.nothing_to_draw(headline, "no point of this study was attacked")
+        why = why_nothing(tables.attacks, list(RISKS), "no point of this study was attacked")
+        return style.nothing_to_draw(headline, why)
     risks = [risk for risk in RISKS if (found["attack"] == risk).any()]
     panels = len(risks) + 1
     columns = panels if panels < 4 else 2
@@ -105,6 +107,7 @@ def _risk(axes: Axes, points: pd.DataFrame, norm: LogNorm | None) -> None:
         _point(axes, point["value"], point, norm, xerr=spread[:, None])
     if points["baseline"].notna().any():
         axes.axvline(points["baseline"].median(), color="0.3", linestyle=(0, (1, 1.5)), linewidth=1.2, zorder=1)
+    style.mark_useless(axes, points["value"], points)
     _front(axes, points["value"], points["accuracy_mean"])
 
 
@@ -114,6 +117,7 @@ def _epsilon(axes: Axes, points: pd.DataFrame, attacked: pd.Series, norm: LogNor
         x = point["epsilon_rdp"] if np.isfinite(point["epsilon_rdp"]) else infinity
         _point(axes, x, point, norm, alpha=1.0 if own else UNATTACKED)
     finite = points[np.isfinite(points["epsilon_rdp"])]
+    style.mark_useless(axes, points["epsilon_rdp"].where(np.isfinite(points["epsilon_rdp"]), infinity), points)
     # An epsilon of another unit is another currency.
     for unit, own in finite.groupby("unit"):
         _front(axes, pd.Series(comparable_epsilon(own["epsilon_rdp"])), own["accuracy_mean"], UNIT_LINES[str(unit)])
@@ -151,6 +155,7 @@ def _legend(points: pd.DataFrame, attacked: pd.Series) -> list[Line2D]:
         entries.append(Line2D([], [], color="black", marker="*", markersize=9, linestyle="", label="no noise"))
     if not attacked.all():
         entries.append(Line2D([], [], color="0.3", marker="o", alpha=UNATTACKED, linestyle="", label="not attacked"))
+    entries += style.useless_entry(points)
     entries.append(Line2D([], [], color="black", linewidth=1.0, alpha=0.7, label="front: no point beats it in both"))
     if private["unit"].nunique() > 1:
         entries.append(Line2D([], [], color="black", linestyle="--", alpha=0.7, label="front of record-level ε"))

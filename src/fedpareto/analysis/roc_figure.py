@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 
 from fedpareto.analysis import style
 from fedpareto.analysis.adversary import ADVERSARIES
+from fedpareto.analysis.attack_tables import not_made, why_nothing
 from fedpareto.analysis.success import MEMBERSHIP
 from fedpareto.analysis.tables import Tables
 from fedpareto.analysis.tradeoff import comparable_epsilon
@@ -28,13 +29,15 @@ def build(tables: Tables, title: str) -> Figure:
     """A panel for each attack, and another for the adversaries that no run's guarantee is against."""
     headline = f"{title}: hits and false alarms of membership inference"
     roc = tables.roc.assign(epsilon=comparable_epsilon(tables.roc["epsilon_rdp"]))
+    attacks = tables.attacks[~not_made(tables.attacks)]
     panels = [
         (attack, covered, rows)
         for attack in MEMBERSHIP
-        for covered, rows in _by_coverage(roc[roc["attack"] == attack], tables.attacks)
+        for covered, rows in _by_coverage(roc[roc["attack"] == attack], attacks)
     ]
     if not panels:
-        return style.nothing_to_draw(headline, "no membership inference on the runs of this study")
+        why = why_nothing(tables.attacks, MEMBERSHIP, "no membership inference on the runs of this study")
+        return style.nothing_to_draw(headline, why)
     columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
     size = (style.WIDTH, 1.7 + (3.2 if columns == 2 else 3.8) * lines)
@@ -42,7 +45,7 @@ def build(tables: Tables, title: str) -> Figure:
     drawn = pd.concat([rows for _, _, rows in panels])
     colours = style.epsilon_colours(drawn["epsilon"])
     for axes, (attack, covered, rows) in zip(grid.flat, panels, strict=False):
-        trials = tables.attacks[tables.attacks["attack"].eq(attack)]
+        trials = attacks[attacks["attack"].eq(attack)]
         _panel(
             axes, rows, colours, _fewest(trials["negatives"], rows["fpr"]), _fewest(trials["positives"], rows["tpr"])
         )

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from fedpareto.analysis import style
 from fedpareto.analysis.pareto import bootstrap_interval
 from fedpareto.analysis.tables import Tables
+from fedpareto.statuses import FINISHED
 
 FACETS = ("dataset", "partition", "model", "clients")
 MOST_COLUMNS = 3
@@ -26,7 +27,7 @@ def build(tables: Tables, title: str) -> Figure:
     if candidates.empty:
         return style.nothing_to_draw(f"{title}: accuracy and ε by round", "every run of this study diverged")
     shown = points.loc[candidates.groupby([*FACETS, "noise_multiplier"], dropna=False)["accuracy_mean"].idxmax()]
-    runs = tables.runs[tables.runs["point_id"].isin(shown["point_id"]) & (tables.runs["status"] == "ok")]
+    runs = tables.runs[tables.runs["point_id"].isin(shown["point_id"]) & tables.runs["status"].isin(FINISHED)]
     rounds = tables.rounds.merge(
         runs[["run_id", "seed", "noise_multiplier", "kind", *FACETS]].drop_duplicates("run_id"), on="run_id"
     )

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
 from fedpareto.analysis.written import LONGEST_NAME, drawable, escaped, readable
@@ -34,6 +35,13 @@ BASELINES = {
     "non_private": ("not private", "-", "0.25"),
     "centralised": ("centralised", "--", "0.4"),
     "alone": ("each client alone", ":", "0.4"),
+}
+USELESS: dict[str, Any] = {
+    "marker": "+",
+    "color": "black",
+    "markersize": 9,
+    "markeredgewidth": 1.2,
+    "linestyle": "",
 }
 
 
@@ -211,6 +219,22 @@ def percent_log(axis: Axis) -> None:
     """Per cent at each decade of a logarithmic axis."""
     decades_log(axis)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+
+
+def mark_useless(axes: Axes, x: Any, points: pd.DataFrame) -> None:
+    """Crosses the points, at `x` [points], that have scores and of whose runs none learned anything."""
+    useless = is_useless(points).to_numpy()
+    axes.plot(np.asarray(x)[useless], points["accuracy_mean"][useless], zorder=7, **USELESS)
+
+
+def is_useless(points: pd.DataFrame) -> pd.Series:
+    """Which points have scores and no run that learned anything: bool [points]."""
+    return (points["n_ok"] > 0) & (points["n_learned"] == 0)
+
+
+def useless_entry(points: pd.DataFrame) -> list[Line2D]:
+    """The entry of a legend for crossed points; none where there are none."""
+    return [Line2D([], [], label="learned nothing", **USELESS)] if is_useless(points).any() else []
 
 
 def nothing_to_draw(title: str, why: str) -> Figure:

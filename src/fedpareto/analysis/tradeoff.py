@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fedpareto.analysis.pareto import bootstrap_interval, front_probability, non_dominated
+from fedpareto.statuses import FINISHED, OK
 
 # What one seed produced. Everything else in `runs` says which point of the grid a run belongs to.
 PER_SEED = (
@@ -120,25 +121,29 @@ def _common(values: pd.Series, point: str, per_partition: bool) -> float:
 
 
 def _point_row(point: pd.DataFrame, keys: list[str]) -> dict[str, Any]:
-    """One row of the table from the runs of one point; means are over the seeds that ended `ok`."""
-    ok = point[point["status"] == "ok"].sort_values("seed")
-    accuracy = ok["accuracy"].to_numpy(dtype=np.float64)
+    """One row of the table from the runs of one point; means are over the seeds that finished."""
+    ended = point[point["status"].isin(FINISHED)].sort_values("seed")
+    accuracy = ended["accuracy"].to_numpy(dtype=np.float64)
     low, high = bootstrap_interval(accuracy)
     name = str(point["point_id"].iloc[0])
     own = bool(((point["unit"] == "record") & (point["trust"] == "local")).all())
     row: dict[str, Any] = {key: point[key].iloc[0] for key in keys}
     row["noise_multiplier"] = point["noise_multiplier"].max()
     row |= {column: point[column].max() for column in DERIVED if not column.startswith("epsilon")}
-    row |= {column: "; ".join(sorted({str(value) for value in point[column].dropna()})) for column in PROVENANCE}
+    row |= {
+        column: "; ".join(sorted({str(value) for value in point[column].dropna()}))
+        for column in (*PROVENANCE, "status")
+    }
     row |= {
         "n_seeds": len(point),
-        "n_ok": len(ok),
-        "accuracy_mean": ok["accuracy"].mean(),
+        "n_ok": len(ended),
+        "n_learned": int((point["status"] == OK).sum()),
+        "accuracy_mean": ended["accuracy"].mean(),
         "accuracy_low": float(low),
         "accuracy_high": float(high),
-        "loss_mean": ok["loss"].mean(),
-        "worst_client_accuracy_mean": ok["worst_client_accuracy"].mean(),
-        "median_client_accuracy_mean": ok["median_client_accuracy"].mean(),
+        "loss_mean": ended["loss"].mean(),
+        "worst_client_accuracy_mean": ended["worst_client_accuracy"].mean(),
+        "median_client_accuracy_mean": ended["median_client_accuracy"].mean(),
         "epsilon_rdp": _common(point["epsilon_rdp"], name, own),
         "epsilon_pld": _common(point["epsilon_pld"], name, own),
         "epsilon_median": point["epsilon_median"].max(),
@@ -157,10 +162,10 @@ def _add_front(table: pd.DataFrame, runs: pd.DataFrame) -> None:
     table["on_front"] = False
     table["front_probability"] = 0.0
     table["selected_from"] = 0
-    ok = runs[runs["status"] == "ok"]
+    ended = runs[runs["status"].isin(FINISHED)]
     by_seed = {
         key: dict(zip(point["seed"].astype(int), point["accuracy"].astype(float), strict=True))
-        for key, point in ok.groupby(["study", "point_id"])
+        for key, point in ended.groupby(["study", "point_id"])
     }
     private = table[table["kind"] == "private"]
     for _, group in private.groupby(list(FRONT_GROUP), dropna=False, sort=False):
@@ -184,8 +189,9 @@ def tradeoff_table(runs: pd.DataFrame) -> pd.DataFrame:
         runs: the `runs` table (with `study`, `kind` and `point_id`).
 
     Returns:
-        The columns of `runs` that all seeds share, then `n_seeds`, `n_ok`, `accuracy_mean|low|high` (95 % bootstrap over the
-        seeds that ended `ok`; NaN ends with fewer than two), `loss_mean`, `worst_client_accuracy_mean`,
+        The columns of `runs` that all seeds share, `status` (those of its seeds), then `n_seeds`, `n_ok` (seeds that finished, and
+        have scores), `n_learned` (of these, those that learned something: status `ok`), `accuracy_mean|low|high` (95 %
+        bootstrap over the seeds that finished; NaN ends with fewer than two), `loss_mean`, `worst_client_accuracy_mean`,
         `median_client_accuracy_mean`, `epsilon_rdp`, `epsilon_pld`, `on_front`, `front_probability`, `selected_from` (runs
         competing in the point's front group; 0 where the point does not compete), `wall_s` (mean seconds a run), `bytes_up`,
         `bytes_down`.
@@ -203,6 +209,7 @@ def tradeoff_table(runs: pd.DataFrame) -> pd.DataFrame:
     last = [
         "n_seeds",
         "n_ok",
+        "n_learned",
         "accuracy_mean",
         "accuracy_low",
         "accuracy_high",

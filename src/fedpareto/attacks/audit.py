@@ -29,11 +29,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from fedpareto.attackable import why_not
 from fedpareto.attacks.audit_bounds import CONFIDENCE, area, gaussian_fit, guess_counts, many_runs, one_run
 from fedpareto.attacks.bounds import covers, largest_auc
 from fedpareto.attacks.canary_runs import Seen, copies_of, observe, population_of
 from fedpareto.attacks.canary_scores import canary_law, log_likelihood_ratio, simulated_scores
-from fedpareto.attacks.evidence import OUTSIDER, PARTICIPANTS, SERVER, Evidence, Finding, together
+from fedpareto.attacks.evidence import OUTSIDER, PARTICIPANTS, SERVER, Evidence, Finding, not_made, together
 from fedpareto.attacks.target import Target
 from fedpareto.federated.setup import key_data
 from fedpareto.privacy.account import AccountedRun
@@ -52,13 +53,17 @@ def audit(target: Target, spec: Mapping[str, Any]) -> Evidence:
         at most one for 8 parameters and at most 256; always 1 with `many_runs`).
 
     Returns:
-      Findings on each run; none where its unit, trust or algorithm is not covered.
+      Findings on each run; the reason where it is not audited.
     """
     groups: dict[float, list[int]] = {}
+    reasons = {run.run_id: why_not_audited(run) for run in target.runs}
     for i, run in enumerate(target.runs):
-        if audited(run):  # what is sent in place of a canary that takes no part depends on the adjacency
+        if reasons[run.run_id] is None:  # what is sent in place of a canary that takes no part depends on the adjacency
             groups.setdefault(canary_law(target.plans[run.run_id], 0.0).absent, []).append(i)
-    return together(_audited(target, spec, rows, absent) for absent, rows in sorted(groups.items()))
+    missing = [not_made(name, "audit", why, method=spec["method"]) for name, why in reasons.items() if why is not None]
+    return together(
+        [*(_audited(target, spec, rows, absent) for absent, rows in sorted(groups.items())), Evidence(missing)]
+    )
 
 
 def _audited(target: Target, spec: Mapping[str, Any], rows: Sequence[int], absent: float) -> Evidence:
@@ -78,12 +83,13 @@ def _audited(target: Target, spec: Mapping[str, Any], rows: Sequence[int], absen
     return Evidence(findings)
 
 
-def audited(run: Run) -> bool:
-    """Whether audits cover the run."""
-    covered = run.trust in ("central", "distributed") if run.unit == "client" else run.trust == "central"
-    # With adaptive clipping an absent canary counts as a short update, which is no neighbour's.
-    fixed = run.clipping is None
-    return run.private and covered and fixed and run.algorithm in ("fedavg", "fedprox")
+def why_not_audited(run: Run) -> str | None:
+    """Why a run is not audited; None where it is."""
+    if not run.private:
+        return "it adds no noise: there is no epsilon to audit"
+    if run.clipping is not None:
+        return "its clip norm adapts: an absent canary counts as a short update there, which is no neighbour's"
+    return why_not("audit", run.unit, run.trust, run.algorithm)
 
 
 def canaries_in(population: int, parameters: int, method: str, asked: int | None) -> int:

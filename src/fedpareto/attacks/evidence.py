@@ -20,7 +20,7 @@ ADVERSARIES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One score of one attack on one run.
+    """One score of one attack on one run, or why there is none.
 
     Attributes:
       run_id: The run.
@@ -42,6 +42,7 @@ class Finding:
       positives: Trials in which the secret was there (members, included canaries, reconstructed records), or None.
       negatives: Trials in which it was not, or None.
       realised_fpr: False positive rate really reached, NaN where the score has none.
+      reason: Why the attack could not be made, empty where it was; the row then has no score, and says nothing of leakage.
     """
 
     run_id: str
@@ -62,6 +63,7 @@ class Finding:
     positives: int | None = None
     negatives: int | None = None
     realised_fpr: float = math.nan
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,13 @@ class Evidence:
     findings: Sequence[Finding] = ()
     roc: Sequence[RocPoint] = ()
     pictures: Sequence[Picture] = ()
+
+
+def not_made(
+    run_id: str, attack: str, reason: str, *, method: str = "", adversary: str = "", records: int | None = None
+) -> Finding:
+    """The row of an attack that could not be made on a run (by an adversary; empty: by none of them)."""
+    return Finding(run_id, attack, method, adversary, score="", value=math.nan, records=records, reason=reason)
 
 
 def together(parts: Iterable[Evidence]) -> Evidence:

@@ -25,9 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedpareto.attackable import why_not
 from fedpareto.attacks import bounds
 from fedpareto.attacks.closed_form import first_layer, records_of
-from fedpareto.attacks.evidence import Evidence, Finding, Picture
+from fedpareto.attacks.evidence import Evidence, Finding, Picture, not_made
 from fedpareto.attacks.intervals import clopper_pearson, mean_interval
 from fedpareto.attacks.labels import labels_of
 from fedpareto.attacks.matching import TOTAL_VARIATION, Item, Recipe, search
@@ -46,7 +47,6 @@ from fedpareto.attacks.simulation import noise_of
 from fedpareto.attacks.target import Target
 from fedpareto.attacks.transcript import Transcript, first_rounds
 from fedpareto.federated.setup import key_data
-from fedpareto.federated.train import log
 
 PyTree = Any
 NAME = "gradient_inversion"
@@ -84,30 +84,31 @@ def gradient_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
 
     Returns:
       Scores (the mean over records; intervals over victims, but for the share of records that were rebuilt, which counts
-      records), and pictures of the first records. Nothing where no client holds so many records, where the method does not
-      apply to the model, or where clients send no updates of their own.
+      records), and pictures of the first records. The reason where no client holds so many records, where the method does not
+      apply to the model, where clients send no updates of their own, or where there is nothing in what an adversary sees.
     """
-    if target.static.algorithm not in ("fedavg", "fedprox"):
-        return Evidence()
+    first = target.runs[0]
+    reason = why_not(NAME, first.unit, first.trust, first.algorithm)
+    if reason is not None:
+        return _none(target, spec, reason)
     records, path = spec["records"], None
     if spec["method"] == "analytic":
         path = _first_layer(target)
         if path is None:
-            return Evidence()
+            return _none(
+                target, spec, "no layer with a weight for every feature and a bias sees the records as they are"
+            )
     public = public_of(target.data, target.runs[0].dataset)
     transcripts = first_rounds(target.static, target.device_data, target.hypers, records, spec["victims"])
     seen = [
         one for run, transcript in enumerate(transcripts) for one in _seen(target, run, transcript, public, records)
     ]
-    for attacked, transcript in zip(target.runs, transcripts, strict=True):
-        if not transcript.rows.size:
-            log(f"run {attacked.run_id}: nobody in its first cohort holds {records} records")
+    findings = _missing(target, spec, transcripts, seen)
     if not seen:
-        return Evidence()
+        return Evidence(findings)
     found = (
         _searched(target, transcripts, seen, public, spec) if path is None else _analytic(seen, path, public, records)
     )
-    findings: list[Finding] = []
     pictures: list[Picture] = []
     rebuilt: dict[tuple[int, str], dict[int, tuple[np.ndarray, np.ndarray]]] = {}
     for one, records_found in zip(seen, found, strict=True):
@@ -122,6 +123,30 @@ def gradient_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
         picture for run, transcript in enumerate(transcripts) for picture in _truths(target, run, transcript, public)
     ]
     return Evidence(findings, (), [*truths, *pictures])
+
+
+def _none(target: Target, spec: Mapping[str, Any], reason: str) -> Evidence:
+    """What is said where no run can be attacked."""
+    about = {"method": spec["method"], "records": spec["records"]}
+    return Evidence([not_made(run.run_id, NAME, reason, **about) for run in target.runs])
+
+
+def _missing(
+    target: Target, spec: Mapping[str, Any], transcripts: Sequence[Transcript], seen: Sequence[Seen]
+) -> list[Finding]:
+    """Rows of the runs whose first cohort has no victim, and of the adversaries who see nothing there."""
+    about = {"method": spec["method"], "records": spec["records"]}
+    looked_at = {(one.run, one.adversary) for one in seen}
+    rows = []
+    for number, (run, transcript) in enumerate(zip(target.runs, transcripts, strict=True)):
+        if not transcript.rows.size:
+            reason = f"nobody in its first cohort holds {spec['records']} records"
+            rows.append(not_made(run.run_id, NAME, reason, **about))
+            continue
+        reason = "what it sees of the first round is zero or not finite"
+        unseen = [adversary for adversary in transcript.seen if (number, adversary) not in looked_at]
+        rows += [not_made(run.run_id, NAME, reason, adversary=adversary, **about) for adversary in unseen]
+    return rows
 
 
 def _seen(target: Target, run: int, transcript: Transcript, public: Public, records: int) -> list[Seen]:

@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from fedpareto.attackable import why_not
 from fedpareto.attacks import bounds
-from fedpareto.attacks.evidence import OUTSIDER, Evidence, Finding, RocPoint, together
+from fedpareto.attacks.evidence import OUTSIDER, Evidence, Finding, RocPoint, not_made, together
 from fedpareto.attacks.membership_scores import (
     Paired,
     lira_offline,
@@ -106,8 +107,12 @@ def _attacked(
 ) -> Evidence:
     """Plays the game for every run, and makes rows of what `scored` says: scores by method, and whose each unit is."""
     whole_clients = attack == CLIENT_MEMBERSHIP
-    if target.runs[0].algorithm == "alone" or (whole_clients and target.runs[0].clients == 1):
-        return Evidence()  # there is no common model, or nobody else
+    first = target.runs[0]
+    reason = why_not(attack, first.unit, first.trust, first.algorithm)
+    if reason is None and whole_clients and first.clients == 1:
+        reason = "there is one client, and no other to tell it from"
+    if reason is not None:
+        return Evidence([not_made(run.run_id, attack, reason, adversary=OUTSIDER) for run in target.runs])
     units = target.static.clients if whole_clients else len(target.data.y_train)
     # Runs of one seed share their halves, so that noise levels are compared on equal terms.
     halves = [
@@ -174,6 +179,9 @@ def _rows(
             part, of = (Paired(*(one[:, chosen] for one in pair)) for pair in (all_scores, runs))
             inside, outside = trials(part)
             if not (len(inside) and len(outside)):
+                if client is None:
+                    reason = "no unit is inside one and outside another shadow run whose scores are finite"
+                    findings.append(not_made(run.run_id, attack, reason, method=method, adversary=OUTSIDER))
                 continue
             findings += _findings(target, run, attack, method, client, part, of)
             if client is None or method == DRAWN:

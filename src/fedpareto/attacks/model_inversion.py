@@ -24,7 +24,7 @@ import optax
 from sklearn.linear_model import LogisticRegression
 
 from fedpareto.attacks import bounds
-from fedpareto.attacks.evidence import OUTSIDER, Evidence, Finding, Picture
+from fedpareto.attacks.evidence import OUTSIDER, Evidence, Finding, Picture, not_made
 from fedpareto.attacks.intervals import clopper_pearson, mean_interval
 from fedpareto.attacks.matching import total_variation
 from fedpareto.attacks.public import Public, public_of
@@ -49,13 +49,20 @@ def model_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
       spec: `steps` of the ascent, or nothing for 200.
 
     Returns:
-      Scores and pictures; nothing of runs without one finite model (`alone`, or diverged).
+      Scores and pictures; the reason for runs without one finite model.
     """
     chosen = [i for i, run in enumerate(target.runs) if run.algorithm != "alone" and run.run_id in target.models]
     models = {i: target.parameters(target.runs[i]) for i in chosen}
     chosen = [i for i in chosen if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(models[i]))]
+    missing = [
+        not_made(
+            run.run_id, NAME, "it has no common model whose parameters are finite", method=METHOD, adversary=OUTSIDER
+        )
+        for i, run in enumerate(target.runs)
+        if i not in chosen
+    ]
     if not chosen:
-        return Evidence()
+        return Evidence(missing)
     public = public_of(target.data, target.runs[0].dataset)
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[models[i] for i in chosen])
     hypers = jax.tree.map(lambda leaf: leaf[np.asarray(chosen)], target.hypers)
@@ -68,7 +75,7 @@ def model_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
     x_train = target.data.x_train.reshape(len(target.data.x_train), -1)
     present = np.flatnonzero(np.bincount(target.data.y_train, minlength=public.classes))
     means = np.stack([x_train[target.data.y_train == c].mean(axis=0) for c in present])
-    findings: list[Finding] = []
+    findings: list[Finding] = missing
     pictures: list[Picture] = []
     for i, representatives in zip(chosen, found[:, present], strict=True):
         findings += _scores(target, i, representatives, means, present, evaluator, public)

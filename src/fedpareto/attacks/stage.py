@@ -13,7 +13,7 @@ import pandas as pd
 
 from fedpareto import damage, provenance
 from fedpareto.attacks.audit import audit
-from fedpareto.attacks.evidence import Evidence, Finding, Picture, RocPoint, frame
+from fedpareto.attacks.evidence import Evidence, Finding, Picture, RocPoint, frame, not_made
 from fedpareto.attacks.inversion import gradient_inversion
 from fedpareto.attacks.membership import client_membership, membership
 from fedpareto.attacks.model_inversion import model_inversion
@@ -24,6 +24,7 @@ from fedpareto.federated.train import log
 from fedpareto.files import whole
 from fedpareto.privacy.account import AccountedRun
 from fedpareto.run import Bundle, Run, canonical, describe
+from fedpareto.statuses import FINISHED
 
 T = TypeVar("T")
 Spec = Mapping[str, Any]
@@ -48,7 +49,7 @@ def attack_stored(
     attacks_folder: Path,
     execution: Mapping[str, int | str] | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Attacks the finished runs of a bundle, whose models are in the store; a run that diverged left nothing to attack.
+    """Attacks the finished runs of a bundle, whose models are in the store; one that diverged left nothing to attack, and says so.
 
     Args:
       bundle: The runs.
@@ -61,13 +62,21 @@ def attack_stored(
     """
     chosen = [run for run in bundle.runs if run.run_id in wanted]
     results = {run.run_id: _kept(store.latest, runs_folder, run, bundle) for run in chosen}
-    finished = tuple(run for run in chosen if results[run.run_id].status == "ok")
-    for run in chosen:
-        if run not in finished:
-            log(f"run {run.run_id} diverged: it has no model to attack")
+    finished = tuple(run for run in chosen if results[run.run_id].status in FINISHED)
+    lost = [
+        not_made(
+            run.run_id, spec["name"], f"the run {results[run.run_id].status}: it has no model to attack", **_about(spec)
+        )
+        for run in chosen
+        if run not in finished
+        for spec in wanted[run.run_id]
+    ]
+    for line in _reasons(lost):
+        log(line)
     models = {run.run_id: _kept(store.model, runs_folder, run, bundle) for run in finished}
     made_by = " ".join(sorted({results[run.run_id].fingerprint for run in finished}))
-    return attack_bundle(Target(finished, accounted, data, models, execution or {}), wanted, attacks_folder, made_by)
+    target = Target(finished, accounted, data, models, execution or {})
+    return attack_bundle(target, wanted, attacks_folder, made_by, lost)
 
 
 def _kept(read: Callable[[Path, str], T], folder: Path, run: Run, bundle: Bundle) -> T:
@@ -80,7 +89,7 @@ def _kept(read: Callable[[Path, str], T], folder: Path, run: Run, bundle: Bundle
 
 
 def attack_bundle(
-    target: Target, wanted: Mapping[str, Sequence[Spec]], kept: Path, models: str
+    target: Target, wanted: Mapping[str, Sequence[Spec]], kept: Path, models: str, lost: Sequence[Finding] = ()
 ) -> dict[str, pd.DataFrame]:
     """Tries on every run what is wanted for it.
 
@@ -89,13 +98,14 @@ def attack_bundle(
       wanted: Run id -> attacks, with all their arguments.
       kept: Where the evidence of each attack is kept.
       models: Stands for the code and the data that made the models.
+      lost: Rows of runs that are not among the target's.
 
     Returns:
       The rows of `TABLES`, by name.
     """
     specs = {canonical(dict(spec)): spec for own in wanted.values() for spec in own}
     known = f"{provenance.fingerprint(__name__)} {models}"
-    parts = [_frames(Evidence())]
+    parts = [_frames(Evidence(lost))]
     for i, (text, spec) in enumerate(specs.items()):
         runs = tuple(run for run in target.runs if any(canonical(dict(one)) == text for one in wanted[run.run_id]))
         if not runs:
@@ -109,7 +119,10 @@ def attack_bundle(
             evidence = ATTACKS[spec["name"]](target if runs == target.runs else replace(target, runs=runs), spec)
             write(kept / name, _frames(evidence))
             found = _load(kept / name)
-            log(f"{place}: {len(evidence.findings)} scores in {time.monotonic() - start:.0f} s")
+            made = sum(not finding.reason for finding in evidence.findings)
+            log(f"{place}: {made} scores in {time.monotonic() - start:.0f} s")
+            for line in _reasons(evidence.findings):
+                log(line)
         parts.append(found)
     return {
         table: pd.concat([part[table] for part in parts if len(part[table])] or [parts[0][table]]) for table in TABLES
@@ -134,6 +147,20 @@ def _load(folder: Path) -> dict[str, pd.DataFrame]:
         with damage.reading(path):
             frames[table] = pd.read_parquet(path)
     return frames
+
+
+def _about(spec: Spec) -> dict[str, Any]:
+    """What a row says of an attack that was not begun."""
+    return {"method": str(spec.get("method") or ""), "records": spec.get("records")}
+
+
+def _reasons(findings: Sequence[Finding]) -> list[str]:
+    """A line for each reason why an attack could not be made."""
+    runs: dict[tuple[str, str], set[str]] = {}
+    for finding in findings:
+        if finding.reason:
+            runs.setdefault((finding.attack, finding.reason), set()).add(finding.run_id)
+    return [f"{attack} on {', '.join(sorted(own))}: not made, {reason}" for (attack, reason), own in runs.items()]
 
 
 def write(folder: Path, frames: Mapping[str, pd.DataFrame]) -> None:

@@ -6,16 +6,19 @@ in expectation by the federated run: rounds x sampling rate x local epochs, at l
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from fedpareto.federated.arguments import Data, Hyper, Static
 from fedpareto.federated.client import LocalWork, client_update, example_losses
-from fedpareto.federated.evaluation import by_chunk
+from fedpareto.federated.evaluation import by_chunk, example_scores
 from fedpareto.federated.final_scores import answers
 from fedpareto.federated.program import Program, compile_over_runs
+from fedpareto.models import Model
+
+PyTree = Any
 
 
 class AloneState(NamedTuple):
@@ -26,12 +29,16 @@ class AloneState(NamedTuple):
       accuracy: float32 [clients], NaN where not yet known.
       loss: float32 [clients], nats.
       answers: [clients, test examples], `final_scores.answers` of each model.
+      first_accuracy: float32, of the parameters that all of them start from.
+      first_loss: float32, likewise.
     """
 
     block: jax.Array
     accuracy: jax.Array
     loss: jax.Array
     answers: jax.Array
+    first_accuracy: jax.Array
+    first_loss: jax.Array
 
 
 def expected_work(work: LocalWork, rounds: int, sampling_rate: float) -> LocalWork:
@@ -46,17 +53,29 @@ def make_alone_program(static: Static, devices: list[jax.Device], runs_at_once: 
     """The program of a bundle of `alone` runs."""
     work = expected_work(static.work, static.rounds, static.sampling_rate)
 
+    def first_params(model: Model, hyper: Hyper) -> PyTree:
+        public = jax.random.wrap_key_data(hyper.public_key)
+        return model.init(jax.random.fold_in(public, static.rounds + 1))
+
     def init_run(data: Data, hyper: Hyper) -> AloneState:
         model = static.preprocessed(hyper).model
         unknown = jnp.full((static.clients,), jnp.nan, jnp.float32)
-        params = jax.eval_shape(model.init, jax.random.key(0))
+        params = first_params(model, hyper)
         said = jax.eval_shape(lambda p: answers(model.apply(p, data.test.x[:1])), params)
-        return AloneState(jnp.int32(0), unknown, unknown, jnp.zeros((static.clients, data.test.y.shape[0]), said.dtype))
+        losses, correct = example_scores(model.apply, params, data.test.x, data.test.y)
+        return AloneState(
+            block=jnp.int32(0),
+            accuracy=unknown,
+            loss=unknown,
+            answers=jnp.zeros((static.clients, data.test.y.shape[0]), said.dtype),
+            first_accuracy=jnp.mean(correct),
+            first_loss=jnp.mean(losses),
+        )
 
     def advance_run(data: Data, hyper: Hyper, state: AloneState, stop: jax.Array) -> AloneState:
         public = jax.random.wrap_key_data(hyper.public_key)
         model = static.preprocessed(hyper).model
-        params = model.init(jax.random.fold_in(public, static.rounds + 1))
+        params = first_params(model, hyper)
 
         def train_client(client: jax.Array, state: AloneState) -> AloneState:
             update = client_update(
@@ -78,11 +97,11 @@ def make_alone_program(static: Static, devices: list[jax.Device], runs_at_once: 
                 data.test.y,
                 lambda logits, y: (example_losses(logits, y), jnp.argmax(logits, axis=1) == y, answers(logits)),
             )
-            return AloneState(
-                client + 1,
-                state.accuracy.at[client].set(jnp.mean(correct.astype(jnp.float32))),
-                state.loss.at[client].set(jnp.mean(losses)),
-                state.answers.at[client].set(said),
+            return state._replace(
+                block=client + 1,
+                accuracy=state.accuracy.at[client].set(jnp.mean(correct.astype(jnp.float32))),
+                loss=state.loss.at[client].set(jnp.mean(losses)),
+                answers=state.answers.at[client].set(said),
             )
 
         return jax.lax.fori_loop(state.block, stop, train_client, state)

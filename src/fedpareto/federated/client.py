@@ -39,10 +39,9 @@ class Examples(NamedTuple):
 
 
 class ClientUpdate(NamedTuple):
-    """What a client hands over: new minus old parameters, its mean training loss over its steps, and how many it made."""
+    """What a client hands over: new minus old parameters, and how many steps it made."""
 
     delta: PyTree
-    loss: jax.Array
     steps: jax.Array
 
 
@@ -90,32 +89,30 @@ def client_update(
     if share_of_steps is not None:
         total_steps = jnp.ceil(share_of_steps * total_steps).astype(jnp.int32)
         epochs = (total_steps + steps_per_epoch - 1) // jnp.maximum(steps_per_epoch, 1)
-    gradient = jax.value_and_grad(lambda p, x, y, real: masked_loss(apply(p, x), y, real))
+    gradient = jax.grad(lambda p, x, y, real: masked_loss(apply(p, x), y, real))
     key_views = jax.random.fold_in(key, VIEWS)
 
-    def epoch(e: jax.Array, carry: tuple[PyTree, jax.Array]) -> tuple[PyTree, jax.Array]:
+    def epoch(e: jax.Array, local: PyTree) -> PyTree:
         order = _shuffle(jax.random.fold_in(key, e), index, count, rows)
 
-        def step(s: jax.Array, carry: tuple[PyTree, jax.Array]) -> tuple[PyTree, jax.Array]:
-            local, losses = carry
+        def step(s: jax.Array, local: PyTree) -> PyTree:
             chosen = jax.lax.dynamic_slice(order, (s * batch,), (batch,))
             real = s * batch + jnp.arange(batch) < count
             x = examples.x[chosen]
             if augmentation is not None:
                 key_step = jax.random.fold_in(jax.random.fold_in(key_views, e), s)
                 x = augmentation.views(keys_of(key_step, jnp.arange(batch)), x)
-            loss, grads = gradient(local, x, examples.y[chosen], real)
+            grads = gradient(local, x, examples.y[chosen], real)
             if proximal is not None:
                 grads = jax.tree.map(lambda g, p, q: g + proximal * (p - q), grads, local, params)
             if correction is not None:
                 grads = jax.tree.map(jnp.add, grads, correction)
-            return jax.tree.map(lambda p, g: p - learning_rate * g, local, grads), losses + loss
+            return jax.tree.map(lambda p, g: p - learning_rate * g, local, grads)
 
-        return jax.lax.fori_loop(0, jnp.minimum(steps_per_epoch, total_steps - e * steps_per_epoch), step, carry)
+        return jax.lax.fori_loop(0, jnp.minimum(steps_per_epoch, total_steps - e * steps_per_epoch), step, local)
 
-    trained, losses = jax.lax.fori_loop(0, epochs, epoch, (params, jnp.float32(0)))
-    delta = jax.tree.map(jnp.subtract, trained, params)
-    return ClientUpdate(delta, losses / jnp.maximum(total_steps, 1), jnp.asarray(total_steps, jnp.int32))
+    trained = jax.lax.fori_loop(0, epochs, epoch, params)
+    return ClientUpdate(jax.tree.map(jnp.subtract, trained, params), jnp.asarray(total_steps, jnp.int32))
 
 
 def masked_loss(logits: jax.Array, labels: jax.Array, real: jax.Array) -> jax.Array:

@@ -63,7 +63,6 @@ class Sums(NamedTuple):
       within: Sum of 1/2 for each that was within the clip norm and -1/2 for each that was not.
       clipped: How many were longer than the clip norm.
       norm: Sum of their norms before clipping.
-      loss: Sum of their training losses.
       overflow: Records that a client drew and its buffer had no place for.
     """
 
@@ -72,7 +71,6 @@ class Sums(NamedTuple):
     within: jax.Array
     clipped: jax.Array
     norm: jax.Array
-    loss: jax.Array
     overflow: jax.Array
 
 
@@ -137,7 +135,7 @@ def _client(static: Static, data: Data, hyper: Hyper, this: Round) -> _Member:
             clipped = jax.tree.map(jnp.add, clipped, gaussian_noise(noise_key, clipped, hyper.noise_stddev))
         elif static.sum is not None:
             clipped = integer_contribution(static, hyper, this.number, noise_key, clipped)
-        return _sums(clipped, answers, _is_clipped(norm, this.clip_norm), norm, update.loss), kept
+        return _sums(clipped, answers, _is_clipped(norm, this.clip_norm), norm), kept
 
     return one
 
@@ -165,7 +163,7 @@ def _records(static: Static, data: Data, hyper: Hyper, this: Round) -> Contribut
         update = jax.tree.map(jnp.negative, total.gradient)
         if planted is not None:
             update = jax.tree.map(jnp.add, update, planted)
-        return Sums(update, answered, zero, clipped, jnp.sum(total.norms), jnp.sum(total.losses), zero), None
+        return Sums(update, answered, zero, clipped, jnp.sum(total.norms), zero), None
 
     return several
 
@@ -185,7 +183,7 @@ def _own_records(static: Static, data: Data, hyper: Hyper, this: Round) -> _Memb
         else:
             update, seen = noisy_update(*arguments, share_of_steps, present)
         drawn = jnp.maximum(seen.records, 1)
-        sums = _sums(update, answers, seen.clipped / drawn, seen.norm / drawn, seen.loss / drawn)
+        sums = _sums(update, answers, seen.clipped / drawn, seen.norm / drawn)
         return sums._replace(overflow=seen.overflow), None
 
     return one
@@ -203,10 +201,10 @@ def _behaviour(
     return answers, jnp.where(late, jax.random.uniform(key_share), 1.0)
 
 
-def _sums(update: PyTree, answers: jax.Array | None, clipped: jax.Array, norm: jax.Array, loss: jax.Array) -> Sums:
+def _sums(update: PyTree, answers: jax.Array | None, clipped: jax.Array, norm: jax.Array) -> Sums:
     """The sums of one member; all zero if it does not answer."""
     one, zero = jnp.float32(1), jnp.float32(0)
-    sums = Sums(update, one, 0.5 - clipped, clipped, norm, loss, zero)
+    sums = Sums(update, one, 0.5 - clipped, clipped, norm, zero)
     if answers is None:
         return sums
     return jax.tree.map(lambda leaf: jnp.where(answers, leaf, jnp.zeros_like(leaf)), sums)

@@ -28,14 +28,12 @@ class Seen(NamedTuple):
       records: Records drawn, over all steps.
       clipped: How many of their gradients were longer than the clip norm.
       norm: Sum of the gradients' norms.
-      loss: Sum of the records' losses.
       overflow: Records drawn that the buffer had no place for.
     """
 
     records: jax.Array
     clipped: jax.Array
     norm: jax.Array
-    loss: jax.Array
     overflow: jax.Array
 
 
@@ -90,20 +88,18 @@ def integer_records(
         total, seen = carry
         row = index[drawn.members[i]]
         x, y = train.x[row][None], train.y[row][None]
-        loss, gradient = jax.value_and_grad(lambda p: example_losses(static.model.apply(p, x), y)[0])(params)
+        gradient = jax.grad(lambda p: example_losses(static.model.apply(p, x), y)[0])(params)
         norm = global_norm(gradient)
         clipped = jax.tree.map(jnp.negative, scale(gradient, clip_factor(norm, hyper.clip_norm)))
         own = _rounded(static, hyper, round_index, jax.random.fold_in(key_round, i), clipped)
         long = (~(norm <= hyper.clip_norm)).astype(jnp.float32)
-        return total + own, Seen(
-            seen.records + 1, seen.clipped + long, seen.norm + norm, seen.loss + loss, seen.overflow
-        )
+        return total + own, Seen(seen.records + 1, seen.clipped + long, seen.norm + norm, seen.overflow)
 
     zero = jnp.float32(0)
     assert static.sum is not None
     start = (
         jnp.zeros(static.sum.dimension, jnp.int32),
-        Seen(zero, zero, zero, zero, drawn.overflow.astype(jnp.float32)),
+        Seen(zero, zero, zero, drawn.overflow.astype(jnp.float32)),
     )
     total, seen = jax.lax.fori_loop(0, drawn.size, add, start)
     return total + _share(static, hyper, key_share), seen

@@ -70,11 +70,10 @@ def noisy_update(
             seen.records + drawn.size,
             seen.clipped + long,
             seen.norm + jnp.sum(total.norms),
-            seen.loss + jnp.sum(total.losses),
             seen.overflow + drawn.overflow,
         )
 
     zero = jnp.float32(0)
-    trained, seen = jax.lax.fori_loop(0, steps, step, (params, Seen(zero, zero, zero, zero, zero)))
+    trained, seen = jax.lax.fori_loop(0, steps, step, (params, Seen(zero, zero, zero, zero)))
     # A client without records has nothing to protect and nothing to say.
     return jax.tree.map(lambda new, old: jnp.where(count > 0, new - old, 0.0), trained, params), seen

@@ -38,12 +38,10 @@ class ClippedSum(NamedTuple):
     Attributes:
       gradient: Sum of the clipped per-example gradients, a pytree like the parameters.
       norms: float32 [batch], L2 norms before clipping, over all parameters jointly; 0 for an example that is not real.
-      losses: float32 [batch]; 0 for an example that is not real.
     """
 
     gradient: PyTree
     norms: jax.Array
-    losses: jax.Array
 
 
 def clipped_gradient_sum(
@@ -86,27 +84,27 @@ def differentiated(
     """`clipped_gradient_sum` for a model of any kind: every example's gradient is formed."""
     views = x if in_views else x[:, None]
 
-    def one(x: jax.Array, y: jax.Array) -> tuple[jax.Array, PyTree]:
-        return jax.value_and_grad(lambda p: jnp.mean(example_losses(model.apply(p, x), y[None])))(params)
+    def one(x: jax.Array, y: jax.Array) -> PyTree:
+        return jax.grad(lambda p: jnp.mean(example_losses(model.apply(p, x), y[None])))(params)
 
-    losses, gradients = jax.vmap(one)(views, y)
+    gradients = jax.vmap(one)(views, y)
     gradients = jax.tree.map(lambda leaf: only(real, leaf), gradients)
     squares = sum(jnp.sum(jnp.square(leaf.reshape(leaf.shape[0], -1)), axis=1) for leaf in jax.tree.leaves(gradients))
     norms = jnp.sqrt(squares)
     factors = clip_factor(norms, clip_norm)
     total = jax.tree.map(lambda leaf: jnp.tensordot(factors, only(factors > 0, leaf), 1, precision=HIGHEST), gradients)
-    return ClippedSum(total, norms, only(real, losses))
+    return ClippedSum(total, norms)
 
 
 def _factored(
     model: Model, params: PyTree, x: jax.Array, y: jax.Array, real: jax.Array, clip_norm: jax.Array
 ) -> ClippedSum:
-    def total_loss(perturbations: PyTree) -> tuple[jax.Array, tuple[jax.Array, PyTree]]:
+    def total_loss(perturbations: PyTree) -> tuple[jax.Array, PyTree]:
         logits, inputs = model.observed(params, perturbations, x)
         losses = only(real, example_losses(logits, y))
-        return jnp.sum(losses), (losses, inputs)
+        return jnp.sum(losses), inputs
 
-    outputs, (losses, inputs) = jax.grad(total_loss, has_aux=True)(model.perturbations(x.shape[0]))
+    outputs, inputs = jax.grad(total_loss, has_aux=True)(model.perturbations(x.shape[0]))
     parts = {
         path: _dense(inputs[path], outputs[path], "bias" in _leaves_at(params, path))
         if outputs[path].ndim == 2
@@ -122,7 +120,7 @@ def _factored(
         own["kernel"] = kernel.reshape(own["kernel"].shape)
         if "bias" in own:
             own["bias"] = bias
-    return ClippedSum(total, norms, losses)
+    return ClippedSum(total, norms)
 
 
 class _Part(NamedTuple):

@@ -57,7 +57,9 @@ def release(
 
 def _next_clip(rule: AdaptiveClip, clip_norm: jax.Array, centred: jax.Array) -> jax.Array:
     """The geometric step of Andrew et al. (2021) on a noisy share of updates within the norm, less 1/2."""
-    return clip_norm * jnp.exp(-rule.learning_rate * (centred + 0.5 - rule.quantile))
+    stepped = clip_norm * jnp.exp(-rule.learning_rate * (centred + 0.5 - rule.quantile))
+    # An infinite clip norm hides nothing: what it is may never be reached by steps.
+    return jnp.minimum(stepped, jnp.finfo(jnp.float32).max)
 
 
 def _correlated(

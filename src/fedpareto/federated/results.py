@@ -19,6 +19,7 @@ from fedpareto.federated.store import RunResult
 from fedpareto.files import whole
 from fedpareto.privacy.account import AccountedRun
 from fedpareto.run import Bundle, Run, describe
+from fedpareto.statuses import FINISHED
 
 BYTES_PER_PARAMETER = 4  # updates and models travel as float32
 SCORES = ("accuracy", "loss", "worst_client_accuracy", "median_client_accuracy", "mean_client_accuracy")
@@ -52,7 +53,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
     vectors = 0.0 if run.algorithm == "alone" else members * rounds_done * (2 if run.algorithm == "scaffold" else 1)
     down = vectors * BYTES_PER_PARAMETER * result.parameters
     cost = result.secure_aggregation
-    ok = result.status == "ok"
+    scored = result.status in FINISHED
     return {
         "run_id": run.run_id,
         "bundle_id": bundle_id,
@@ -103,7 +104,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "releases": final.releases,
         "rdp_order": final.rdp_order,
         "accounting_warnings": "; ".join(final.warnings),
-        **{name: _float(result.metrics[name][-1]) if ok else math.nan for name in SCORES},
+        **{name: _float(result.metrics[name][-1]) if scored else math.nan for name in SCORES},
         **{name: _float(result.final[name]) for name in FINAL},
         "bytes_up": vectors * cost["bytes_up"] if cost else down,
         "bytes_down": down + vectors * cost["bytes_down"] if cost else down,

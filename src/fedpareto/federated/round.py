@@ -24,7 +24,6 @@ class RoundReport(NamedTuple):
       cohort_size: Members that answered.
       clipped_fraction: Share of their contributions that were longer than the clip norm.
       update_norm: Mean L2 norm of these before clipping.
-      local_loss: Mean training loss over them.
       clip_norm: Clip norm of the round.
       wrapped_fraction: Share of coordinates whose sum left the range of the integers and came back at its other end.
       overflow: Sampled members that a buffer had no place for.
@@ -34,7 +33,6 @@ class RoundReport(NamedTuple):
     cohort_size: jax.Array
     clipped_fraction: jax.Array
     update_norm: jax.Array
-    local_loss: jax.Array
     clip_norm: jax.Array
     wrapped_fraction: jax.Array
     overflow: jax.Array
@@ -86,7 +84,6 @@ def observed_round(
         cohort_size=sums.answered,
         clipped_fraction=sums.clipped / size,
         update_norm=sums.norm / size,
-        local_loss=sums.loss / size,
         clip_norm=this.clip_norm,
         wrapped_fraction=wrapped,
         overflow=cohort.overflow.astype(jnp.float32) + sums.overflow,

@@ -24,8 +24,8 @@ class RunResult:
     Attributes:
       run_id: The run.
       fingerprint: Of the code and the data that made it.
-      status: `ok` or `diverged`.
-      diverged_round: First round after which loss or parameters were not finite, or None.
+      status: How it ended, one of `statuses.STATUSES`.
+      diverged_round: First round after which parameters, or at an evaluation the test loss, were not finite; or None.
       overflow_rounds: Rounds whose cohort did not fit in the padded buffer.
       refused_rounds: Rounds in which too few clients answered for secure aggregation.
       rounds: Rounds at which the metrics were taken.

@@ -25,7 +25,8 @@ from fedpareto.federated.client import Examples
 from fedpareto.federated.evaluation import by_chunk
 from fedpareto.federated.final_scores import FINAL, answers, final_scores
 from fedpareto.federated.job import job_of
-from fedpareto.federated.program import METRICS, Program, State
+from fedpareto.federated.outcome import number, outcome
+from fedpareto.federated.program import Program, State
 from fedpareto.federated.setup import model_arrays
 from fedpareto.federated.store import RunResult
 from fedpareto.privacy.account import AccountedRun
@@ -33,6 +34,7 @@ from fedpareto.privacy.lattice import padded
 from fedpareto.privacy.parties import Sum
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.run import Bundle, Run
+from fedpareto.statuses import OK, STATUSES
 
 SEGMENT_SECONDS = 10.0
 PREPROCESSING = "preprocessing"  # before the names of what a run has learned of the records, in the file of its model
@@ -133,13 +135,25 @@ def _train(
             versions=provenance.versions(),
             parameters=job.static.model.parameters,
             secure_aggregation=costs.get(plans[run.run_id].sum),
-            **_outcome(run, own),
+            **outcome(run, plans[run.run_id].rounds, own, prepared.y_test),
             final=_final(own, partial(answered, hyper, data.test), prepared),
         )
         kept = {f"{PREPROCESSING}/{name}": array for name, array in (job.learned or {}).get(run.run_id, {}).items()}
         store.save(runs_folder, result, kept | model_arrays(own.model) if isinstance(own, State) else None)
         results.append(result)
+    for line in _endings(results):
+        log(line)
     return results
+
+
+def _endings(results: Sequence[RunResult]) -> list[str]:
+    """A line for each status but `ok`: how many runs have it, which one for instance, and what it says."""
+    lines = []
+    for status, says in STATUSES.items():
+        own = [result.run_id for result in results if result.status == status]
+        if own and status != OK:
+            lines.append(f"{len(own)} of {len(results)} runs {status.replace('_', ' ')} (first {own[0]}): {says}")
+    return lines
 
 
 def _secure_aggregation(plans: Mapping[str, PrivacyPlan]) -> dict[Sum | None, dict[str, Any]]:
@@ -201,37 +215,6 @@ def _report(program: Program, state: PyTree, block: int, seconds: float, epsilon
     log(f"{what}, largest epsilon of the bundle at its end {epsilon:.3g}{left}")
 
 
-def _outcome(run: Run, state: State | AloneState) -> dict[str, Any]:
-    """The fields of `RunResult` that come from the final state of one run."""
-    if isinstance(state, AloneState):
-        finite = bool(np.isfinite(state.loss).all())
-        values = {
-            "accuracy": float(state.accuracy.mean()),
-            "loss": float(state.loss.mean()),
-            "worst_client_accuracy": float(state.accuracy.min()),
-            "median_client_accuracy": float(np.median(state.accuracy)),
-            "mean_client_accuracy": float(np.mean(state.accuracy)),
-        }
-        metrics = {name: [_number(values.get(name, math.nan))] for name in METRICS}
-        return {
-            "status": "ok" if finite else "diverged",
-            "diverged_round": None if finite else run.rounds,
-            "overflow_rounds": 0,
-            "refused_rounds": 0,
-            "rounds": [run.rounds],
-            "metrics": metrics,
-        }
-    diverged = int(state.diverged_round)
-    return {
-        "status": "ok" if diverged < 0 else "diverged",
-        "diverged_round": None if diverged < 0 else diverged,
-        "overflow_rounds": int(state.overflow_rounds),
-        "refused_rounds": int(state.refused_rounds),
-        "rounds": list(run.evaluation_rounds),
-        "metrics": {name: [_number(v) for v in state.metrics[name].tolist()] for name in METRICS},
-    }
-
-
 def _final(
     state: State | AloneState, answered: Callable[[PyTree], jax.Array], prepared: PreparedData
 ) -> dict[str, float | None]:
@@ -242,8 +225,4 @@ def _final(
     else:
         models = [np.asarray(answered(state.model))] if state.diverged_round < 0 else []
     scores = [final_scores(one, prepared.y_test, len(prepared.class_names)) for one in models]
-    return {name: _number(float(np.mean([one[name] for one in scores]))) if scores else None for name in FINAL}
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return {name: number(float(np.mean([one[name] for one in scores]))) if scores else None for name in FINAL}
