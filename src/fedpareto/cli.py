@@ -108,10 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--options", type=flags.mapping, default=None, help="a user's data set, as JSON")
     data.add_argument("--output", type=Path, help="arrays of --dataset")
     data.add_argument("--report", type=Path, help="report of --dataset")
-    for name in ("label", "client", "split", "separator", "decimal"):
-        data.add_argument(f"--{name}", help="as in the configuration, with --check")
-    for name in ("drop", "categories"):
-        data.add_argument(f"--{name}", nargs="+", metavar="COLUMN", help="as in the configuration, with --check")
+    flags.dataset(data)
 
     train = _verb(verbs, "train", _train, "stage: train a bundle")
     train.add_argument("--spec", type=Path, required=True)
@@ -238,13 +235,7 @@ def _check_data(arguments: argparse.Namespace) -> None:
     from fedpareto.config import data_options
     from fedpareto.data import checked, summary, user
 
-    given = {
-        key: getattr(arguments, key)
-        for key in ("label", "client", "split", "separator", "decimal", "drop", "categories")
-    }
-    options = data_options(
-        {"path": arguments.check} | {key: value for key, value in given.items() if value is not None}
-    )
+    options = data_options({"path": arguments.check} | flags.dataset_options(arguments))
     data, report = user.load_user_file(options)
     checked.check(arguments.check, data)
     summary.show(Path(arguments.check).name, report)

@@ -241,7 +241,8 @@ def _dataset(name: str, options: Json, problems: Problems) -> dict[str, Json]:
         return {}
     if not names_a_file(name):
         problems.add(key, name, "have a name of letters, digits, - and _", "it names a file; at most 100")
-    values = single(key, options, schema()["dataset"], problems)
+    tab = {"separator": "\t"} if options.get("separator") in ("tab", "\\t") else {}
+    values = single(key, options | tab, schema()["dataset"], problems)
     if "path" in values:
         values["path"] = os.path.expanduser(values["path"])
     return values if len(problems.lines) == already else {}

@@ -6,6 +6,12 @@ import argparse
 import json
 from typing import Any
 
+from fedpareto.data import words
+
+NUMBERS = ("test_fraction", "most_levels", "largest_gb")
+ONE = ("label", "client", "split", "separator", "decimal", "client_case", *NUMBERS)
+SEVERAL = ("drop", "categories", "missing")
+
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage before it."""
@@ -50,3 +56,18 @@ def mapping(text: str) -> Any:
     if tree is not None and not isinstance(tree, dict):
         raise argparse.ArgumentTypeError(f"{show(text)} must be a mapping")
     return tree
+
+
+def dataset(parser: argparse.ArgumentParser) -> None:
+    """The keys of a user's own data set, but its path."""
+    for name in ONE:
+        parser.add_argument(f"--{name.replace('_', '-')}", help="as in the configuration, with --check")
+    for name in SEVERAL:
+        parser.add_argument(f"--{name}", nargs="+", metavar="NAME", help="as in the configuration, with --check")
+
+
+def dataset_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the flags of `dataset` were given, numbers as numbers."""
+    given = {key: getattr(arguments, key) for key in (*ONE, *SEVERAL)}
+    numbers = {key: float(value) for key, value in given.items() if key in NUMBERS and value and words.is_number(value)}
+    return {key: value for key, value in given.items() if value is not None} | numbers

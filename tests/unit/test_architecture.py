@@ -25,7 +25,7 @@ ALLOWED = {
     "statuses": set(),
     "plan": {"config", "facts", "files", "run", "soundness"},
     "failures": {"problems"},
-    "flags": {"problems", "schema"},
+    "flags": {"data", "problems", "schema"},
     "catalogue": {"papers", "plan"},
     "papers": {"config", "problems", "schema", "yaml_files"},
     "paths": set(),

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import zipfile
 
 import numpy as np
@@ -57,7 +58,7 @@ def written(folder, header, rows, name="own.csv"):
 
 def numbered(values, n=200):
     """`n` rows of a number, one of `values` in turn, and one of two classes."""
-    return [f"0.{i},{values[i % len(values)]},{i % 2}" for i in range(1, n + 1)]
+    return [f"{i},{values[i % len(values)]},{i % 2}" for i in range(1, n + 1)]
 
 
 def columns(report):
@@ -156,7 +157,7 @@ def test_row_names_without_a_name_are_refused(tmp_path):  # as R's write.table l
         ("x,y,outcome", "1,2,0,", "row 2 has 4 fields and the header 3"),
         ("x,y,outcome", "1,2", "row 2 has 2 fields and the header 3"),
         ("x,y,outcome", '"1,2,0', "an opened quote may miss its end"),
-        ("x,y,outcome", '1,2,"0', "must close every quote"),
+        ("x,y,outcome", '1,2,"0', "must close every quote (in row 2 a field goes over"),
     ],
 )
 def test_a_row_has_as_many_fields_as_the_header(tmp_path, header, row, said):
@@ -172,9 +173,37 @@ def test_lines_of_blanks_are_no_rows_and_quoted_line_breaks_are_no_line_breaks(t
     assert columns(report)["b"]["values"] == "3: w0 x, y, w1 x, y, w2 x, y"
 
 
-@pytest.mark.parametrize("name", ["", '""', "Unnamed: 0"])
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_stray_quotes_swallow_no_rows(tmp_path, place):
+    rows = [[f"n{i % 8}", str(i % 9), str(i % 5), str(i % 2)] for i in range(40)]
+    for at in (5, 25):
+        rows[at][place] = '"' + rows[at][place]
+    assert "in row 7 a field goes over 21 lines" in refused(
+        written(tmp_path, "note,a,b,outcome", [",".join(row) for row in rows])
+    )
+
+
+def test_fields_of_several_lines_are_read(tmp_path):
+    rows = [f'{i},0.{i},{i % 2},"w{i % 3}\nfine, it is"' for i in range(200)]
+    assert columns(loaded(written(tmp_path, "id,b,outcome,note", rows), drop=["id"])[1])["note"]["kind"] == "category"
+
+
+def test_the_line_of_names_stands_once(tmp_path):
+    rows = [*numbered(["1", "2"]), "a,v,outcome", *numbered(["3", "4"])]
+    assert "row 202 repeats it" in refused(written(tmp_path, "a,v,outcome", rows))
+    assert "the first line seems to hold data" in refused(written(tmp_path, "0,0,1", ["1,2,3"]), label="0")
+
+
+def test_a_split_that_trains_on_one_class_is_refused(tmp_path):
+    rows = [f"0.{i},{'train' if i % 2 else 'test'},{i % 2}" for i in range(40)]
+    assert "split = fold must mark training rows of two classes" in refused(
+        written(tmp_path, "b,fold,outcome", rows), split="fold"
+    )
+
+
+@pytest.mark.parametrize("name", ["", '""', "Unnamed: 0", "Unnamed: 0.1"])
 def test_numbers_of_rows_are_no_feature(tmp_path, name):
-    rows = [f"{i},0.{i},{i % 2}" for i in range(1, 201)]
+    rows = [f"{i + i % 3 * 1000},0.{i},{i % 2}" for i in range(1, 201)]
     data, report = loaded(written(tmp_path, f"{name},a,outcome", rows))
     assert data.x_train.shape == (160, 1)
     assert report["columns"][0]["role"] == "row numbers"
@@ -184,9 +213,17 @@ def test_a_column_without_a_name_is_empty_or_refused(tmp_path):
     data, report = loaded(written(tmp_path, "a,outcome,,", [f"0.{i},{i % 2},,\t" for i in range(1, 201)]))
     assert data.x_train.shape == (160, 1)
     assert [row["role"] for row in report["columns"]] == ["feature", "label", "empty", "empty"]
-    assert "column 3 has no name" in refused(
-        written(tmp_path, "a,outcome,", [f"0.{i},{i % 2},x" for i in range(1, 201)])
-    )
+    path = written(tmp_path, "a,outcome,", [f"0.{i},{i % 2},x{i % 2}" for i in range(1, 201)])
+    assert "column 3 has no name and holds 'x1': name it, or drop: ['(column 3)']" in refused(path)
+    assert loaded(path, drop=["(column 3)"])[0].x_train.shape == (160, 1)
+
+
+def test_the_index_of_pandas_is_no_feature(tmp_path):
+    table = pd.DataFrame({"b": np.arange(50.0), "outcome": [0, 1] * 25}).sample(frac=0.9, random_state=0)
+    table.to_parquet(tmp_path / "own.parquet")
+    data, report = loaded(tmp_path / "own.parquet")
+    assert data.x_train.shape == (36, 1)
+    assert columns(report)["__index_level_0__"]["role"] == "row numbers"
 
 
 def test_a_name_stands_once_in_the_header(tmp_path):
@@ -246,6 +283,12 @@ def test_one_institution_in_several_spellings(tmp_path):
     assert "'North ' and 'North\\u200b' and 'North' are one" in " ".join(report["notes"])
     composed = written(tmp_path, "a,site,outcome", numbered(["Köln", "Ko\u0308ln", "Bonn"]))
     assert loaded(composed, client="site")[0].client_names.tolist() == ["Bonn", "Köln"]
+    for pair in (["St-Luc", "St\u2011Luc"], ["Mary's", "Mary\u2019s"], ["a\u200db", "ab"], ["St. Mary", "St. Mary."]):
+        path = written(tmp_path, "a,site,outcome", numbered(pair))
+        assert "name every client in one spelling" in refused(path, client="site")
+    for other in ("North\u200e", ' "North"', "No\u00adrth"):
+        path = written(tmp_path, "a,site,outcome", numbered(["North", other, "South"]))
+        assert loaded(path, client="site")[0].client_names.tolist() == ["North", "South"]
     path = written(tmp_path, "a,site,outcome", numbered(["North", "north", "South", "SOUTH"]))
     assert "'north' and 'North': write one, or say client_case" in refused(path, client="site")
     assert len(loaded(path, client="site", client_case="exact")[0].client_names) == 4
@@ -322,7 +365,21 @@ def test_split_words_that_say_nothing_are_named(tmp_path):
         (["<0.5", "<0.5", "1", ">90"], "it holds '<0.5' (100)"),
         (["12 mg", *["3"] * 20], "'12 mg'"),
         (['"1,23"', '"4,5"', "6"], 'write decimal: ","'),
-        (['"1,234"', '"2,345"', "6"], "write them without commas"),
+        (['"1,234"', '"2,345"', "6"], 'decimal: "," if the comma is the decimal sign, or leave commas out'),
+        (['"0,370"', '"1,250"', '"12,125"'], 'write decimal: ","; drop'),
+        ([f"{i / 7:.2f} mg/dl" for i in range(1, 40)], "leave signs, units and blanks out"),
+        ([f"{i / 7:.1f}%" for i in range(1, 40)], "leave signs, units and blanks out"),
+        ([f"€ {i}.50" for i in range(1, 40)], "leave signs, units and blanks out"),
+        ([f"({i}.5)" for i in range(1, 40)], "leave signs, units and blanks out"),
+        ([f"{i} {i + 100}.5" for i in range(1, 40)], "leave signs, units and blanks out"),
+        ([f"{100 + i}/{60 + i}" for i in range(40)], "leave signs, units and blanks out"),
+        ([x for i in range(40) for x in ("TND", f"{i / 7:.2f}")], "it holds 'TND' (100)"),
+        ([x for i in range(28) for x in ("unknown", f"2024-03-{i + 1:02d}")], "it holds 'unknown'"),
+        (["07MAR2024", "08MAR2024"], "must hold dates as 2024-03-07"),
+        (["07-Mar-2024", '"March 8, 2024"'], "must hold dates as 2024-03-07"),
+        (["2024Q1", "2024Q2"], "must hold dates as 2024-03-07"),
+        (["2024-03-07-10.00.00.000000", "2024-03"], "must hold dates as 2024-03-07"),
+        (["10:30 AM", "1 days 02:00:00", "PT1H"], "must hold times as numbers"),
         (["2024-03-07", "2024-03-08", "2024-13-08"], "write all of them as 2024-03-07"),
         (["03/07/2024", "03/08/2024"], "must hold dates as 2024-03-07"),
         (["7.3.24", "8.3.24", ""], "must hold dates as 2024-03-07"),
@@ -350,6 +407,52 @@ def test_what_means_a_number_is_one(tmp_path):
     for other in arrays_of[1:]:
         np.testing.assert_array_equal(arrays_of[0], other)
     assert loaded(written(tmp_path, "a,v,outcome", numbered(["True", "false"])))[0].x_train.shape == (160, 2)
+    # A missing value changes no other.
+    german = ["1.234", "12.500", "3.750", "500"]
+    for values in (german, [*german, "NA"]):
+        _, report = loaded(written(tmp_path, "a,v,outcome", numbered(values)), decimal=",")
+        assert columns(report)["v"]["values"] == "500 to 12500"
+    path = written(tmp_path, "a,v,outcome", numbered(["0.5", "1.234"]))
+    assert "must hold numbers with a decimal comma" in refused(path, decimal=",")
+    few = ["10 mg", "20 mg", "40 mg"]
+    assert columns(loaded(written(tmp_path, "a,v,outcome", numbered(few)))[1])["v"]["kind"] == "category"
+
+
+def test_codes_that_may_stand_for_nothing(tmp_path):
+    rows = [
+        f"0.{i},{-999 if i % 9 == 0 else i % 7},{'unknown' if i % 5 else 'x'},{i % 3},{i % 2}" for i in range(1, 201)
+    ]
+    path = written(tmp_path, "a,v,w,u,outcome", rows)
+    assert "-999 is read as a number (missing: ['-999']" in " ".join(loaded(path)[1]["notes"])
+    _, report = loaded(path, missing=["-999", "unknown"], categories=["u"])
+    assert columns(report)["v"]["values"] == "0 to 6"
+    assert columns(report)["v"]["missing"] == "22 (-999 22)"
+    assert columns(report)["w"]["missing"] == "160 (unknown 160)"
+    assert columns(report)["u"]["missing"] == ""
+    pd.DataFrame({"v": [-999, 1, 2, 3] * 50, "outcome": [0, 1] * 100}).to_parquet(tmp_path / "own.parquet")
+    assert columns(loaded(tmp_path / "own.parquet", missing=["-999"])[1])["v"]["missing"] == "50"
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "said"),
+    [
+        ("day,b,outcome", lambda i: f"202403{i % 28 + 1:02d},{i % 7},{i % 2}", "look like dates"),
+        ("patient,b,outcome", lambda i: f"{7000 + i},{i % 7},{i % 2}", "column patient: every row has another whole number"),
+        ("b,twin,outcome", lambda i: f"0.{i},{'ny'[i % 2]},{i % 2}", "column twin tells the label of every row"),
+        ("b,kind,outcome", lambda i: f"0.{i},{['Yes', 'yes', 'no'][i % 3]},{i % 2}", "'yes' and 'Yes' are different categories"),
+        ("zip,b,outcome", lambda i: f"{'NA' if i == 7 else '01067' if i % 2 else '10115'},{i},{i % 3 % 2}", "begin with a zero"),
+        ("b,v,outcome", lambda i: f"0.{i},{i % 7},{['0', '1', 'NA'][i % 3]}", "'NA' is a class of its own"),
+        ("b,v,outcome", lambda i: f"0.{i},{i % 7},{i % 30 + 0.5}", "label outcome holds 30 different numbers"),
+    ],
+)  # fmt: skip
+def test_what_may_not_be_meant_is_said(tmp_path, header, row, said):
+    assert said in " ".join(loaded(written(tmp_path, header, [row(i) for i in range(1, 201)]))[1]["notes"])
+
+
+def test_categories_that_only_test_are_said(tmp_path):
+    rows = [f"{'xy'[i % 2] if i % 5 else 'z'},0.{i},{'train' if i % 5 else 'test'},{i % 2}" for i in range(200)]
+    notes = loaded(written(tmp_path, "ward,b,fold,outcome", rows), split="fold")[1]["notes"]
+    assert "column ward: 40 test rows hold categories that no training row has" in notes
 
 
 def test_dates_are_days(tmp_path):
@@ -373,6 +476,7 @@ def test_types_of_parquet(tmp_path):
             "text": pa.array([str(i % 7) for i in range(n)]),
             "coded": pa.array([str("abc"[i % 3]) for i in range(n)]).dictionary_encode(),
             "nested": [[1, 2]] * n,
+            "view": pa.array(["x", "y", "z", "x"] * 50, pa.string_view()),
             "outcome": [i % 2 for i in range(n)],
         }
     )
@@ -387,7 +491,11 @@ def test_types_of_parquet(tmp_path):
         "number",
         "category",
     ]
-    assert data.x_train.shape == (160, 8)
+    assert data.x_train.shape == (160, 5 + 3 + 3)
+    assert columns(report)["view"]["kind"] == "category"
+    frame = pd.DataFrame({"race": pd.Categorical([1, 2, 3, 5] * 50), "b": np.arange(200.0), "outcome": [0, 1] * 100})
+    frame.to_parquet(tmp_path / "categorical.parquet")
+    assert columns(loaded(tmp_path / "categorical.parquet")[1])["race"]["values"] == "4: 1, 2, 3, 5"
     _, report = loaded(tmp_path / "own.parquet", drop=["nested"], categories=["text", "flag"])
     assert columns(report)["text"]["values"].startswith("7: ")
     assert columns(report)["flag"]["values"].startswith("2: ")
@@ -429,6 +537,10 @@ def test_other_separators_are_named_and_read(tmp_path):
         loaded(written(tmp_path, "a;b;outcome", rows), separator=";")[0],
         loaded(written(tmp_path, "sep=;", ["a;b;outcome", *rows], "own.CSV"))[0],
         loaded(written(tmp_path, "a\tb\toutcome", [row.replace(";", "\t") for row in rows], "own.tsv"))[0],
+        *(
+            loaded(written(tmp_path, "a\tb\toutcome", [row.replace(";", "\t") for row in rows]), separator=tab)[0]
+            for tab in ("\t", "tab", "\\t")
+        ),
         loaded(written(tmp_path, "\ufeffa,b,outcome", [row.replace(";", ",") for row in rows]))[0],
     ]
     packed = tmp_path / "own.csv.gz"
@@ -456,12 +568,28 @@ def test_a_long_field_is_no_fault_of_the_encoding(tmp_path):
         ("own.csv.gz", gzip.compress(b"a,outcome\n" + b"1,0\n" * 99, mtime=0)[:-20], "must be a CSV file in UTF-8"),
         ("own.parquet", b"PAR1 no PAR1", "must be a Parquet file"),
         ("own.xlsx", b"", "must end in .csv"),
+        ("own.csv", b"PK\x03\x04xl", "it is a spreadsheet or a ZIP archive: save the table as CSV"),
+        ("own.csv", gzip.compress(b"a,outcome\n", mtime=0), "it is packed by gzip: call it .csv.gz"),
+        ("own.csv", "a,outcome\nö,1\n".encode("latin-1"), "it holds the byte 0xf6: save it as 'CSV UTF-8'"),
+        ("own.csv", b"a,outcome", "it is empty"),
         ("own.npz", b"x", "must be an NPZ file"),
     ],
 )
 def test_files_that_are_none_of_these(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     assert said in refused(tmp_path / name)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_waited_for(tmp_path, make):
+    make(tmp_path / "own.csv")
+    assert "must be a file that exists (it is a folder, a pipe or a device)" in refused(tmp_path / "own.csv")
+
+
+def test_wide_tables_are_refused_at_once(tmp_path):
+    names = [f"cg{i:08d}_BC21" for i in range(100_000)]
+    path = written(tmp_path, ",".join([*names, "outcome"]), [",".join(["1"] * 100_001)] * 3)
+    assert "have at most 20,000 columns (it has 100,001" in refused(path)
 
 
 def test_a_file_that_unpacks_to_more_than_is_allowed(tmp_path):
@@ -521,6 +649,14 @@ def test_a_users_arrays(tmp_path):
         ({"client": ["a"] * 20}, "must hold as many rows in client as in x (20 and 50)"),
         ({"client": ["a", ""] * 25}, "client is empty at 1"),
         ({"client": ["a", "A"] * 25}, "must name every client in one spelling"),
+        (
+            {"client": np.array([b"K\xf6ln", b"K\xdfln"] * 25)},
+            "must hold text in UTF-8 in client (it holds the byte 0x",
+        ),
+        ({"y": ["yes", "no", "yes ", "Yes", "no"] * 10}, "name every class in one spelling"),
+        ({"y": ["", "a"] * 25}, "say of every example its class (y is empty at 0)"),
+        ({"client": None, "clients": ["a"] * 50}, "is 'clients' meant for client?"),
+        ({"client": None, "client_train": ["a"] * 50}, "is 'client_train' meant for client?"),
         ({"client": np.array(["a"] * 50, object)}, "client does: save it with a plain dtype"),
         ({"x": None}, "must hold x and y"),
         ({"x": None, "y": None, "x_train": np.ones((9, 2)), "y_train": [0] * 9}, "must hold x and y, or x_train"),
@@ -541,6 +677,14 @@ def test_arrays_of_test_examples(tmp_path):
     assert "must hold x_test as [examples, features]" in refused(empty)
     unknown = npz(tmp_path, **parts, x_test=np.ones((3, 2)), y_test=[0, 1, 3])
     assert "no training example has the label 3" in " ".join(loaded(unknown)[1]["notes"])
+    mixed = npz(tmp_path, **parts, x_test=np.ones((3, 2)), y_test=["0", "1", "2"])
+    assert "must hold labels of one kind" in refused(mixed)
+    one = npz(tmp_path, **parts | {"y_train": [1] * 9}, x_test=np.ones((3, 2)), y_test=[0, 1, 1])
+    assert "hold training examples of two classes" in refused(one)
+    owners = {"client_train": np.arange(9) % 3, "client_test": np.arange(3.0), "names": ["x"]}
+    data, report = loaded(npz(tmp_path, **parts, **owners, x_test=np.ones((3, 2)), y_test=[0, 1, 2]))
+    assert data.client_test.tolist() == [0, 1, 2]
+    assert "arrays that are not used: names" in report["notes"]
     alone = npz(tmp_path, **parts, x_test=np.ones((3, 2)), y_test=[0, 1, 2], client_train=[1] * 9)
     assert "must hold client_train and client_test, or neither" in refused(alone)
 
@@ -579,13 +723,29 @@ def test_a_file_is_checked_without_a_study(tmp_path, capsys):
     path = written(tmp_path, "a,site,outcome", numbered(["x [b]", "y"]))
     assert cli.main(["data", "--check", str(path), "--label", "outcome", "--client", "site"]) == 0
     said = capsys.readouterr().out
-    assert "own.csv: 1 features, 160 training and 40 test rows" in said
+    assert "own.csv: 1 feature, 160 training and 40 test rows" in said
     assert "2 clients, the smallest x [b]" in said
     assert cli.main(["data", "--check", str(path), "--label", "outcom"]) == 1
     assert (
         capsys.readouterr().err
         == f"fedpareto data: label = outcom must be a column of {path} (did you mean outcome?)\n"
     )
+    assert cli.main(["data", "--check", str(path), "--label", "outcome", "--most-levels", "1"]) == 1
+    assert "most_levels = 1.0 must be a whole number" in capsys.readouterr().err
+    more = [
+        "--client-case",
+        "exact",
+        "--test-fraction",
+        "0.3",
+        "--largest-gb",
+        "2",
+        "--missing",
+        "z",
+        "--separator",
+        ",",
+    ]
+    assert cli.main(["data", "--check", str(path), "--label", "outcome", "--client", "site", *more]) == 0
+    assert "140 training and 60 test rows" in capsys.readouterr().out
     assert cli.main(["data", "--check", str(path), "--label", "outcome", "--decimal", ";"]) == 1
     assert "--check: datasets.file.decimal = ; must be '.' or ','" in capsys.readouterr().err
 

@@ -6,22 +6,32 @@ import codecs
 import csv
 import gzip
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
 from fedpareto.data import UserFileError, unfit
-from fedpareto.data.words import clean, listed, shown
+from fedpareto.data.words import clean, is_number, listed, shown
 
+LARGEST_GB = 1.0
 TABLES = (".csv", ".tsv", ".parquet")
-SEPARATORS = {";": "';'", "\t": "'\\t'", "|": "'|'"}  # those that are commonly meant, as one writes them in YAML
+SEPARATORS = {";": "';'", "\t": "tab", "|": "'|'"}  # those that are commonly meant, as one writes them in YAML
 LONGEST_LINE = 2**23
-HEADER_BYTES = 2**20
+MOST_COLUMNS = 20_000
+# What files begin with that are no text, whatever they are called.
+FOREIGN = {
+    b"PK\x03\x04": "it is a spreadsheet or a ZIP archive: save the table as CSV",
+    b"\x1f\x8b": "it is packed by gzip: call it .csv.gz",
+    b"PAR1": "it is a Parquet file: call it .parquet",
+}
 
 
 def format_of(path: Path) -> str:
@@ -43,7 +53,7 @@ def read_table(path: Path, options: Mapping[str, Any]) -> tuple[pa.Table, int]:
     Raises:
       UserFileError: It cannot be read, or its rows do not fit its header.
     """
-    limit = options.get("largest_gb", 4.0) * 1e9
+    limit = largest(options)
     read = _read_parquet if format_of(path) == ".parquet" else _read_delimited
     try:
         table, first_row = read(path, options, limit)
@@ -52,19 +62,43 @@ def read_table(path: Path, options: Mapping[str, Any]) -> tuple[pa.Table, int]:
             raise
         kind = "a Parquet file" if read is _read_parquet else "a CSV file in UTF-8"
         said = str(error).splitlines()[0] if str(error) else "it is cut"
-        said = "a line is too long, or a quote is never closed" if "straddl" in said else shown(said)
+        if "straddl" in said:
+            said = f"a line is longer than {LONGEST_LINE:,} bytes, or a quote is never closed"
+        elif isinstance(error, UnicodeDecodeError):
+            said = f"it holds the byte {error.object[error.start]:#x}: save it as 'CSV UTF-8'"
+        else:
+            said = shown(said)
         raise unfit(path, f"be {kind}", said) from error
     if not table.num_columns or not table.num_rows:
         raise unfit(path, "hold a line of column names and rows below it", "it is empty")
+    if table.num_columns > MOST_COLUMNS:
+        raise unfit(
+            path,
+            f"have at most {MOST_COLUMNS:,} columns",
+            f"it has {table.num_columns:,}: make an NPZ of numbers of it",
+        )
     return table.rename_columns(_names(path, table.column_names)), first_row
+
+
+def largest(options: Mapping[str, Any]) -> float:
+    """Bytes that a file may unpack to."""
+    return float(options.get("largest_gb") or LARGEST_GB) * 1e9
 
 
 def _read_parquet(path: Path, options: Mapping[str, Any], limit: float) -> tuple[pa.Table, int]:
     del options
     file = parquet.ParquetFile(path)
     # A column of one value takes no room in the file and all of it once it is read.
-    _within(path, file.metadata.num_rows * max(1, file.metadata.num_columns), limit)
-    return _collected(path, file.schema_arrow, file.iter_batches(), limit), 1
+    _within(path, 8 * file.metadata.num_rows * max(1, file.metadata.num_columns), limit)
+    table = _collected(path, file.schema_arrow, file.iter_batches(), limit)
+    about = (table.schema.pandas_metadata or {}).get("columns", ())
+    categories = {column.get("field_name") for column in about if column.get("pandas_type") == "categorical"}
+    for i, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            table = table.set_column(i, field.name, table.column(i).cast(pa.large_string()))
+        elif field.name in categories and not pa.types.is_dictionary(field.type):  # of numbers: Parquet forgets that
+            table = table.set_column(i, field.name, table.column(i).dictionary_encode())
+    return table, 1
 
 
 def _read_delimited(path: Path, options: Mapping[str, Any], limit: float) -> tuple[pa.Table, int]:
@@ -104,9 +138,24 @@ def _read_delimited(path: Path, options: Mapping[str, Any], limit: float) -> tup
             "have as many fields in each row as its header",
             f"row {number} has {fields} and the header {len(names)}: {hint}",
         )
-    if table.num_rows and "\n" in str(table.column(table.num_columns - 1)[-1]).strip():
-        raise unfit(path, "close every quote", "the last row goes over several lines to the end of the file")
+    _check_quotes(path, table, separator, 2 + skipped)
     return table.rename_columns(names), 2 + skipped
+
+
+def _check_quotes(path: Path, table: pa.Table, separator: str, first_row: int) -> None:
+    """Refuses fields that hold whole rows: a stray quote opened them, and the next one, or the end of the file, closed them."""
+    last = table.num_columns - 1
+    for place in range(table.num_columns) if last else ():
+        for at in np.flatnonzero(pc.match_substring(table.column(place), "\n")):
+            fields = [line.count(separator) for line in table.column(place)[int(at)].as_py().rstrip("\r\n").split("\n")]
+            if (
+                len(fields) > 1
+                and fields[0] == last - place
+                and set(fields[1:-1]) <= {last}
+                and fields[-1] in (place, last)
+            ):
+                hint = f"in row {first_row + at} a field goes over {len(fields)} lines that look like rows"
+                raise unfit(path, "close every quote", hint)
 
 
 def _about(row: Any, names: Sequence[str]) -> str:
@@ -137,7 +186,11 @@ class _Utf8(io.RawIOBase):
 
 def _header(path: Path, file: IO[bytes], separator: str) -> tuple[list[str], int, str]:
     """Column names as they stand there, lines above them, and the separator: Excel's `sep=;` may name another."""
-    text = io.TextIOWrapper(io.BytesIO(file.read(HEADER_BYTES)), "utf-8-sig", newline="", errors="surrogateescape")
+    content = file.read(LONGEST_LINE)
+    for mark, hint in FOREIGN.items():
+        if content.startswith(mark):
+            raise unfit(path, "be a CSV file in UTF-8", hint)
+    text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="", errors="surrogateescape")
     lines = islice(text, 1000)
     skipped = 0
     first = next(lines, "")
@@ -145,8 +198,10 @@ def _header(path: Path, file: IO[bytes], separator: str) -> tuple[list[str], int
         first, skipped = next(lines, ""), skipped + 1
     if first.lower().startswith("sep=") and len(first.strip("\r\n")) == 5:
         separator, first, skipped = first[4], next(lines, ""), skipped + 1
-    names = next(csv.reader([first, *lines], delimiter=separator), [])
-    if not names:
+    rows = csv.reader([first, *lines], delimiter=separator)
+    names = next(rows, [])
+    single = len(content) < LONGEST_LINE and len(content.split()) and len(content.strip().splitlines()) == 1
+    if not names or single:
         raise unfit(path, "hold a line of column names and rows below it", "it is empty")
     if any("\udc80" <= c <= "\udcff" for c in first):
         raise unfit(path, "be a CSV file in UTF-8", "its first line is not: save it as UTF-8")
@@ -185,7 +240,8 @@ def _within(path: Path, size: float, limit: float) -> None:
 def _names(path: Path, raw: Sequence[str]) -> list[str]:
     """Cleaned column names; a column without a name is called by its number until it is known whether it holds anything."""
     names = [clean(name) or f"(column {i + 1})" for i, name in enumerate(raw)]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
-        raise unfit(path, "name every column differently", f"twice: {listed(twice)}")
+        data = ": the first line seems to hold data" if all(map(is_number, names)) else ""
+        raise unfit(path, "name every column differently", f"twice: {listed(twice)}{data}")
     return names

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from numpy.lib import format as npy
 
 from fedpareto.data import UserFileError, summary, unfit
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.roles import Owners, owned
+from fedpareto.data.delimited import largest
+from fedpareto.data.roles import Owners, about_missing, about_quantities, classes, owned
 from fedpareto.data.spelling import Spelled, spelled
 from fedpareto.data.splitting import stratified
 from fedpareto.data.words import listed, shown
 
-OF_TABLES = ("label", "client", "split", "drop", "categories", "separator", "decimal", "most_levels")
+OF_TABLES = ("label", "client", "split", "drop", "categories", "missing", "separator", "decimal", "most_levels")
 KINDS = {"x": "biuf", "y": "biufUS", "client": "biufUS"}
 COLOURS = (1, 3)
 
@@ -58,11 +60,6 @@ class Outline:
     split: bool
     notes: tuple[str, ...]
 
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        """Height, width and channels where examples are images."""
-        return self.example if len(self.example) == 3 else None
-
 
 def outline(path: Path, options: Mapping[str, Any]) -> Outline:
     """Reads headers, labels and owners, and checks that they fit each other.
@@ -74,7 +71,7 @@ def outline(path: Path, options: Mapping[str, Any]) -> Outline:
     Raises:
       UserFileError: It cannot serve.
     """
-    headers = _headers(path, (options.get("largest_gb") or 4.0) * 1e9)
+    headers = _headers(path, largest(options))
     whole = {"x", "y"} <= set(headers)
     parts = ("",) if whole else ("_train", "_test")
     needed = [name + part for part in parts for name in ("x", "y")]
@@ -88,6 +85,16 @@ def outline(path: Path, options: Mapping[str, Any]) -> Outline:
             raise UserFileError(key, options[key], "not stand beside an NPZ file", hint)
     owner_names = [f"client{part}" for part in parts]
     given = [name for name in owner_names if name in headers]
+    unused = [name for name in headers if name not in (*needed, *owner_names)]
+    for name in unused:
+        near = get_close_matches(name, (*needed, *owner_names), n=1, cutoff=0.75)
+        near = near or (["client"] if name.startswith("client") else [])
+        if near and not name.endswith("_val"):
+            raise unfit(
+                path,
+                f"hold {listed(needed + owner_names)} and nothing like it",
+                f"is {shown(name)} meant for {near[0]}?",
+            )
     if given and given != owner_names:
         raise unfit(path, f"hold {' and '.join(owner_names)}, or neither", f"it holds {given[0]} alone")
     for part in parts:
@@ -97,7 +104,7 @@ def outline(path: Path, options: Mapping[str, Any]) -> Outline:
     if len(examples) > 1:
         shapes = " and ".join(" x ".join(map(str, shape)) for shape in sorted(examples, key=str))
         raise unfit(path, "hold examples of one shape", f"those of x_train and x_test are {shapes}")
-    labels, names = _labels(path, np.concatenate([np.ravel(_read(path, f"y{part}")) for part in parts]))
+    labels, names, notes = _labels(path, [np.ravel(_read(path, f"y{part}")) for part in parts])
     cut = headers["x" if whole else "x_train"].shape[0]
     if whole:
         train, test = stratified(path, labels, names, float(options.get("test_fraction", 0.2)))
@@ -105,12 +112,16 @@ def outline(path: Path, options: Mapping[str, Any]) -> Outline:
         train, test = np.arange(cut), np.arange(cut, len(labels))
     owners = None
     if given:
-        ids = np.concatenate([np.ravel(_read(path, name)).astype(object) for name in given])
-        texts = _spelled(path, ids)
+        texts = _joined([_spelled(path, name, np.ravel(_read(path, name))) for name in given])
+        notes += about_missing("client", texts)
         owners = owned(owner_names[0], texts, train, options.get("client_case"))
     (example,) = examples
-    notes = [*(owners.notes if owners else ()), *_about_images(example)]
+    notes += [*(owners.notes if owners else ()), *_about_images(example)]
+    if unused:
+        notes.append(f"arrays that are not used: {listed(unused)}")
     untrained = [str(names[i]) for i in np.flatnonzero(np.bincount(labels[train], minlength=len(names)) == 0)]
+    if len(names) - len(untrained) < 2:
+        raise unfit(path, "hold training examples of two classes at least", "all have one label")
     if untrained:
         notes.append(f"no training example has the label {listed(untrained, 5)}: no model can learn it")
     return Outline(train, test, labels, names, owners, example, whole, tuple(notes))
@@ -142,8 +153,13 @@ def load(path: Path, options: Mapping[str, Any]) -> tuple[PreparedData, dict[str
     report = report_of(found)
     low, high = float(x_train.min()), float(x_train.max())
     report["range"] = [low, high]
-    if high - low > 50 and len(found.example) != 1:
-        scale = "write preprocessing: {name: rescale, deviation: 255}" if low >= 0 and high <= 255 else "rescale them"
+    if high - low > 50:
+        bytes_ = low >= 0 and high <= 255 and len(found.example) == 3
+        scale = (
+            "write preprocessing: {name: rescale, deviation: 255}"
+            if bytes_
+            else "arrays are taken as they are: rescale them"
+        )
         report["notes"].append(
             f"examples range from {low:g} to {high:g}, and models learn best from about -1 to 1: {scale}"
         )
@@ -244,32 +260,48 @@ def _numbers(path: Path, name: str) -> np.ndarray:
     return x
 
 
-def _labels(path: Path, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Class numbers, int32 [examples], and names: numbers in their order, words in the alphabet's."""
-    if raw.dtype.kind == "S":
-        raw = np.char.decode(raw, "utf-8", "replace")
-    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
+def _labels(path: Path, parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Class numbers, int32 [examples], names (numbers in their order, words in the alphabet's), and notes."""
+    kinds = {"text" if part.dtype.kind in "US" else "numbers" for part in parts}
+    if len(kinds) > 1:
         raise unfit(
-            path,
-            "hold a label for every example",
-            f"y is {raw[~np.isfinite(raw)][0]} at {np.flatnonzero(~np.isfinite(raw))[0]}",
+            path, "hold labels of one kind", "they are numbers in one of y_train and y_test, and text in the other"
         )
+    if kinds == {"text"}:
+        texts = _joined([_spelled(path, "y", part) for part in parts])
+        return *classes("y", texts), about_missing("label", texts)
+    raw = np.concatenate([part.astype(np.float64) if part.dtype.kind == "f" else part for part in parts])
+    if not np.isfinite(raw).all():
+        at = np.flatnonzero(~np.isfinite(raw))[0]
+        raise unfit(path, "hold a label for every example", f"y is {raw[at]} at {at}")
     names, labels = np.unique(raw, return_inverse=True)
     if not 2 <= len(names) <= max(2, len(raw) // 2):
         hint = f"y has {len(names)} different values in {len(raw)} examples"
         raise unfit(path, "hold two or more classes", hint)
-    return labels.astype(np.int32), names.astype(str)
+    return labels.astype(np.int32), names.astype(str), about_quantities("y", names)
 
 
-def _spelled(path: Path, ids: np.ndarray) -> Spelled:
-    words = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in ids.tolist()]
-    kinds = {type(word) for word in words}
-    texts = spelled(pa.chunked_array([pa.array(words if len(kinds) == 1 else list(map(str, words)))]))
-    if (texts.codes < 0).any():
+def _spelled(path: Path, name: str, array: np.ndarray) -> Spelled:
+    """An array of labels or ids as words, none of them empty."""
+    try:
+        plain = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+    except UnicodeDecodeError as error:
         raise unfit(
-            path, "say of every example whose it is", f"client is empty at {np.flatnonzero(texts.codes < 0)[0]}"
-        )
+            path, f"hold text in UTF-8 in {name}", f"it holds the byte {error.object[error.start]:#x}"
+        ) from error
+    texts = spelled(pa.chunked_array([pa.array(plain.tolist())]))
+    if (texts.codes < 0).any():
+        what = "its class" if name == "y" else "whose it is"
+        raise unfit(path, f"say of every example {what}", f"{name} is empty at {np.flatnonzero(texts.codes < 0)[0]}")
     return texts
+
+
+def _joined(parts: Sequence[Spelled]) -> Spelled:
+    """The words of several arrays as those of one."""
+    words = tuple(dict.fromkeys(word for part in parts for word in part.words))
+    place = {word: i for i, word in enumerate(words)}
+    codes = [np.array([place[word] for word in part.words], np.int32)[part.codes] for part in parts]
+    return Spelled(words, np.concatenate(codes), {word: own for part in parts for word, own in part.merged.items()})
 
 
 def _about_images(example: tuple[int, ...]) -> list[str]:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fedpareto.data import UserFileError
-from fedpareto.data.columns import number
+from fedpareto.data import UserFileError, unfit
+from fedpareto.data.columns import MISSING
 from fedpareto.data.spelling import Spelled, spelled
 from fedpareto.data.splitting import SPLIT_WORDS, stratified
-from fedpareto.data.words import folded, listed, shown
+from fedpareto.data.words import clean, folded, listed, number, shown
 
 ROLES = ("label", "client", "split")
 
@@ -75,8 +75,8 @@ def roles_of(path: Path, columns: Sequence[str], options: Mapping[str, Any]) -> 
     """
     if options.get("label") is None:
         raise UserFileError("label", None, "name the label column", "one of " + listed(columns))
-    roles = {role: str(options[role]) for role in ROLES if options.get(role) is not None}
-    lists = {key: [str(name) for name in options.get(key) or ()] for key in ("drop", "categories")}
+    roles = {role: clean(str(options[role])) for role in ROLES if options.get(role) is not None}
+    lists = {key: [clean(str(name)) for name in options.get(key) or ()] for key in ("drop", "categories")}
     named: list[tuple[str, str, int | None]] = [(role, name, None) for role, name in roles.items()]
     named += [(key, name, i) for key, names in lists.items() for i, name in enumerate(names)]
     for role, name, index in named:
@@ -107,6 +107,13 @@ def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, An
         part = _parts(path, roles["split"], texts["split"], first_row)
         everything = np.flatnonzero(part != "validation")
         left_out = table.num_rows - len(everything)
+    repeated = np.flatnonzero(
+        np.array([word == roles["label"] for word in texts["label"].words] + [False])[texts["label"].codes]
+    )
+    if len(repeated) and all(
+        own.words[own.codes[repeated[0]]] == roles[role] for role, own in texts.items() if own.codes[repeated[0]] >= 0
+    ):
+        raise unfit(path, "hold the line of column names once", f"row {first_row + repeated[0]} repeats it: remove it")
     texts = {role: own.at(everything) for role, own in texts.items()}
     for role, name in roles.items():
         empty = np.flatnonzero(texts[role].codes < 0)
@@ -115,7 +122,7 @@ def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, An
             must = f"say of every row {'its class' if role == 'label' else 'whose it is'}"
             hint = f"it is empty in {len(empty)} rows, the first is row {first}: fill them in, or remove these rows"
             raise UserFileError(role, name, must, hint)
-    labels, class_names = _classes(roles["label"], texts["label"])
+    labels, class_names = classes(roles["label"], texts["label"])
     if part is None:
         fraction = float(options.get("test_fraction", 0.2))
         train, test = stratified(path, labels, class_names, fraction)
@@ -126,8 +133,15 @@ def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, An
     untrained = [
         str(class_names[i]) for i in np.flatnonzero(np.bincount(labels[train], minlength=len(class_names)) == 0)
     ]
+    if len(class_names) - len(untrained) < 2:
+        raise UserFileError(
+            "split", roles.get("split"), "mark training rows of two classes at least", "all have one label"
+        )
     if untrained:
         notes.append(f"no training row has the label {listed(untrained, 5)}: no model can learn it")
+    notes += about_quantities(roles["label"], class_names)
+    for role in ("label", "client"):
+        notes += about_missing(role, texts[role]) if role in texts else []
     owners = None
     if "client" in texts:
         owners = owned(roles["client"], texts["client"], train, options.get("client_case"))
@@ -137,6 +151,12 @@ def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, An
             f"{role} column {roles[role]}: {' and '.join(map(shown, m[:3]))} are one" for m in own.merged.values()
         ][:3]
     return Choice(everything, train, test, how, left_out, labels, class_names, owners, texts, tuple(notes))
+
+
+def about_missing(role: str, texts: Spelled) -> list[str]:
+    """Notes on words that often stand for nothing, and are a class or a client here."""
+    said = [(word, n) for word, n in zip(texts.words, texts.counts, strict=True) if word.casefold() in MISSING]
+    return [f"{shown(word)} is a {'class' if role == 'label' else role} of its own ({n} rows)" for word, n in said][:3]
 
 
 def owned(column: str, texts: Spelled, train: np.ndarray, case: str | None) -> Owners:
@@ -195,7 +215,8 @@ def _parts(path: Path, column: str, texts: Spelled, first_row: int) -> np.ndarra
         empty = np.flatnonzero(texts.codes < 0)
         found = shown(odd[0]) if odd else f"nothing in row {first_row + empty[0]}"
         must = f"hold {', '.join(SPLIT_WORDS)} in every row of {path}"
-        raise UserFileError("split", column, must, f"it holds {found}")
+        hint = f"it holds {found}: say in words which rows train, e.g. test for one fold and train for all others"
+        raise UserFileError("split", column, must, hint)
     parts = np.array(words)[texts.codes]
     for side in ("train", "test"):
         if not (parts == side).any():
@@ -203,7 +224,7 @@ def _parts(path: Path, column: str, texts: Spelled, first_row: int) -> np.ndarra
     return parts
 
 
-def _classes(column: str, texts: Spelled) -> tuple[np.ndarray, np.ndarray]:
+def classes(column: str, texts: Spelled) -> tuple[np.ndarray, np.ndarray]:
     """Class numbers, int32 [examples], and names in alphabetical order."""
     groups: dict[object, list[str]] = {}
     for word in texts.words:
@@ -220,6 +241,14 @@ def _classes(column: str, texts: Spelled) -> tuple[np.ndarray, np.ndarray]:
         raise UserFileError("label", column, "hold two or more classes", held)
     names, inverse = np.unique(np.array(texts.words), return_inverse=True)
     return inverse[texts.codes].astype(np.int32), names
+
+
+def about_quantities(column: str, names: np.ndarray) -> list[str]:
+    """A note on labels that are many numbers between whole ones."""
+    values = [number(str(name)) for name in names]
+    if len(values) <= 20 or not all(value is not None and value != int(value or 0) for value in values[1:]):
+        return []
+    return [f"label {column} holds {len(values)} different numbers, each of which is a class"]
 
 
 def _equal_as_numbers(words: Sequence[str]) -> list[tuple[str, str]]:

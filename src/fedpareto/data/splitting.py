@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,10 @@ def stratified(path: Path, labels: np.ndarray, names: np.ndarray, fraction: floa
         must = "hold at least two rows of every class, one to train and one to test"
         some = listed([str(names[i]) for i in single], 5)
         raise unfit(path, must, f"there is one only of {some}: say with split which rows train")
+    held = math.ceil(fraction * len(labels))
+    if not len(names) <= held <= len(labels) - len(names):
+        hint = f"it has {len(labels)} rows of {len(names)} classes, and a stratified {fraction:g} of them is to test"
+        raise unfit(path, "be large enough for every class to train and to test", f"{hint}: use split or test_fraction")
     try:
         train, test = train_test_split(np.arange(len(labels)), test_size=fraction, random_state=0, stratify=labels)
     except ValueError as error:

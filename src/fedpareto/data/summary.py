@@ -27,6 +27,7 @@ def of_table(
     features: Sequence[Column],
     choice: Choice,
     number: int,
+    more: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The report of a table.
 
@@ -37,6 +38,7 @@ def of_table(
       features: The feature columns.
       choice: What the roles say of the rows.
       number: Features that the columns make.
+      more: Further notes.
 
     Returns:
       JSON: `columns` (a mapping of `COLUMNS` for each), `features`, `examples`, and what `of_examples` says.
@@ -51,7 +53,7 @@ def of_table(
         elif role in choice.texts:
             row |= {"kind": "category"} | _words(choice.texts[role])
         rows.append(row)
-    notes = [*choice.notes, *(note for column in features for note in column.notes)]
+    notes = [*choice.notes, *more, *(note for column in features for note in column.notes)]
     counts = (choice.labels[choice.train], choice.class_names, choice.owners, choice.train)
     examples = {"train": len(choice.train), "test": len(choice.test), "left out": choice.left_out}
     return {"columns": rows, "features": number, "examples": examples, "split": choice.how} | of_examples(
@@ -95,11 +97,8 @@ def show(name: str, report: Mapping[str, Any], console: Console | None = None) -
     rows = report["examples"]
     left = f", {rows['left out']:,} left out" if rows.get("left out") else ""
     classes = listed([f"{label} {n:,}" for label, n in report["class_rows"].items()], 10)
-    console.print(
-        escape(
-            f"{name}: {report['features']:,} features, {rows['train']:,} training and {rows['test']:,} test rows{left}"
-        )
-    )
+    features = f"{report['features']:,} feature" + "s" * (report["features"] != 1)
+    console.print(escape(f"{name}: {features}, {rows['train']:,} training and {rows['test']:,} test rows{left}"))
     console.print(escape(f"{name}: {len(report['class_rows'])} classes (training rows): {classes}"))
     if "client_rows" in report:
         said = report["client_rows"]
@@ -117,7 +116,7 @@ def _feature(column: Column) -> dict[str, str]:
     held = column.numbers[~np.isnan(column.numbers)]
     if not len(held):
         return words
-    told = _date if column.kind == "date" else "{:g}".format
+    told = _date if column.kind == "date" else "{:.10g}".format
     return words | {"values": f"{told(held.min())} to {told(held.max())}", "example": told(held[0])}
 
 

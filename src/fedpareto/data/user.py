@@ -17,15 +17,16 @@ import pyarrow as pa
 from fedpareto.data import npz, summary, unfit
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.columns import Column, understood
-from fedpareto.data.delimited import TABLES, format_of, read_table
+from fedpareto.data.delimited import TABLES, format_of, largest, read_table
 from fedpareto.data.roles import Choice, choose, roles_of
 from fedpareto.data.spelling import spelled
 from fedpareto.data.tabular import encode
-from fedpareto.data.words import shown
+from fedpareto.data.words import clean, shown
 
 FORMATS = (*TABLES, ".npz")
 NAMELESS = re.compile(r"\(column \d+\)")
-ROW_NUMBERS = re.compile(r"\(column \d+\)|Unnamed: \d+")  # as pandas calls a column that has no name
+# As pandas calls a column that has no name, and the one of its row numbers.
+ROW_NUMBERS = re.compile(r"\(column \d+\)|Unnamed: \d+(\.\d+)?|__index_level_\d+__")
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ def _described(options_text: str, modified: int, size: int) -> Described:
     options = json.loads(options_text)
     path = Path(options["path"])
     if format_of(path) == ".npz":
-        outline = npz.outline(path, options)
-        clients = None if outline.owners is None else outline.owners.clients
-        return Described(len(outline.train), outline.shape, clients, npz.report_of(outline))
+        data, report = npz.load(path, options)
+        shape, clients = data.x_train.shape[1:], None if data.client_names is None else len(data.client_names)
+        return Described(len(data.y_train), shape if len(shape) == 3 else None, clients, report)
     selection = _selected(path, options)
     owners = selection.choice.owners
     return Described(len(selection.choice.train), None, None if owners is None else owners.clients, selection.report)
@@ -114,7 +115,10 @@ def _described(options_text: str, modified: int, size: int) -> Described:
 def _existing(options: Mapping[str, Any]) -> Path:
     path = Path(options["path"])
     if not path.is_file():
-        raise unfit(path, "be a file that exists", "a path relative to the folder of the Snakefile")
+        what = (
+            "it is a folder, a pipe or a device" if path.exists() else "a path relative to the folder of the Snakefile"
+        )
+        raise unfit(path, "be a file that exists", what)
     if format_of(path) not in FORMATS:
         must = "end in .csv, .csv.gz, .tsv, .parquet or .npz"
         raise unfit(path, must, "save it as one of these")
@@ -124,11 +128,12 @@ def _existing(options: Mapping[str, Any]) -> Path:
 def _selected(path: Path, options: Mapping[str, Any]) -> Selection:
     table, first_row = read_table(path, options)
     roles = roles_of(path, table.column_names, options)
-    unused = _without_meaning(path, table)
+    dropped = {clean(str(name)): "dropped" for name in options.get("drop") or ()}
+    named = {**{name: role for role, name in roles.items()}, **dropped}
+    unused = _without_meaning(path, table, named)
     chosen = choose(path, table, first_row, options)
     rows = pa.array(chosen.rows)
-    dropped = {str(name): "dropped" for name in options.get("drop") or ()}
-    apart = {**{name: role for role, name in roles.items()}, **dropped, **unused}
+    apart = named | unused
     features = tuple(
         understood(path, name, table.column(name).take(rows), chosen.rows + first_row, options)
         for name in table.column_names
@@ -139,7 +144,7 @@ def _selected(path: Path, options: Mapping[str, Any]) -> Selection:
         hint = "constant columns say nothing" if features else "all have another role"
         raise unfit(path, "hold a feature column that differs between training rows", hint)
     number = sum(1 if column.words is None else len(column.words.at(chosen.train).words) for column in varying)
-    limit = (options.get("largest_gb") or 4.0) * 1e9
+    limit = largest(options)
     if number * len(chosen.rows) * 8 > limit:
         must = f"make arrays of at most {limit / 1e9:g} GB"
         raise unfit(
@@ -148,26 +153,49 @@ def _selected(path: Path, options: Mapping[str, Any]) -> Selection:
             f"it makes {number:,} features of {len(chosen.rows):,} rows: drop columns, or write a larger largest_gb",
         )
     constant = {column.name for column in features} - {column.name for column in varying}
-    report = summary.of_table(table.column_names, apart, constant, features, chosen, number)
+    notes = [note for column in varying for note in _beside_the_label(column, chosen)]
+    report = summary.of_table(table.column_names, apart, constant, features, chosen, number, notes)
     return Selection(chosen, features, report)
 
 
-def _without_meaning(path: Path, table: pa.Table) -> dict[str, str]:
-    """Columns without a name: numbers of rows and empty ones, which are left out; others must be named."""
+def _without_meaning(path: Path, table: pa.Table, named: Mapping[str, str]) -> dict[str, str]:
+    """Columns without a name or a role: numbers of rows and empty ones, which are left out; others must be named."""
     found = {}
     for name in table.column_names:
-        if not ROW_NUMBERS.fullmatch(name):
+        if not ROW_NUMBERS.fullmatch(name) or name in named:
+            continue
+        if name.startswith("__"):
+            found[name] = "row numbers"
             continue
         texts = spelled(table.column(name))
         if not texts.words:
             found[name] = "empty"
             continue
-        values = [int(word) for word in texts.words if word.isdecimal()]
-        if len(values) == table.num_rows and max(values) - min(values) == table.num_rows - 1:
+        if len(texts.words) == table.num_rows and all(word.isdecimal() for word in texts.words):
             found[name] = "row numbers"
         elif NAMELESS.fullmatch(name):
-            raise unfit(path, "name every column", f"{name.strip('()')} has no name and holds {shown(texts.words[0])}")
+            hint = f"{name.strip('()')} has no name and holds {shown(texts.words[0])}: name it, or drop: ['{name}']"
+            raise unfit(path, "name every column", hint)
     return found
+
+
+def _beside_the_label(column: Column, chosen: Choice) -> list[str]:
+    """Notes on a column that says the label in other words, and on categories that only test."""
+    if column.words is None:
+        assert column.numbers is not None
+        words, codes = np.unique(column.numbers, return_inverse=True)
+    else:
+        words, codes = np.array(column.words.words), column.words.codes
+    notes = []
+    pairs = np.unique(np.stack([codes, chosen.labels]), axis=1)
+    if len(words) == len(chosen.class_names) == pairs.shape[1]:
+        notes.append(f"column {column.name} tells the label of every row: drop: [{column.name}] if it is made of it")
+    if column.words is not None:
+        unseen = np.setdiff1d(codes[chosen.test], [*codes[chosen.train], -1])
+        rows = int(np.isin(codes[chosen.test], unseen).sum())
+        if rows:
+            notes.append(f"column {column.name}: {rows} test rows hold categories that no training row has")
+    return notes
 
 
 def _varies(column: Column, train: np.ndarray) -> bool:

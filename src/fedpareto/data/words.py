@@ -5,19 +5,43 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060"))
+JOINERS = "\u200c\u200d"  # of some scripts: they are seen, and compared without
+SAME = str.maketrans(
+    dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-") | dict.fromkeys("\u2018\u2019\u02bc`", "'")
+)
 LONGEST = 40
 
 
 def clean(text: str) -> str:
-    """A name without what nobody sees: composed (NFC), one blank for any run of blanks, none at the ends."""
-    composed = unicodedata.normalize("NFC", text).translate(INVISIBLE)
-    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in composed).split())
+    """A name without what nobody sees: composed (NFC), one blank for any run of blanks, none at the ends, nor quotes after them."""
+    composed = unicodedata.normalize("NFC", text)
+    kept = "".join(" " if unicodedata.category(c) == "Cc" else c for c in composed if not _is_hidden(c))
+    line = " ".join(kept.split())
+    # A quote that follows a blank opens no field, and stands there still.
+    return line[1:-1].strip() if len(line) > 1 and line[0] == line[-1] == '"' else line
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) == "Cf" and character not in JOINERS
 
 
 def folded(text: str) -> str:
-    """What two spellings of one thing have in common: case and width do not count, nor does a point at the end."""
-    return unicodedata.normalize("NFKC", text).casefold().rstrip(".")
+    """What two spellings of one thing share: case, width, kinds of dashes and quotes and a point at the end do not count."""
+    plain = unicodedata.normalize("NFKC", text.translate(SAME)).casefold()
+    return "".join(c for c in plain if c not in JOINERS).rstrip(".")
+
+
+def number(word: str) -> float | None:
+    """The number that a word means, with a decimal point; None where it means none."""
+    try:
+        return None if "_" in word else float(word.replace("\u2212", "-"))
+    except ValueError:
+        return None
+
+
+def is_number(word: str) -> bool:
+    """Whether a word means a number."""
+    return number(word) is not None
 
 
 def shown(text: str) -> str:
