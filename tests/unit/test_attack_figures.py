@@ -114,7 +114,8 @@ def test_an_attack_that_could_not_be_made_changes_no_figure(name, drawn, tables)
 
 
 def contents(figure):
-    """All lines with their places, and all texts."""
+    """All lines with their places, and all texts, as they are once it is drawn."""
+    figure.draw_without_rendering()
     lines = [line.get_xydata().tolist() for axes in figure.axes for line in axes.lines]
     return str(lines), sorted(text.get_text() for text in figure.findobj(Text))
 
