@@ -816,3 +816,9 @@ def test_what_a_loader_makes_is_checked(change):
 def test_options_are_checked():
     with pytest.raises(ConfigError, match="separator = ;; must be one character"):
         data_options({"path": "a.csv", "label": "b", "separator": ";;"})
+
+
+def test_labels_that_are_not_finite_numbers_are_classes(tmp_path):
+    words = [*(f"{i}.5" for i in range(24)), "inf"]
+    path = written(tmp_path, "a,b,outcome", [f"0.{i},{i % 7},{words[i % 25]}" for i in range(1, 201)])
+    assert len(loaded(path)[0].class_names) == 25

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from fedpareto.data import UserFileError, unfit
 from fedpareto.data.spelling import Spelled, is_text, spelled
-from fedpareto.data.words import folded, number, shown
+from fedpareto.data.words import alike, number, shown
 
 # What stands for a missing number. In a column of words each of them is a word like any other, but the question mark.
 MISSING = {
@@ -196,14 +196,9 @@ def _category(path: Path, name: str, texts: Spelled, options: Mapping[str, Any])
         if word.casefold() in MISSING and n
     ]
     notes += [f"column {name}: {' and '.join(map(shown, own[:3]))} are one category" for own in words.merged.values()]
-    groups: dict[object, list[str]] = {}
-    for word in words.words:
-        value = number(word)
-        groups.setdefault(folded(word) if value is None else value, []).append(word)
     notes += [
         f"column {name}: {' and '.join(map(shown, group[:3]))} are different categories"
-        for group in groups.values()
-        if len(group) > 1
+        for group in alike(words.words, as_numbers=True)
     ]
     empty = {"": int((texts.codes < 0).sum())}
     return Column(

@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 from fedpareto.data import UserFileError, summary, unfit
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.delimited import largest
-from fedpareto.data.roles import Owners, about_missing, about_quantities, classes, owned
+from fedpareto.data.roles import Labelled, about_missing, about_quantities, classes, owned, without_training
 from fedpareto.data.spelling import Spelled, spelled
 from fedpareto.data.splitting import stratified
 from fedpareto.data.words import listed, shown
@@ -37,28 +37,16 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Outline:
-    """All of an NPZ file but its examples.
+class Outline(Labelled):
+    """All of an NPZ file but its examples; training examples come first where the file has parts for both.
 
     Attributes:
-      train: int [train], positions of the training examples in `labels`.
-      test: int [test], likewise.
-      labels: int32 [examples], class numbers; training examples first where the file has parts for both.
-      class_names: unicode [classes].
-      owners: Whose each example is, or None.
       example: Shape of one example.
       split: Whether the file has one part, which is split here.
-      notes: What whoever owns the data should know.
     """
 
-    train: np.ndarray
-    test: np.ndarray
-    labels: np.ndarray
-    class_names: np.ndarray
-    owners: Owners | None
     example: tuple[int, ...]
     split: bool
-    notes: tuple[str, ...]
 
 
 def outline(path: Path, options: Mapping[str, Any]) -> Outline:
@@ -119,12 +107,12 @@ def outline(path: Path, options: Mapping[str, Any]) -> Outline:
     notes += [*(owners.notes if owners else ()), *_about_images(example)]
     if unused:
         notes.append(f"arrays that are not used: {listed(unused)}")
-    untrained = [str(names[i]) for i in np.flatnonzero(np.bincount(labels[train], minlength=len(names)) == 0)]
+    untrained = without_training(labels, names, train)
     if len(names) - len(untrained) < 2:
         raise unfit(path, "hold training examples of two classes at least", "all have one label")
     if untrained:
         notes.append(f"no training example has the label {listed(untrained, 5)}: no model can learn it")
-    return Outline(train, test, labels, names, owners, example, whole, tuple(notes))
+    return Outline(train, test, labels, names, owners, tuple(notes), example, whole)
 
 
 def load(path: Path, options: Mapping[str, Any]) -> tuple[PreparedData, dict[str, Any]]:
@@ -139,17 +127,7 @@ def load(path: Path, options: Mapping[str, Any]) -> tuple[PreparedData, dict[str
         x_train, x_test = x[found.train], x[found.test]
     else:
         x_train, x_test = _numbers(path, "x_train"), _numbers(path, "x_test")
-    owners = found.owners
-    data = PreparedData(
-        x_train=x_train,
-        y_train=found.labels[found.train],
-        x_test=x_test,
-        y_test=found.labels[found.test],
-        class_names=found.class_names,
-        client_train=None if owners is None else owners.codes[found.train],
-        client_test=None if owners is None else owners.codes[found.test],
-        client_names=None if owners is None else owners.names[: owners.clients],
-    )
+    data = found.prepared(x_train, x_test)
     report = report_of(found)
     low, high = float(x_train.min()), float(x_train.max())
     report["range"] = [low, high]

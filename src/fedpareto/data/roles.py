@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from fedpareto.data import UserFileError, unfit
+from fedpareto.data.arrays import PreparedData
 from fedpareto.data.columns import MISSING
 from fedpareto.data.spelling import Spelled, spelled
 from fedpareto.data.splitting import SPLIT_WORDS, stratified
-from fedpareto.data.words import clean, folded, listed, number, shown
+from fedpareto.data.words import alike, clean, listed, number, shown
 
 ROLES = ("label", "client", "split")
 
@@ -39,32 +40,55 @@ class Owners:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What the roles say of the rows.
+class Labelled:
+    """Examples but for their features.
 
     Attributes:
-      rows: int [examples], the rows of the table that train or test.
-      train: int [train], positions in `rows`.
+      train: int [train], positions of the training examples in `labels`.
       test: int [test], likewise.
-      how: How they were told apart.
-      left_out: Rows that do neither.
       labels: int32 [examples], class numbers.
       class_names: unicode [classes].
       owners: Whose each example is, or None.
-      texts: Role -> its column at `rows`.
       notes: What whoever owns the data should know.
     """
 
-    rows: np.ndarray
     train: np.ndarray
     test: np.ndarray
-    how: str
-    left_out: int
     labels: np.ndarray
     class_names: np.ndarray
     owners: Owners | None
-    texts: Mapping[str, Spelled]
     notes: tuple[str, ...]
+
+    def prepared(self, x_train: np.ndarray, x_test: np.ndarray) -> PreparedData:
+        """The data set with these features, float32 [train, ...] and [test, ...]."""
+        owners = self.owners
+        return PreparedData(
+            x_train=x_train,
+            y_train=self.labels[self.train],
+            x_test=x_test,
+            y_test=self.labels[self.test],
+            class_names=self.class_names,
+            client_train=None if owners is None else owners.codes[self.train],
+            client_test=None if owners is None else owners.codes[self.test],
+            client_names=None if owners is None else owners.names[: owners.clients],
+        )
+
+
+@dataclass(frozen=True)
+class Choice(Labelled):
+    """What the roles say of the rows of a table.
+
+    Attributes:
+      rows: int [examples], the rows of the table that train or test.
+      how: How they were told apart.
+      left_out: Rows that do neither.
+      texts: Role -> its column at `rows`.
+    """
+
+    rows: np.ndarray
+    how: str
+    left_out: int
+    texts: Mapping[str, Spelled]
 
 
 def roles_of(path: Path, columns: Sequence[str], options: Mapping[str, Any]) -> dict[str, str]:
@@ -130,9 +154,7 @@ def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, An
     else:
         train, test = (np.flatnonzero(part[everything] == side) for side in ("train", "test"))
         how = f"column {roles['split']}"
-    untrained = [
-        str(class_names[i]) for i in np.flatnonzero(np.bincount(labels[train], minlength=len(class_names)) == 0)
-    ]
+    untrained = without_training(labels, class_names, train)
     if len(class_names) - len(untrained) < 2:
         raise UserFileError(
             "split", roles.get("split"), "mark training rows of two classes at least", "all have one label"
@@ -150,7 +172,12 @@ def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, An
         notes += [
             f"{role} column {roles[role]}: {' and '.join(map(shown, m[:3]))} are one" for m in own.merged.values()
         ][:3]
-    return Choice(everything, train, test, how, left_out, labels, class_names, owners, texts, tuple(notes))
+    return Choice(train, test, labels, class_names, owners, tuple(notes), everything, how, left_out, texts)
+
+
+def without_training(labels: np.ndarray, names: np.ndarray, train: np.ndarray) -> list[str]:
+    """The classes of which no example trains."""
+    return [str(names[i]) for i in np.flatnonzero(np.bincount(labels[train], minlength=len(names)) == 0)]
 
 
 def about_missing(role: str, texts: Spelled) -> list[str]:
@@ -171,10 +198,7 @@ def owned(column: str, texts: Spelled, train: np.ndarray, case: str | None) -> O
     Raises:
       UserFileError: One institution may stand under several spellings.
     """
-    groups: dict[str, list[str]] = {}
-    for word in texts.words:
-        groups.setdefault(folded(word), []).append(word)
-    same = [group for group in groups.values() if len(group) > 1]
+    same = alike(texts.words, as_numbers=False)
     if same and case is None:
         must = "name every client in one spelling"
         hint = f"{' and '.join(map(shown, same[0][:4]))}: write one, or say client_case: folded (one client) or exact (several)"
@@ -182,8 +206,8 @@ def owned(column: str, texts: Spelled, train: np.ndarray, case: str | None) -> O
     notes = []
     words, codes = texts.words, texts.codes
     if case == "folded":
-        first = {key: group[0] for key, group in groups.items()}
-        words, inverse = np.unique([first[folded(word)] for word in words], return_inverse=True)  # type: ignore[assignment]
+        first = {word: group[0] for group in same for word in group}
+        words, inverse = np.unique([first.get(word, word) for word in words], return_inverse=True)  # type: ignore[assignment]
         codes = inverse[codes].astype(np.int32)
     for one, other in _equal_as_numbers(words):
         notes.append(f"client column {column}: {shown(one)} and {shown(other)} are two clients, as they are spelled")
@@ -226,15 +250,9 @@ def _parts(path: Path, column: str, texts: Spelled, first_row: int) -> np.ndarra
 
 def classes(column: str, texts: Spelled) -> tuple[np.ndarray, np.ndarray]:
     """Class numbers, int32 [examples], and names in alphabetical order."""
-    groups: dict[object, list[str]] = {}
-    for word in texts.words:
-        value = number(word)
-        groups.setdefault(folded(word) if value is None else value, []).append(word)
-    for group in groups.values():
-        if len(group) > 1:
-            raise UserFileError(
-                "label", column, "name every class in one spelling", " and ".join(map(shown, group[:4])) + ": write one"
-            )
+    for group in alike(texts.words, as_numbers=True):
+        way = " and ".join(map(shown, group[:4])) + ": write one"
+        raise UserFileError("label", column, "name every class in one spelling", way)
     rows = len(texts.codes)
     if not 2 <= len(texts.words) <= max(2, rows // 2):
         held = f"it has {len(texts.words)} different labels in {rows} rows: {listed(texts.words, 3)}"
@@ -246,7 +264,7 @@ def classes(column: str, texts: Spelled) -> tuple[np.ndarray, np.ndarray]:
 def about_quantities(column: str, names: np.ndarray) -> list[str]:
     """A note on labels that are many numbers between whole ones."""
     values = [number(str(name)) for name in names]
-    if len(values) <= 20 or not all(value is not None and value != int(value or 0) for value in values[1:]):
+    if len(values) <= 20 or any(value is None or value.is_integer() for value in values[1:]):
         return []
     return [f"label {column} holds {len(values)} different numbers, each of which is a class"]
 

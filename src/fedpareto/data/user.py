@@ -82,20 +82,10 @@ def load_user_file(options: Mapping[str, Any]) -> tuple[PreparedData, dict[str, 
     if format_of(path) == ".npz":
         return npz.load(path, options)
     selection = _selected(path, options)
-    chosen, owners = selection.choice, selection.choice.owners
+    chosen = selection.choice
     features = pd.DataFrame({column.name: _values(column) for column in selection.features})
     x_train, x_test, encoding = encode(features.iloc[chosen.train], features.iloc[chosen.test])
-    data = PreparedData(
-        x_train=x_train,
-        y_train=chosen.labels[chosen.train],
-        x_test=x_test,
-        y_test=chosen.labels[chosen.test],
-        class_names=chosen.class_names,
-        client_train=None if owners is None else owners.codes[chosen.train],
-        client_test=None if owners is None else owners.codes[chosen.test],
-        client_names=None if owners is None else owners.names[: owners.clients],
-    )
-    return data, dict(selection.report) | encoding
+    return chosen.prepared(x_train, x_test), dict(selection.report) | encoding
 
 
 @lru_cache(maxsize=32)

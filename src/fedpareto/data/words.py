@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 JOINERS = "\u200c\u200d"  # of some scripts: they are seen, and compared without
 SAME = str.maketrans(
@@ -37,6 +37,15 @@ def number(word: str) -> float | None:
         return None if "_" in word else float(word.replace("\u2212", "-"))
     except ValueError:
         return None
+
+
+def alike(words: Iterable[str], as_numbers: bool) -> list[list[str]]:
+    """Groups of several words that are one once they are folded, or that are one number where these are compared as such."""
+    groups: dict[object, list[str]] = {}
+    for word in words:
+        value = number(word) if as_numbers else None
+        groups.setdefault(folded(word) if value is None else value, []).append(word)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def is_number(word: str) -> bool:
