@@ -28,9 +28,8 @@ def whole(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        if (
-            error.errno is not None and error.filename is None
-        ):  # of a full disk the system does not say whose file it was
+        # Of a full disk the system does not say whose file it was.
+        if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
     finally:

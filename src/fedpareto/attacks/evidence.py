@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -134,6 +134,11 @@ def not_made(
 ) -> Finding:
     """The row of an attack that could not be made on a run (by an adversary; empty: by none of them)."""
     return Finding(run_id, attack, method, adversary, score="", value=math.nan, records=records, reason=reason)
+
+
+def asked(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What `not_made` says of how an attack was asked for."""
+    return {"method": str(spec.get("method") or ""), "records": spec.get("records")}
 
 
 def together(parts: Iterable[Evidence]) -> Evidence:

@@ -28,7 +28,7 @@ import numpy as np
 from fedpareto.attackable import why_not
 from fedpareto.attacks import bounds
 from fedpareto.attacks.closed_form import first_layer, records_of
-from fedpareto.attacks.evidence import Evidence, Finding, Picture, not_made
+from fedpareto.attacks.evidence import Evidence, Finding, Picture, asked, not_made
 from fedpareto.attacks.intervals import clopper_pearson, mean_interval
 from fedpareto.attacks.labels import labels_of
 from fedpareto.attacks.matching import TOTAL_VARIATION, Item, Recipe, search
@@ -127,25 +127,23 @@ def gradient_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
 
 def _none(target: Target, spec: Mapping[str, Any], reason: str) -> Evidence:
     """What is said where no run can be attacked."""
-    about = {"method": spec["method"], "records": spec["records"]}
-    return Evidence([not_made(run.run_id, NAME, reason, **about) for run in target.runs])
+    return Evidence([not_made(run.run_id, NAME, reason, **asked(spec)) for run in target.runs])
 
 
 def _missing(
     target: Target, spec: Mapping[str, Any], transcripts: Sequence[Transcript], seen: Sequence[Seen]
 ) -> list[Finding]:
     """Rows of the runs whose first cohort has no victim, and of the adversaries who see nothing there."""
-    about = {"method": spec["method"], "records": spec["records"]}
     looked_at = {(one.run, one.adversary) for one in seen}
     rows = []
     for number, (run, transcript) in enumerate(zip(target.runs, transcripts, strict=True)):
         if not transcript.rows.size:
             reason = f"nobody in its first cohort holds {spec['records']} records"
-            rows.append(not_made(run.run_id, NAME, reason, **about))
+            rows.append(not_made(run.run_id, NAME, reason, **asked(spec)))
             continue
         reason = "what it sees of the first round is zero or not finite"
         unseen = [adversary for adversary in transcript.seen if (number, adversary) not in looked_at]
-        rows += [not_made(run.run_id, NAME, reason, adversary=adversary, **about) for adversary in unseen]
+        rows += [not_made(run.run_id, NAME, reason, adversary=adversary, **asked(spec)) for adversary in unseen]
     return rows
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from fedpareto import damage, provenance
 from fedpareto.attacks.audit import audit
-from fedpareto.attacks.evidence import Evidence, Finding, Picture, RocPoint, frame, not_made
+from fedpareto.attacks.evidence import Evidence, Finding, Picture, RocPoint, asked, frame, not_made
 from fedpareto.attacks.inversion import gradient_inversion
 from fedpareto.attacks.membership import client_membership, membership
 from fedpareto.attacks.model_inversion import model_inversion
@@ -65,7 +65,7 @@ def attack_stored(
     finished = tuple(run for run in chosen if results[run.run_id].status in FINISHED)
     lost = [
         not_made(
-            run.run_id, spec["name"], f"the run {results[run.run_id].status}: it has no model to attack", **_about(spec)
+            run.run_id, spec["name"], f"the run {results[run.run_id].status}: it has no model to attack", **asked(spec)
         )
         for run in chosen
         if run not in finished
@@ -147,11 +147,6 @@ def _load(folder: Path) -> dict[str, pd.DataFrame]:
         with damage.reading(path):
             frames[table] = pd.read_parquet(path)
     return frames
-
-
-def _about(spec: Spec) -> dict[str, Any]:
-    """What a row says of an attack that was not begun."""
-    return {"method": str(spec.get("method") or ""), "records": spec.get("records")}
 
 
 def _reasons(findings: Sequence[Finding]) -> list[str]:
