@@ -65,7 +65,7 @@ lock: $(STAMP) ## Resolve the versions anew into requirements.lock and environme
 	$(VENV)/lock/bin/python -m pip install --quiet uv
 	$(VENV)/lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-strip-extras --upgrade -o requirements.lock
-	python -m fedpareto.environment
+	python -m fedpareto.system.environment
 
 clean: ## Remove results; the environment and fetched data stay
 	rm -rf results .snakemake

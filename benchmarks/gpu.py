@@ -41,7 +41,7 @@ LEAST_SECONDS = 8.0  # a process that is given less has not started before it en
 
 
 @dataclass(frozen=True)
-class Plan:
+class Sweep:
     """A stage: the function that makes its rows, and the seconds that it may take on an H100."""
 
     module: str
@@ -51,15 +51,15 @@ class Plan:
 
 # The most valuable first: what a quarter of an hour with a GPU must not end without.
 STAGES = {
-    "machine": Plan("gpu_machine", "machine", 30),
-    "right": Plan("gpu_right", "right", 130),
-    "fast": Plan("gpu_fast", "fast", 70),
-    "peers": Plan("gpu_fast", "peers", 50),
-    "grids": Plan("gpu_fast", "grids", 100),
-    "large": Plan("gpu_large", "large", 110),
-    "forms": Plan("gpu_fast", "forms", 90),
-    "attacks": Plan("gpu_attacks", "attacks", 60),
-    "resume": Plan("gpu_right", "resumed", 40),
+    "machine": Sweep("gpu_machine", "machine", 30),
+    "right": Sweep("gpu_right", "right", 130),
+    "fast": Sweep("gpu_fast", "fast", 70),
+    "peers": Sweep("gpu_fast", "peers", 50),
+    "grids": Sweep("gpu_fast", "grids", 100),
+    "large": Sweep("gpu_large", "large", 110),
+    "forms": Sweep("gpu_fast", "forms", 90),
+    "attacks": Sweep("gpu_attacks", "attacks", 60),
+    "resume": Sweep("gpu_right", "resumed", 40),
 }
 
 
@@ -176,7 +176,7 @@ def stage(options: argparse.Namespace) -> None:
 
     if options.reduced:
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    from fedpareto.jax_settings import start
+    from fedpareto.system.jax_settings import start
 
     start()
     import jax

@@ -12,10 +12,10 @@ from ours import bundle_of
 
 from fedpareto.attacks.stage import ATTACKS
 from fedpareto.attacks.target import Target
-from fedpareto.federated import store
-from fedpareto.federated.setup import measure
+from fedpareto.federated.inputs.setup import measure
+from fedpareto.federated.store import store
 from fedpareto.federated.train import train_bundle
-from fedpareto.privacy.account import account
+from fedpareto.sweep.account import account
 
 SHADOWS, VICTIMS = 64, 64
 

@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from fedpareto import config, plan
+from fedpareto.config import load as config
 from fedpareto.data import arrays
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.prepare import prepare
-from fedpareto.federated import store
-from fedpareto.federated.setup import measure
+from fedpareto.federated.inputs.setup import measure
+from fedpareto.federated.store import store
 from fedpareto.federated.train import train_bundle
-from fedpareto.privacy.account import account
-from fedpareto.run import Bundle
+from fedpareto.sweep import sweep as plan
+from fedpareto.sweep.account import account
+from fedpareto.sweep.run import Bundle
 
 STUDIES = Path(__file__).with_name("gpu_right.yaml")
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -55,7 +56,7 @@ def cases(folder: Path) -> Iterator[Case]:
         options[name] = {"path": str(folder / f"made_up_{name}.npz")}
     overlay = folder / "datasets.json"
     overlay.write_text(json.dumps({"datasets": options}))
-    made = plan.make_plan(config.load([STUDIES, overlay]))
+    made = plan.plan_sweep(config.load([STUDIES, overlay]))
 
     @cache
     def prepared(name: str) -> PreparedData:

@@ -29,12 +29,18 @@ from gpu_stage import made_up, plans_of  # noqa: E402
 from jax.experimental import topologies  # noqa: E402
 from ours import bundle_of  # noqa: E402
 
-from fedpareto import config, plan  # noqa: E402
-from fedpareto.federated.devices import GPU_CLIENTS_AT_ONCE, GPU_RECORDS_AT_ONCE, MEMORY_OF_A_CHUNK, records_in  # noqa: E402
+from fedpareto.config import load as config  # noqa: E402
+from fedpareto.config.papers import FOLDER  # noqa: E402
+from fedpareto.federated.engine.program import make_program  # noqa: E402
+from fedpareto.federated.execution.devices import (  # noqa: E402
+    GPU_CLIENTS_AT_ONCE,
+    GPU_RECORDS_AT_ONCE,
+    MEMORY_OF_A_CHUNK,
+    records_in,
+)
+from fedpareto.federated.inputs.setup import model_of  # noqa: E402
 from fedpareto.federated.job import job_of  # noqa: E402
-from fedpareto.federated.program import make_program  # noqa: E402
-from fedpareto.federated.setup import model_of  # noqa: E402
-from fedpareto.papers import FOLDER  # noqa: E402
+from fedpareto.sweep import sweep as plan  # noqa: E402
 
 MEMORY = 0.75 * 80 * 2**30  # of a card of 80 GB, what JAX takes for itself unless told otherwise
 
@@ -64,7 +70,7 @@ def programs() -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
         yield f"{study}, lax", bundle_of(study), images, {"runs_at_once": 1, "convolution": "lax"}
     papers = HERE.parent / FOLDER
     for name in ("de-cifar-wrn", "tb-cifar", "fedavg-cifar"):
-        run = next(iter(plan.make_plan(config.load([papers / f"{name}.yaml"])).runs.values()))
+        run = next(iter(plan.plan_sweep(config.load([papers / f"{name}.yaml"])).runs.values()))
         yield name, plan.Bundle((run,)), made_up((32, 32, 3), 50_000, 10_000), {"runs_at_once": 1}
 
 

@@ -18,14 +18,14 @@ import ours
 from gpu_stage import Stage, evaluation_chunk, job_of_bundle, memory, mnist, seconds_of
 from ours import blocks_of, bundle_of
 
-from fedpareto.federated.client import example_losses
-from fedpareto.federated.evaluation import evaluate
+from fedpareto.federated.algorithms.local_sgd import example_losses
+from fedpareto.federated.contributions.per_example import clipped_gradient_sum
+from fedpareto.federated.engine.evaluation import evaluate
+from fedpareto.federated.inputs.setup import measure
 from fedpareto.federated.job import Job
-from fedpareto.federated.per_example import clipped_gradient_sum
-from fedpareto.federated.setup import measure
 from fedpareto.federated.train import train_bundle
-from fedpareto.privacy.account import account
 from fedpareto.statuses import FINISHED
+from fedpareto.sweep.account import account
 
 UNITS = {"W1": ("s a round", 1.0), "W2": ("s a round", 1.0), "W3": ("ms a step", 1e3)}
 

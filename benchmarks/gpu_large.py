@@ -10,8 +10,9 @@ import gpu_cases
 from gpu_stage import Stage, job_of_bundle, made_up, memory, plans_of
 from ours import blocks_of, bundle_of
 
-from fedpareto import config, plan
+from fedpareto.config import load as config
 from fedpareto.federated.job import job_of
+from fedpareto.sweep import sweep as plan
 
 PAPER = gpu_cases.STUDIES.parents[1] / "config" / "papers" / "de-cifar-wrn.yaml"
 
@@ -27,7 +28,7 @@ def large(stage: Stage) -> None:
 
 def wide_network(stage: Stage, precision: str) -> dict[str, Any]:
     """Steps of 4,096 expected images in 16 views each: the first, and as many of a hundred as there is time for."""
-    studies = plan.make_plan(config.load([PAPER])).runs.values()
+    studies = plan.plan_sweep(config.load([PAPER])).runs.values()
     run = next(run for run in studies if run.rounds == 875)
     records = stage.of(50_000, 64)
     run = replace(run, rounds=101, evaluate_every=1, records=records, sampling_rate=stage.of(run.sampling_rate, 0.1))

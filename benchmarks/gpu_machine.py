@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from gpu_stage import Stage, memory, seconds_of
 
-from fedpareto import provenance
+from fedpareto.components import provenance
 
 
 def machine(stage: Stage) -> None:

@@ -21,9 +21,9 @@ import numpy as np
 from gpu_cases import Case
 from gpu_stage import Stage
 
-from fedpareto import provenance
+from fedpareto.components import provenance
 from fedpareto.federated import train
-from fedpareto.run import Bundle
+from fedpareto.sweep.run import Bundle
 
 # Relative to a model's norm. Other chunks, batches and forms of convolutions on a CPU stay within 3e-5 (a ReLU or an integer that
 # falls on the other side); TensorFloat-32 rounds factors by 5e-4.

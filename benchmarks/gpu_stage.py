@@ -20,13 +20,13 @@ import numpy as np
 import ours
 from gpu_rows import read_rows
 
-from fedpareto import plan
 from fedpareto.data import arrays
 from fedpareto.data.arrays import PreparedData
+from fedpareto.federated.inputs.setup import measure
 from fedpareto.federated.job import Job, job_of
-from fedpareto.federated.setup import measure
-from fedpareto.privacy.account import privacy_plan
 from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.sweep import sweep as plan
+from fedpareto.sweep.account import privacy_plan
 
 T = TypeVar("T")
 
@@ -154,7 +154,7 @@ def memory() -> dict[str, float]:
 @contextmanager
 def evaluation_chunk(size: int) -> Iterator[None]:
     """Test examples at a time, other than the engine's."""
-    from fedpareto.federated import evaluation
+    from fedpareto.federated.engine import evaluation
 
     usual, evaluation.CHUNK = evaluation.CHUNK, size
     try:

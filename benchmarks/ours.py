@@ -20,7 +20,7 @@ import numpy as np
 import workloads as w
 import yaml
 
-from fedpareto.jax_settings import available_cores, settle, use_all_cores
+from fedpareto.system.jax_settings import available_cores, settle, use_all_cores
 
 settle()
 use_all_cores()
@@ -28,17 +28,18 @@ use_all_cores()
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
-from fedpareto import config, plan  # noqa: E402
+from fedpareto.config import load as config  # noqa: E402
 from fedpareto.data import arrays  # noqa: E402
 from fedpareto.data.prepare import prepare  # noqa: E402
-from fedpareto.federated.arguments import Data, Hyper, Static  # noqa: E402
-from fedpareto.federated.client import Examples, LocalWork, example_losses  # noqa: E402
-from fedpareto.federated.devices import choose  # noqa: E402
+from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork, example_losses  # noqa: E402
+from fedpareto.federated.engine.program import make_program  # noqa: E402
+from fedpareto.federated.execution.devices import choose  # noqa: E402
+from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams  # noqa: E402
+from fedpareto.federated.inputs.setup import measure  # noqa: E402
 from fedpareto.federated.job import Job, job_of  # noqa: E402
-from fedpareto.federated.program import make_program  # noqa: E402
-from fedpareto.federated.setup import measure  # noqa: E402
-from fedpareto.models import build  # noqa: E402
-from fedpareto.privacy.account import account, to_json  # noqa: E402
+from fedpareto.models.model import build  # noqa: E402
+from fedpareto.sweep import sweep as plan  # noqa: E402
+from fedpareto.sweep.account import account, to_json  # noqa: E402
 
 STUDIES = Path(__file__).with_name("studies.yaml")
 POPULATIONS = (10_000, 100_000, 1_000_000)
@@ -46,7 +47,7 @@ POPULATIONS = (10_000, 100_000, 1_000_000)
 
 def bundle_of(study: str, **changes: Any) -> plan.Bundle:
     """The private runs of a study, whose keys may be changed, as one bundle."""
-    made = plan.make_plan(config.load([STUDIES], {"only": study, **changes}))
+    made = plan.plan_sweep(config.load([STUDIES], {"only": study, **changes}))
     return plan.Bundle(tuple(run for run in made.runs.values() if run.private))
 
 
@@ -176,7 +177,7 @@ def population_of(clients: int, examples: int = 4, rounds: int = 20) -> None:
     model, cohort = build({"name": "mlp", "hidden": "32"}, (32,), 10), 1000
     rng = np.random.default_rng(0)
     n = clients * examples
-    data = Data(
+    data = DeviceData(
         train=Examples(jnp.asarray(rng.random((n, 32), np.float32)), jnp.asarray(rng.integers(0, 10, n), jnp.int32)),
         test=Examples(jnp.zeros((100, 32)), jnp.zeros(100, jnp.int32)),
         train_index=jnp.arange(n, dtype=jnp.int32).reshape(1, clients, examples),
@@ -184,12 +185,12 @@ def population_of(clients: int, examples: int = 4, rounds: int = 20) -> None:
         test_client=jnp.zeros((1, 100), jnp.int32),
     )
     layout, devices = choose(1, model, cohort, "client")
-    static = Static(
+    static = ProgramConfig(
         model=model,
         work=LocalWork(1, None, 4),
         clients=clients,
         sampling_rate=cohort / clients,
-        cohort_pad=cohort + math.ceil(8 * math.sqrt(cohort)),
+        max_cohort_size=cohort + math.ceil(8 * math.sqrt(cohort)),
         expected_cohort=float(cohort),
         optimizer="sgd",
         optimizer_flags=(),
@@ -198,7 +199,7 @@ def population_of(clients: int, examples: int = 4, rounds: int = 20) -> None:
         at_once=layout.at_once,
         cohort_devices=layout.cohort_devices,
     )
-    hyper = Hyper(
+    hyper = RunParams(
         partition=jnp.zeros(1, jnp.int32),
         public_key=jnp.ones((1, 2), jnp.uint32),
         secret_key=jnp.ones((1, 2), jnp.uint32),
@@ -206,8 +207,8 @@ def population_of(clients: int, examples: int = 4, rounds: int = 20) -> None:
         server={"learning_rate": jnp.ones(1)},
         clip_norm=jnp.ones(1),
         noise_stddev=jnp.ones(1),
-        last_round=jnp.full(1, 4 * rounds, jnp.int32),
-        enough=jnp.full(1, jnp.inf),
+        max_rounds=jnp.full(1, 4 * rounds, jnp.int32),
+        target_accuracy=jnp.full(1, jnp.inf),
         proximal=jnp.zeros(1),
         dropout=jnp.zeros(1),
         stragglers=jnp.zeros(1),

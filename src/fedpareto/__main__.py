@@ -2,7 +2,7 @@
 
 import sys
 
-from fedpareto.cli import main
+from fedpareto.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

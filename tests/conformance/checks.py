@@ -122,15 +122,15 @@ def check_divisor(mechanism: Mechanism, tolerance: float = 1e-3) -> list[str]:
     size = np.linalg.norm(one)
     if not size > 0:
         return ["divisor: the first unit adds nothing, so there is nothing to compare: give another one"]
-    faults = []
+    violations = []
     for k in (0, *range(2, most + 1)):
         got = mechanism.query(data, np.arange(k))
         if not np.linalg.norm(got - k * one) <= tolerance * max(k, 1) * size:
             times = np.linalg.norm(got) / size
-            faults.append(
+            violations.append(
                 f"divisor: {k} equal units release {times:.3g} times what one does: the divisor follows the realised cohort"
             )
-    return faults
+    return violations
 
 
 def check_sensitivity(mechanism: Mechanism, tolerance: float = 1e-4, units: int = 6) -> list[str]:
@@ -190,23 +190,25 @@ def check_noise_scale(mechanism: Mechanism, seed: int = 0, draws: int = 20_000) 
     sd, n = mechanism.claim.noise_stddev, len(mechanism.data)
     most = n if mechanism.claim.cohort_limit is None else min(n, mechanism.claim.cohort_limit)
     rng = np.random.default_rng(seed)
-    faults = []
+    violations = []
     for size in (0, most // 2, most):
         leaves = _leaves(mechanism, rng, np.arange(size), draws)
         level = ALARM / 3 / (len(leaves) + 2)
         joint = np.concatenate([np.ravel(leaf) for leaf in leaves])
         if not np.isfinite(joint).all():
-            faults.append(f"noise scale: not finite with {size} units")
+            violations.append(f"noise scale: not finite with {size} units")
             continue
         squares = stats.chi2(joint.size)
         at = float(np.sum(np.square(joint / sd)))
         found = float(np.std(joint))
         if 2 * min(squares.cdf(at), squares.sf(at)) < level:
-            faults.append(f"noise scale: standard deviation {found:.4g} with {size} units, not the claimed {sd:.4g}")
+            violations.append(
+                f"noise scale: standard deviation {found:.4g} with {size} units, not the claimed {sd:.4g}"
+            )
         for name, values in [*((f"leaf {i}", leaf) for i, leaf in enumerate(leaves)), ("all leaves", joint)]:
             if stats.kstest(np.ravel(values), stats.norm(0, sd).cdf).pvalue < level:
-                faults.append(f"noise scale: {name} with {size} units is not N(0, {sd:.4g}^2)")
-    return faults
+                violations.append(f"noise scale: {name} with {size} units is not N(0, {sd:.4g}^2)")
+    return violations
 
 
 def check_noise_independence(mechanism: Mechanism, seed: int = 0, draws: int = 20_000) -> list[str]:
@@ -234,13 +236,13 @@ def check_noise_independence(mechanism: Mechanism, seed: int = 0, draws: int = 2
     if run.shape[1] > 1:
         pairs.append(("neighbouring coordinates", run[:, 1:], run[:, :-1]))
     pairs.append(("two runs", run, other))
-    faults = []
+    violations = []
     for name, a, b in pairs:
         a, b = np.ravel(a), np.ravel(b)
         correlation = float(np.dot(a, b) / math.sqrt(np.dot(a, a) * np.dot(b, b)))
         if not abs(correlation) < stats.norm.isf(ALARM / 2 / len(pairs)) / math.sqrt(a.size):
-            faults.append(f"noise independence: the noise of {name} has correlation {correlation:.3g}")
-    return faults
+            violations.append(f"noise independence: the noise of {name} has correlation {correlation:.3g}")
+    return violations
 
 
 def check_sampling(mechanism: Mechanism, seed: int = 0, runs: int = 1000, releases: int = 6) -> list[str]:
@@ -278,7 +280,7 @@ def check_sampling(mechanism: Mechanism, seed: int = 0, runs: int = 1000, releas
                 return [f"sampling: a cohort of {len(cohort)} is larger than the claimed limit {claim.cohort_limit}"]
         joined.append(chosen)
     took = np.array(joined)  # [runs, releases, units]
-    faults, level, rate = [], ALARM / 4, claim.rate if poisson else size / n
+    violations, level, rate = [], ALARM / 4, claim.rate if poisson else size / n
     many = took.shape[0] * took.shape[1]
     flat = took.reshape(many, n).astype(np.float32)
     sizes = took.sum(axis=2)
@@ -289,7 +291,7 @@ def check_sampling(mechanism: Mechanism, seed: int = 0, runs: int = 1000, releas
     if p.min() * p.size < level:
         odd = np.unravel_index(p.argmin(), p.shape)
         share = apart[odd] / (took.shape[0] if shuffled else many)
-        faults.append(f"sampling: {claim.unit} {odd[-1]} joins at {share:.4g}, not at the claimed {rate:.4g}")
+        violations.append(f"sampling: {claim.unit} {odd[-1]} joins at {share:.4g}, not at the claimed {rate:.4g}")
 
     if poisson:
         bins = stats.binom.ppf([*np.linspace(0.05, 0.95, 10), 1], n, rate)
@@ -298,23 +300,23 @@ def check_sampling(mechanism: Mechanism, seed: int = 0, runs: int = 1000, releas
         observed = np.diff(np.searchsorted(np.sort(sizes.ravel()), bins, side="right"), prepend=0)
         if len(bins) > 1 and stats.chisquare(observed, expected).pvalue < level:
             sd = math.sqrt(n * rate * (1 - rate))
-            faults.append(f"sampling: cohort sizes have spread {sizes.std():.3g}, a Poisson sample's have {sd:.3g}")
+            violations.append(f"sampling: cohort sizes have spread {sizes.std():.3g}, a Poisson sample's have {sd:.3g}")
     elif (sizes != size).any():
-        faults.append(f"sampling: cohorts of {sizes.min()} to {sizes.max()} where {size} are claimed")
+        violations.append(f"sampling: cohorts of {sizes.min()} to {sizes.max()} where {size} are claimed")
 
     # Two units in one release: runs are independent, so one release of each for shuffled batches.
     within = took[:, 0].astype(np.float32) if shuffled else flat
     together = (within.T @ within)[np.triu_indices(n, 1)]
     p = _binomial_p(together, len(within), rate**2 if poisson else rate * (size - 1) / max(n - 1, 1))
     if p.size and p.min() * p.size < level:
-        faults.append("sampling: units do not join a release independently of each other")
+        violations.append("sampling: units do not join a release independently of each other")
 
     # One unit in two releases.
     for s, t in itertools.combinations(range(took.shape[1]), 2):
         overlap = float((took[:, s] & took[:, t]).sum())
         if shuffled:
             if overlap:
-                faults.append(f"sampling: releases {s} and {t} of one pass share units")
+                violations.append(f"sampling: releases {s} and {t} of one pass share units")
             continue
         mean, variance = n * rate**2, n * rate**2 * (1 - rate**2)
         if not poisson:  # Two independent sets of m of n: hypergeometric.
@@ -322,11 +324,11 @@ def check_sampling(mechanism: Mechanism, seed: int = 0, runs: int = 1000, releas
         deviation = abs(overlap - runs * mean)
         wide = stats.norm.isf(level / took.shape[1] ** 2) * math.sqrt(runs * variance)
         if deviation > wide + 1e-6:
-            faults.append(
+            violations.append(
                 f"sampling: releases {s} and {t} of a run share {overlap / runs:.3g} units on average, "
                 f"independent ones {mean:.3g}"
             )
-    return faults
+    return violations
 
 
 def check_epsilon(mechanism: Mechanism, seed: int = 0, draws: int = 20_000, slack: float = 5e-3) -> list[str]:
@@ -383,8 +385,8 @@ def least_epsilon(claim: Claim) -> float:
     if rate == 1:
         sd, steps = sd / math.sqrt(steps), 1
     edges = np.arange(-1 - 9 * sd, 1 + 9 * sd, sd / 100)
-    absent, present, opposite = (_masses(edges, centre, sd) for centre in (0.0, 1.0, -1.0))
-    upper = (1 - rate) * absent + rate * present
+    absent, record_mask, opposite = (_masses(edges, centre, sd) for centre in (0.0, 1.0, -1.0))
+    upper = (1 - rate) * absent + rate * record_mask
     lower = (1 - rate) * absent + rate * opposite if claim.swapped else absent
     interval = float(np.clip(0.01 * claim.epsilon / steps, 2e-5, 1e-3))
     loss = pld.privacy_loss_distribution.from_two_probability_mass_functions(
@@ -476,18 +478,18 @@ def check_released(mechanism: Mechanism, seed: int = 0, runs: int = 200) -> list
         return np.array([(_moves(rows), np.isfinite(rows).all(axis=1).sum()) for rows in released])
 
     others = list(mechanism.data[:-1])
-    neighbour, faults = counts(list(mechanism.data) if claim.swapped else others), []
+    neighbour, violations = counts(list(mechanism.data) if claim.swapped else others), []
     for extreme in mechanism.extremes:
         with_it = counts([*others, extreme])
         for number, name in enumerate(("move", "are finite")):
             here, there = with_it[:, number], neighbour[:, number]
             least = _least_told(here, there, claim.delta, ALARM / 2 / len(mechanism.extremes))
             if least > claim.epsilon:
-                faults.append(
+                violations.append(
                     f"released: {here.mean():.3g} releases of a run {name} with a {claim.unit} that hands in {_name(extreme)}, "
                     f"{there.mean():.3g} with its neighbour: epsilon is at least {least:.3g}, not the claimed {claim.epsilon:.3g}"
                 )
-    return faults
+    return violations
 
 
 def check_audit(
@@ -512,15 +514,15 @@ def check_audit(
     rng = np.random.default_rng(seed)
     bounds = [auditor(rng.normal(size=canaries), rng.normal(size=canaries)) for _ in range(runs)]
     wrong = sum(bound > 0 for bound in bounds)
-    faults = []
+    violations = []
     if stats.binom.sf(wrong - 1, runs, share) < ALARM:
-        faults.append(
+        violations.append(
             f"audit: {wrong} of {runs} null audits find a positive epsilon (the largest {max(bounds):.3g}), "
             f"where {share:.3g} of them may"
         )
     if not auditor(rng.normal(size=canaries) + 10, rng.normal(size=canaries)) > 0:
-        faults.append("audit: the auditor finds nothing where there is no privacy at all")
-    return faults
+        violations.append("audit: the auditor finds nothing where there is no privacy at all")
+    return violations
 
 
 # All checks of a mechanism by name; `check_audit` is about auditors.
@@ -591,8 +593,8 @@ def _best_threshold(with_: np.ndarray, without: np.ndarray) -> float:
     cuts = np.unique(np.concatenate([with_, without]))
     hits = len(with_) - np.searchsorted(np.sort(with_), cuts, side="right")
     false = len(without) - np.searchsorted(np.sort(without), cuts, side="right")
-    enough = np.where(hits >= max(5, len(with_) // 20), hits / (false + 3.0), 0)
-    return float(cuts[int(np.argmax(enough))])
+    target_accuracy = np.where(hits >= max(5, len(with_) // 20), hits / (false + 3.0), 0)
+    return float(cuts[int(np.argmax(target_accuracy))])
 
 
 def _name(value: Any) -> str:

@@ -10,11 +10,11 @@ import optax
 from checks import Claim, Mechanism
 from problem import CLIENTS, FEATURES, MODEL, PAD, compiled_round, first_run, make_hypers, make_static
 
-from fedpareto import soundness
-from fedpareto.federated.arguments import Data
-from fedpareto.federated.client import Examples, LocalWork
-from fedpareto.federated.program import make_program
-from fedpareto.privacy.accounting import guarantee
+from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.federated.engine.program import make_program
+from fedpareto.federated.inputs.program_inputs import DeviceData
+from fedpareto.privacy import soundness
+from fedpareto.privacy.accounting.epsilon import guarantee
 from fedpareto.privacy.plan import PrivacyPlan
 
 DELTA = 1e-5
@@ -27,13 +27,13 @@ def examples(extreme=None):
     return (x if extreme is None else np.full_like(x, extreme), y)
 
 
-def clients_data(units, present):
+def clients_data(units, record_mask):
     x, y = (np.concatenate([unit[i] for unit in units]) for i in (0, 1))
-    return Data(
+    return DeviceData(
         train=Examples(jnp.asarray(x), jnp.asarray(y, jnp.int32)),
         test=Examples(jnp.zeros((1, FEATURES)), jnp.zeros(1, jnp.int32)),
         train_index=jnp.arange(len(x), dtype=jnp.int32).reshape(1, len(units), -1),
-        train_count=jnp.asarray(present, jnp.int32)[None],
+        train_count=jnp.asarray(record_mask, jnp.int32)[None],
         test_client=jnp.zeros((1, 1), jnp.int32),
     )
 
@@ -169,7 +169,7 @@ def claim_of(plan, epsilon=None):
     if epsilon is None:
         guaranteed = guarantee(plan)
         epsilon = float(np.nanmin([guaranteed.epsilon_rdp, guaranteed.epsilon_pld]))
-    limit = plan.cohort_pad if plan.sampling == "poisson" and plan.cohort_pad < plan.population else None
+    limit = plan.max_cohort_size if plan.sampling == "poisson" and plan.max_cohort_size < plan.population else None
     return Claim(
         unit=plan.unit,
         adjacency=plan.adjacency,
@@ -194,11 +194,11 @@ def engine_of_clients(sampling="poisson", weight_cap=None, noise=1.0):
         work=WHOLE_BATCH,
         weight_cap=weight_cap,
         batches=plan.batches,
-        cohort_pad=plan.cohort_pad,
+        max_cohort_size=plan.max_cohort_size,
         expected_cohort=plan.expected_cohort,
     )
     # The same with all clients. One that has no examples adds nothing: it is absent.
-    whole = replace(static, sampling="poisson", sampling_rate=1.0, cohort_pad=CLIENTS, batches=1)
+    whole = replace(static, sampling="poisson", sampling_rate=1.0, max_cohort_size=CLIENTS, batches=1)
     quiet = first_run(make_hypers(clip=ENGINE_CLIP, noise=0.0, rate=5.0))
     rng = np.random.default_rng(4)
     units = [(rng.normal(size=(PAD, FEATURES)).astype(np.float32), rng.integers(0, 3, PAD)) for _ in range(CLIENTS)]
@@ -229,7 +229,9 @@ def engine_of_clients(sampling="poisson", weight_cap=None, noise=1.0):
 @functools.cache
 def engine_of_records(population=6, noise=1.0):
     plan = plan_of(population=population, unit="record", noise=noise)
-    static = make_static(unit="record", cohort_pad=plan.cohort_pad, expected_cohort=plan.expected_cohort, at_once=4)
+    static = make_static(
+        unit="record", max_cohort_size=plan.max_cohort_size, expected_cohort=plan.expected_cohort, at_once=4
+    )
     quiet = first_run(make_hypers(clip=ENGINE_CLIP, noise=0.0))
     rng = np.random.default_rng(6)
     units = [(rng.normal(size=FEATURES).astype(np.float32), int(rng.integers(0, 3))) for _ in range(population)]
@@ -238,12 +240,14 @@ def engine_of_records(population=6, noise=1.0):
     def query(data, cohort):
         if not len(cohort):
             return np.zeros(sum(leaf.size for leaf in jax.tree.leaves(PARAMS)))
-        whole = replace(static, sampling_rate=1.0, cohort_pad=len(cohort), at_once=1)
+        whole = replace(static, sampling_rate=1.0, max_cohort_size=len(cohort), at_once=1)
         return moved(whole, records_data([data[i] for i in cohort]), quiet, PARAMS)
 
-    def those(present):
-        missing = population - len(present)
-        return records_data([*present, *units[:missing]])._replace(present=jnp.arange(population)[None] < len(present))
+    def those(record_mask):
+        missing = population - len(record_mask)
+        return records_data([*record_mask, *units[:missing]])._replace(
+            record_mask=jnp.arange(population)[None] < len(record_mask)
+        )
 
     loud = quiet._replace(noise_stddev=jnp.float32(plan.noise_stddev))
     return Mechanism(

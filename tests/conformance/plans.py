@@ -3,8 +3,8 @@
 from dataclasses import replace
 from functools import cache
 
-from fedpareto.privacy.accounting import guarantee
-from fedpareto.privacy.parties import LocalSteps, Sum
+from fedpareto.privacy.accounting.epsilon import guarantee
+from fedpareto.privacy.parties import LocalSteps, SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlan
 
 # A population of 1 never overflows its pad, so that no delta is spent on that.
@@ -22,7 +22,9 @@ SEEN_RECORD = replace(SECRET_RECORD, participation="seen")
 SCHEDULED = replace(CENTRAL, population=100, sampling_rate=0.1, sampling="cyclic", participation="seen", rounds=25)
 BANDED = replace(SCHEDULED, mechanism="banded", strategy=(0.8, 0.48, 0.36))
 ADAPTIVE = replace(CENTRAL, population=200, sampling_rate=0.1, rounds=30, adaptive=True)
-AFTER_RELEASES = replace(CENTRAL, population=500, sampling_rate=0.1, rounds=30, unit="record", preliminary=(7.0, 16.0))
+AFTER_RELEASES = replace(
+    CENTRAL, population=500, sampling_rate=0.1, rounds=30, unit="record", preprocessing_noise_multipliers=(7.0, 16.0)
+)
 DISTRIBUTED = PrivacyPlan(
     population=40,
     sampling_rate=1.0,
@@ -34,7 +36,7 @@ DISTRIBUTED = PrivacyPlan(
     trust="distributed",
     mechanism="skellam",
     participation="seen",
-    sum=Sum(dimension=500, participants=40, bits=20, threshold=0.75),
+    sum=SecureAggregation(dimension=500, participants=40, bits=20, threshold=0.75),
 )
 DISTRIBUTED_RECORD = replace(DISTRIBUTED, unit="record", sampling="poisson", sampling_rate=0.05, population=4000)
 KINDS = {

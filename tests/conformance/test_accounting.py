@@ -27,12 +27,13 @@ from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
 import fedpareto.privacy.plan as plan_module
-from fedpareto.privacy import accounting, amplification
-from fedpareto.privacy.account import Measured, account, privacy_plan
-from fedpareto.privacy.accounting import by_client, guarantee, guarantees, rdp_curve, whole_curve
+from fedpareto.privacy.accounting import amplification
+from fedpareto.privacy.accounting import epsilon as accounting
+from fedpareto.privacy.accounting.epsilon import by_client, guarantee, guarantees, rdp_curve, whole_curve
 from fedpareto.privacy.parties import LocalSteps
 from fedpareto.privacy.plan import PrivacyPlanError
-from fedpareto.run import Bundle, Run
+from fedpareto.sweep.account import DataSizes, account, privacy_plan
+from fedpareto.sweep.run import Bundle, Run
 
 
 def exact_delta(epsilon, noise):
@@ -258,8 +259,8 @@ def a_run(**changes):
 )
 def test_what_a_preprocessing_learns_is_charged_release_by_release(preprocessing, releases):
     run = a_run(trust="central", records=500, local_steps=1, preprocessing=preprocessing)
-    assert privacy_plan(run).preliminary == releases
-    assert privacy_plan(replace(run, noise_multiplier=0.0, delta=None)).preliminary == ()
+    assert privacy_plan(run).preprocessing_noise_multipliers == releases
+    assert privacy_plan(replace(run, noise_multiplier=0.0, delta=None)).preprocessing_noise_multipliers == ()
 
 
 def test_as_many_clients_are_asked_for_noise_shares_as_a_round_has():
@@ -267,7 +268,7 @@ def test_as_many_clients_are_asked_for_noise_shares_as_a_round_has():
         unit="client", clients=7, sampling_rate=0.4, sampling="fixed_size", local_steps=1, trust="distributed",
         mechanism={"name": "skellam", "bits": 16, "threshold": 0.6}, noise_multiplier=4.0,
     )  # fmt: skip
-    measured = Measured(parameters=10, records={0: (10,) * 7})
+    measured = DataSizes(parameters=10, records={0: (10,) * 7})
     assert privacy_plan(asked, measured).sum.participants == 3
     # Records are drawn by all clients, and every one of these adds its share.
     records = replace(asked, unit="record", records=70, sampling="poisson")
@@ -276,7 +277,7 @@ def test_as_many_clients_are_asked_for_noise_shares_as_a_round_has():
 
 def test_the_client_in_the_middle_is_reported_beside_the_worst():
     run = a_run()
-    accounted = account(Bundle((run,)), Measured(parameters=10, records={0: (50, 250, 25, 100, 50)}))[run.run_id]
+    accounted = account(Bundle((run,)), DataSizes(parameters=10, records={0: (50, 250, 25, 100, 50)}))[run.run_id]
     plan = replace(SEEN_RECORD, population=5, clip_norm=0.7)
     assert accounted.plan == plan
     own = by_client(plan)
@@ -372,13 +373,13 @@ def test_more_noise_costs_less_and_no_noise_is_without_end(kind):
     assert all(more < less for less, more in itertools.pairwise(epsilons))
     nothing = guarantee(replace(plan, noise_multiplier=0.0))
     assert nothing.epsilon_rdp == nothing.epsilon_pld == nothing.epsilon_rdp_classic == math.inf
-    assert (guarantees(plan, [0])[0].epsilon_rdp == 0.0) == (not plan.preliminary)
+    assert (guarantees(plan, [0])[0].epsilon_rdp == 0.0) == (not plan.preprocessing_noise_multipliers)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_noise_without_bound_costs_nothing(kind):
     # RDP up to order 1,024 cannot say less than about 0.0035 at delta = 1e-5.
-    assert by_rdp(replace(KINDS[kind], noise_multiplier=1e5, preliminary=())) < 0.004
+    assert by_rdp(replace(KINDS[kind], noise_multiplier=1e5, preprocessing_noise_multipliers=())) < 0.004
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -387,7 +388,7 @@ def test_epsilon_grows_with_the_rounds(kind):
     epsilons = [g.epsilon_rdp for g in guarantees(plan, range(plan.rounds + 1), with_pld=False)]
     assert epsilons == sorted(epsilons)
     assert epsilons[0] < epsilons[1] < epsilons[-1]
-    assert (epsilons[0] == 0) == (not plan.preliminary)
+    assert (epsilons[0] == 0) == (not plan.preprocessing_noise_multipliers)
 
 
 SECRET_SUM = replace(DISTRIBUTED, sampling_rate=0.1, participation="secret", rounds=60, noise_multiplier=40.0)
@@ -396,7 +397,7 @@ SECRET_SUM = replace(DISTRIBUTED, sampling_rate=0.1, participation="secret", rou
 @pytest.mark.parametrize("plan", [*KINDS.values(), SECRET_SUM], ids=[*KINDS, "skellam, secret"])
 def test_the_curve_of_a_run_promises_what_its_guarantee_does_and_not_more(plan):
     orders, whole = whole_curve(plan)
-    by_curve, _ = rdp.compute_epsilon(orders, whole, plan.delta - plan.delta_aside)
+    by_curve, _ = rdp.compute_epsilon(orders, whole, plan.delta - plan.reserved_delta)
     assert by_curve >= by_rdp(plan) * (1 - 1e-12)
     assert by_curve <= by_rdp(plan) * (1 + 1e-2)
     assert by_rdp(plan) <= plan.largest_epsilon

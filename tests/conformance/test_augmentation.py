@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problem import first_run, make_data, make_hypers, make_static
 
-from fedpareto.federated.arguments import Memory
-from fedpareto.federated.augmentation import Augmentation, keys_of
-from fedpareto.federated.client import Examples, LocalWork
-from fedpareto.federated.cohort_sum import sum_over_cohort
-from fedpareto.federated.contribution import Round, contribution_of
-from fedpareto.layers import Dense
-from fedpareto.models import from_module
+from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.federated.contributions.contribution import Round, contribution_of
+from fedpareto.federated.execution.cohort_sum import sum_over_cohort
+from fedpareto.federated.inputs.program_inputs import ServerState
+from fedpareto.federated.transforms.augmentation import Augmentation, keys_of
+from fedpareto.models.layers import Dense
+from fedpareto.models.model import from_module
 from fedpareto.privacy.sampling import Cohort
 
 RECORDS, CLIENTS, PAD, SHAPE = 12, 4, 3, (5, 4, 2)
@@ -44,7 +44,7 @@ SETTINGS = {
 @partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
 def noiseless_sum(static, data, hyper, params, cohort, number):
     keys = jax.random.split(jax.random.key(0), 3)
-    this = Round(number, params, Memory(), hyper.clip_norm, *keys)
+    this = Round(number, params, ServerState(), hyper.clip_norm, *keys)
     sums, _ = sum_over_cohort(contribution_of(static)(static, data, hyper, this), cohort, static.at_once, 1)
     return sums.update
 

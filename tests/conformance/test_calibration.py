@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from plans import AFTER_RELEASES, CENTRAL, KINDS, SCHEDULED, by_rdp, proven
 
-from fedpareto.privacy.accounting import guarantee
-from fedpareto.privacy.calibration import _spent, calibrate, end_of_search, stopped
+from fedpareto.privacy.accounting.calibration import _spent, calibrate, end_of_search, stopped
+from fedpareto.privacy.accounting.epsilon import guarantee
 from fedpareto.privacy.plan import PrivacyPlanError
 
 
@@ -83,7 +83,7 @@ def test_an_epsilon_out_of_reach_is_refused():
 
 
 def test_a_budget_that_preprocessing_alone_exceeds_blames_preprocessing():
-    plan = replace(AFTER_RELEASES, preliminary=(1.0,))
+    plan = replace(AFTER_RELEASES, preprocessing_noise_multipliers=(1.0,))
     for ask in (calibrate, stopped):
         with pytest.raises(PrivacyPlanError, match="that preprocessing alone spends by RDP"):
             ask(plan, 2.0)

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from scipy.stats import norm
 
-from fedpareto.privacy import accounting
-from fedpareto.privacy.accounting import guarantee, guarantees
+from fedpareto.privacy.accounting import epsilon as accounting
+from fedpareto.privacy.accounting.epsilon import guarantee, guarantees
 from fedpareto.privacy.plan import PrivacyPlan
 
 GAUSSIAN = PrivacyPlan(population=1, sampling_rate=1.0, rounds=1, clip_norm=1.0, noise_multiplier=1.0, delta=1e-5)

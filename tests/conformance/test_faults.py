@@ -245,9 +245,9 @@ def test_08_drawn_once_a_round_and_charged_with_amplification_by_step():
     def once_a_round(rng, n):
         return [cohort for cohort in poisson(steps=STEPS // local)(rng, n) for _ in range(local)]
 
-    faults = check_sampling(replace(SOUND, sample=once_a_round))
-    assert any("releases 0 and 1 of a run share" in fault for fault in faults)
-    assert not any("releases 0 and 4" in fault for fault in faults)
+    violations = check_sampling(replace(SOUND, sample=once_a_round))
+    assert any("releases 0 and 1 of a run share" in fault for fault in violations)
+    assert not any("releases 0 and 4" in fault for fault in violations)
     assert check_sampling(SOUND) == []
 
 
@@ -256,16 +256,16 @@ def test_08_drawn_once_a_round_and_charged_with_amplification_by_step():
 
 @pytest.mark.parametrize("sample", [shuffled(10), fixed_size(10)])
 def test_09_a_poisson_claim_over_other_batches(sample):
-    faults = check_sampling(replace(SOUND, sample=sample))
-    assert any("cohort sizes have spread" in fault for fault in faults)
+    violations = check_sampling(replace(SOUND, sample=sample))
+    assert any("cohort sizes have spread" in fault for fault in violations)
 
 
 def test_09_each_scheme_passes_under_its_own_name_only():
     schemes = {"poisson": poisson(), "fixed_size": fixed_size(10), "shuffled": shuffled(10)}
     for claimed in schemes:
         for real, sample in schemes.items():
-            faults = check_sampling(replace(claiming(SOUND, sampling=claimed), sample=sample))
-            assert (faults == []) == (claimed == real), (claimed, real, faults)
+            violations = check_sampling(replace(claiming(SOUND, sampling=claimed), sample=sample))
+            assert (violations == []) == (claimed == real), (claimed, real, violations)
 
 
 def test_09_a_wrong_rate_and_a_favourite_are_caught():
@@ -423,5 +423,5 @@ def test_16_a_run_may_end_by_what_it_has_released():
 
 
 def test_16_a_release_that_is_not_finite():
-    faults = check_released(quiet_mechanism(query=clipped_sum(careless, CLAIM.divisor), run=None))
-    assert any("are finite" in fault for fault in faults)
+    violations = check_released(quiet_mechanism(query=clipped_sum(careless, CLAIM.divisor), run=None))
+    assert any("are finite" in fault for fault in violations)

@@ -23,10 +23,10 @@ from engine import ENGINE_CLIP, claim_of, clients_data, engine_noise, engine_of_
 from problem import FEATURES, PAD, first_run, make_hypers, make_static
 from sound import CLAIM, SOUND, SWAP, UNITS, claiming, fixed_size, poisson, white
 
-from fedpareto import soundness
-from fedpareto.config import ConfigError, load
-from fedpareto.privacy.accounting import guarantee
-from fedpareto.privacy.parties import Sum
+from fedpareto.config.load import ConfigError, load
+from fedpareto.privacy import soundness
+from fedpareto.privacy.accounting.epsilon import guarantee
+from fedpareto.privacy.parties import SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlanError
 from fedpareto.privacy.sampling import last_to_join
 
@@ -66,7 +66,7 @@ def test_01_fedpareto_bounds_the_weight_of_a_client():
     weighted = engine_of_clients(weight_cap=PAD - 2)
     assert check_sensitivity(weighted) == []
     assert check_divisor(weighted) == []
-    refused = [fault.key for fault in soundness.faults(soundness.Choice(weight_cap=0))]
+    refused = [fault.key for fault in soundness.violations(soundness.PrivacySetting(weight_cap=0))]
     assert refused == ["weighting"]
 
 
@@ -100,7 +100,13 @@ def test_05_fedpareto_draws_noise_of_its_own_for_every_client():
     rng = np.random.default_rng(4)
     units = [(rng.normal(size=(PAD, FEATURES)).astype(np.float32), rng.integers(0, 3, PAD)) for _ in range(3)]
     static = make_static(
-        clients=3, unit="record", trust="local", sampling_rate=1.0, cohort_pad=3, expected_cohort=1.0, batch_pad=PAD
+        clients=3,
+        unit="record",
+        trust="local",
+        sampling_rate=1.0,
+        max_cohort_size=3,
+        expected_cohort=1.0,
+        max_batch_size=PAD,
     )
     hyper = first_run(make_hypers(clip=1e-12, noise=2.0))
     hyper = hyper._replace(
@@ -141,7 +147,11 @@ def test_12_fedpareto_pays_for_its_pad(population, rate, steps):
 
 def test_13_fedpareto_refuses_noise_shares_of_a_poisson_cohort():
     plan = plan_of(
-        "fixed_size", trust="distributed", mechanism="skellam", participation="seen", sum=Sum(50, 6, 16, 0.8)
+        "fixed_size",
+        trust="distributed",
+        mechanism="skellam",
+        participation="seen",
+        sum=SecureAggregation(50, 6, 16, 0.8),
     )
     with pytest.raises(PrivacyPlanError, match="the size of the cohort must be public"):
         replace(plan, sampling="poisson")

@@ -11,8 +11,8 @@ import pytest
 from dp_accounting import pld
 from plans import ADAPTIVE, AFTER_RELEASES, BANDED, CENTRAL, KINDS, LOCAL_CLIENT, SEEN_RECORD, by_rdp, proven
 
-from fedpareto.privacy.calibration import calibrate
-from fedpareto.privacy.events import whole_event
+from fedpareto.privacy.accounting.calibration import calibrate
+from fedpareto.privacy.accounting.events import whole_event
 
 # Sampling rate, noise multiplier, rounds: from one release to 14,040, from weak noise to strong.
 POISSON = [
@@ -73,7 +73,7 @@ def by_jax_privacy(plan, accountant, population, sampling=jax_privacy.SamplingMe
         noise_multipliers=plan.noise_multiplier,
         num_samples=population,
         delta=plan.accounted_delta,
-        batch_size=round(plan.inclusion * population),
+        batch_size=round(plan.inclusion_probability * population),
         sampling_method=sampling,
     )
     training = jax_privacy.DpsgdTrainingAccountant(JAX_ACCOUNTANTS[accountant])

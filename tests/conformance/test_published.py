@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from dp_accounting import rdp
 
-from fedpareto.papers import VERDICTS, read
-from fedpareto.privacy.accounting import CLASSIC_ORDERS, rdp_curve
-from fedpareto.privacy.calibration import stopped
+from fedpareto.config.papers import VERDICTS, read
+from fedpareto.privacy.accounting.calibration import stopped
+from fedpareto.privacy.accounting.epsilon import CLASSIC_ORDERS, rdp_curve
+from fedpareto.privacy.accounting.published import recompute
 from fedpareto.privacy.plan import PrivacyPlan
-from fedpareto.privacy.published import recompute
 
 PAPER = read(Path(__file__).parents[2] / "config" / "papers" / "accounting.yaml")
 CLAIMS = {claim.name: claim for claim in PAPER.claims}

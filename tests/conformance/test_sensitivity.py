@@ -1,6 +1,6 @@
 """Sensitivity by brute force: no unit, whatever its data, moves what is noised by more than its plan says.
 
-All that `fedpareto.soundness` allows is gone through. The sums come from the engine itself; neighbours are drawn by
+All that `fedpareto.privacy.soundness` allows is gone through. The sums come from the engine itself; neighbours are drawn by
 hypothesis, with data, learning rates and clip norms that no training survives among them.
 """
 
@@ -15,23 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problem import CLASSES, CLIENTS, FEATURES, MODEL, PAD, first_run, make_data, make_hypers, make_static
 
-from fedpareto.federated.arguments import AdaptiveClip, IntegerGrid, IntegerSum, Memory
-from fedpareto.federated.client import Examples, LocalWork
-from fedpareto.federated.cohort_sum import sum_over_cohort
-from fedpareto.federated.contribution import Round, contribution_of
-from fedpareto.privacy.lattice import padded
-from fedpareto.privacy.parties import LocalSteps, Sum
+from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.federated.contributions.contribution import Round, contribution_of
+from fedpareto.federated.execution.cohort_sum import sum_over_cohort
+from fedpareto.federated.inputs.program_inputs import AdaptiveClip, IntegerGrid, IntegerSum, ServerState
+from fedpareto.privacy.mechanisms.discrete import padded
+from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
+from fedpareto.privacy.parties import LocalSteps, SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlan
-from fedpareto.privacy.quantise import DeviceTable
 from fedpareto.privacy.sampling import Cohort, last_to_join
-from fedpareto.soundness import Choice, default_participation, faults, schedule_length
+from fedpareto.privacy.soundness import PrivacySetting, default_participation, schedule_length, violations
 
 RECORDS = CLIENTS * PAD
 CAP = 5
 ROUNDING = 1e-4  # of float32 sums of up to 108 clipped vectors, as a share of the bound
 EXTREME = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e30, 1e-40, 0.0], np.float32)
 # A table that only ever gives 0: noise shares drop out of the integers and nothing else changes.
-SILENT = DeviceTable(*(jnp.zeros(2, jnp.uint32) for _ in range(3)), jnp.zeros(2, jnp.int32), jnp.int32(0))
+SILENT = DeviceAliasTable(*(jnp.zeros(2, jnp.uint32) for _ in range(3)), jnp.zeros(2, jnp.int32), jnp.int32(0))
 
 
 def everything_allowed():
@@ -57,16 +57,16 @@ def everything_allowed():
             "clipping": clipping,
             "algorithm": algorithm,
             "sampling_rate": rate,
-            "separation": schedule_length(CLIENTS, rate),
+            "min_separation": schedule_length(CLIENTS, rate),
             "weight_cap": cap,
             "several_steps": unit == "client" or trust == "local",
             "bands": 2 if mechanism == "banded" else 1,
         }
-        if any(faults(Choice(**fields))):
+        if any(violations(PrivacySetting(**fields))):
             continue
         for name in ("dropout", "stragglers"):
-            fields[name] = not any(faults(Choice(**fields | {name: True})))
-        choices.append(Choice(**fields))
+            fields[name] = not any(violations(PrivacySetting(**fields | {name: True})))
+        choices.append(PrivacySetting(**fields))
     return choices
 
 
@@ -94,12 +94,12 @@ def plan_of(choice, clip_norm, noise_multiplier, bits):
         mechanism=choice.mechanism,
         strategy=(0.8, 0.6) if choice.mechanism == "banded" else (1.0,),
         adaptive=choice.clipping == "adaptive",
-        sum=Sum(MODEL.parameters, asked, bits, 0.6) if choice.trust == "distributed" else None,
+        sum=SecureAggregation(MODEL.parameters, asked, bits, 0.6) if choice.trust == "distributed" else None,
         local=LocalSteps(1, (0.5,) * CLIENTS) if (choice.unit, choice.trust) == ("record", "local") else None,
     )
 
 
-def static_of(choice):
+def program_config(choice):
     """What shapes the sum. How the cohort is drawn does not: mechanisms that differ in no more share a program."""
     return make_static(
         work=LocalWork(epochs=2, steps=None, batch_size=4),
@@ -111,7 +111,7 @@ def static_of(choice):
         drops=choice.dropout,
         straggles=choice.stragglers,
         sum=IntegerSum(padded(MODEL.parameters), 16, 1) if choice.trust == "distributed" else None,
-        batch_pad=PAD,
+        max_batch_size=PAD,
         examples_pad=PAD,
         at_once=2,
     )
@@ -131,7 +131,7 @@ class World:
     """One data set, one model and one mechanism, all drawn from a seed, and what a unit can do to them."""
 
     def __init__(self, choice, seed, clip_norm=0.3, rate=0.1, noise_multiplier=1.0, bits=16, wild=0.0, size=1.0):
-        self.choice, self.static = choice, static_of(choice)
+        self.choice, self.static = choice, program_config(choice)
         self.rng = np.random.default_rng(seed)
         self.wild, self.size = wild, size
         self.plan = plan_of(choice, clip_norm, noise_multiplier, bits)
@@ -154,7 +154,7 @@ class World:
         return x, self.rng.integers(-1, CLASSES + 1, count).astype(np.int32)
 
     def first_memory(self, clip_norm):
-        memory = Memory()
+        memory = ServerState()
         if self.static.adaptive:
             memory = memory._replace(clip_norm=np.float32(clip_norm * self.rng.choice([0.1, 1.0, 7.0])))
         if self.static.algorithm == "scaffold":
@@ -290,7 +290,7 @@ def test_the_bound_is_met(choice):
 @pytest.mark.parametrize("poison", EXTREME[:5])
 @pytest.mark.parametrize("unit", ["client", "record"])
 def test_a_unit_without_a_finite_update_adds_exactly_nothing_to_a_central_sum(unit, poison):
-    world = World(Choice(unit=unit, sampling_rate=0.5, participation="secret"), seed=1)
+    world = World(PrivacySetting(unit=unit, sampling_rate=0.5, participation="secret"), seed=1)
     world.count[:] = PAD
     first = world.sums([0, 1, 2])[0]
     rows = world.index[0, 4] if unit == "client" else np.array([4])

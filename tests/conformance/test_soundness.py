@@ -1,14 +1,14 @@
-"""Every rule of `fedpareto.soundness` refuses what it is about, in a configuration's words and in a plan."""
+"""Every rule of `fedpareto.privacy.soundness` refuses what it is about, in a configuration's words and in a plan."""
 
 from dataclasses import asdict, replace
 
 import pytest
 from plans import DISTRIBUTED
 
-from fedpareto import soundness
-from fedpareto.privacy.parties import LocalSteps, Sum
+from fedpareto.privacy import soundness
+from fedpareto.privacy.parties import LocalSteps, SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
-from fedpareto.soundness import Choice, faults
+from fedpareto.privacy.soundness import PrivacySetting, violations
 
 ADD, SWAP, ZERO = "add_or_remove_one", "replace_one", "zero_out"
 
@@ -79,35 +79,41 @@ def assert_adjacent(unit, trust, sampling, participation, expected):
 # For every rule of soundness a choice that breaks it and no other, and what is to be changed to make that choice sound.
 SEEN = {"participation": "seen"}
 BROKEN = [
-    (Choice(unit="record", several_steps=True), {"several_steps": False}),
-    (Choice(weight_cap=0), {"weight_cap": 100}),
-    (Choice(weight_cap=100, trust="local", **SEEN), {"weight_cap": None}),
-    (Choice(trust="distributed", sampling="fixed_size"), {"mechanism": "skellam"}),
-    (Choice(mechanism="skellam"), {"mechanism": "gaussian"}),
-    (Choice(trust="distributed", mechanism="skellam", sampling_rate=0.5), {"sampling_rate": 1.0}),
-    (Choice(unit="record", trust="distributed", mechanism="skellam", sampling="fixed_size"), {"sampling": "poisson"}),
-    (Choice(unit="record", trust="local", sampling="fixed_size", participation="secret"), SEEN),
-    (Choice(trust="local", participation="secret"), SEEN),
-    (Choice(sampling="shuffled", participation="secret"), SEEN),
-    (Choice(unit="record", sampling="cyclic", **SEEN), {"sampling": "shuffled"}),
-    (Choice(mechanism="banded", sampling="shuffled", **SEEN), {"sampling": "cyclic"}),
-    (Choice(mechanism="banded", sampling="cyclic", sampling_rate=0.5, separation=2, bands=3, **SEEN), {"bands": 2}),
-    (Choice(mechanism="banded", sampling="cyclic", trust="local", **SEEN), {"trust": "central"}),
-    (Choice(clipping="adaptive", trust="local", **SEEN), {"trust": "central"}),
-    (Choice(algorithm="scaffold", clipping="adaptive"), {"clipping": "fixed"}),
-    (Choice(algorithm="scaffold", sampling_rate=0.5), SEEN),
-    (Choice(algorithm="scaffold", sampling="fixed_size", sampling_rate=0.5, participation="secret"), SEEN),
-    (Choice(algorithm="fedprox", unit="record"), {"unit": "client"}),
-    (Choice(learns_from_records=True), {"unit": "record"}),
-    (Choice(unit="record", dropout=True), {"dropout": False}),
-    (Choice(unit="record", drawn_shards=True), {"unit": "client"}),
-    (Choice(unit="record", stragglers=True), {"stragglers": False}),
-    (Choice(algorithm="scaffold", stragglers=True), {"algorithm": "fedprox"}),
-    (Choice(augmentation="flip_and_crop", unit="record", trust="local"), {"augmentation": "none"}),
-    (Choice(augmentation="flip_and_crop", views=4), {"views": 1}),
+    (PrivacySetting(unit="record", several_steps=True), {"several_steps": False}),
+    (PrivacySetting(weight_cap=0), {"weight_cap": 100}),
+    (PrivacySetting(weight_cap=100, trust="local", **SEEN), {"weight_cap": None}),
+    (PrivacySetting(trust="distributed", sampling="fixed_size"), {"mechanism": "skellam"}),
+    (PrivacySetting(mechanism="skellam"), {"mechanism": "gaussian"}),
+    (PrivacySetting(trust="distributed", mechanism="skellam", sampling_rate=0.5), {"sampling_rate": 1.0}),
+    (
+        PrivacySetting(unit="record", trust="distributed", mechanism="skellam", sampling="fixed_size"),
+        {"sampling": "poisson"},
+    ),
+    (PrivacySetting(unit="record", trust="local", sampling="fixed_size", participation="secret"), SEEN),
+    (PrivacySetting(trust="local", participation="secret"), SEEN),
+    (PrivacySetting(sampling="shuffled", participation="secret"), SEEN),
+    (PrivacySetting(unit="record", sampling="cyclic", **SEEN), {"sampling": "shuffled"}),
+    (PrivacySetting(mechanism="banded", sampling="shuffled", **SEEN), {"sampling": "cyclic"}),
+    (
+        PrivacySetting(mechanism="banded", sampling="cyclic", sampling_rate=0.5, min_separation=2, bands=3, **SEEN),
+        {"bands": 2},
+    ),
+    (PrivacySetting(mechanism="banded", sampling="cyclic", trust="local", **SEEN), {"trust": "central"}),
+    (PrivacySetting(clipping="adaptive", trust="local", **SEEN), {"trust": "central"}),
+    (PrivacySetting(algorithm="scaffold", clipping="adaptive"), {"clipping": "fixed"}),
+    (PrivacySetting(algorithm="scaffold", sampling_rate=0.5), SEEN),
+    (PrivacySetting(algorithm="scaffold", sampling="fixed_size", sampling_rate=0.5, participation="secret"), SEEN),
+    (PrivacySetting(algorithm="fedprox", unit="record"), {"unit": "client"}),
+    (PrivacySetting(learns_from_records=True), {"unit": "record"}),
+    (PrivacySetting(unit="record", dropout=True), {"dropout": False}),
+    (PrivacySetting(unit="record", drawn_shards=True), {"unit": "client"}),
+    (PrivacySetting(unit="record", stragglers=True), {"stragglers": False}),
+    (PrivacySetting(algorithm="scaffold", stragglers=True), {"algorithm": "fedprox"}),
+    (PrivacySetting(augmentation="flip_and_crop", unit="record", trust="local"), {"augmentation": "none"}),
+    (PrivacySetting(augmentation="flip_and_crop", views=4), {"views": 1}),
 ]
 IN_A_PLAN = {
-    "unit", "trust", "sampling", "participation", "mechanism", "clipping", "sampling_rate", "separation", "bands",
+    "unit", "trust", "sampling", "participation", "mechanism", "clipping", "sampling_rate", "min_separation", "bands",
     "learns_from_records",
 }  # fmt: skip
 
@@ -121,9 +127,9 @@ def test_every_refusal_is_hit_alone_and_goes_away(rule):
     pairs = only_broken(rule)
     assert pairs, "no choice in BROKEN breaks this rule alone"
     for choice, repair in pairs:
-        (fault,) = faults(choice)
+        (fault,) = violations(choice)
         assert (fault.key, fault.must, fault.why) == (rule.key, rule.must, rule.why)
-        assert list(faults(replace(choice, **repair))) == []
+        assert list(violations(replace(choice, **repair))) == []
 
 
 def plan_of(choice):
@@ -142,22 +148,22 @@ def plan_of(choice):
         mechanism=choice.mechanism,
         strategy=(choice.bands**-0.5,) * choice.bands,
         adaptive=choice.clipping == "adaptive",
-        sum=Sum(10, 100, 18, 0.6) if choice.trust == "distributed" else None,
+        sum=SecureAggregation(10, 100, 18, 0.6) if choice.trust == "distributed" else None,
         local=LocalSteps(1, (0.1,)) if (choice.unit, choice.trust) == ("record", "local") else None,
-        preliminary=(8.0,) if choice.learns_from_records else (),
+        preprocessing_noise_multipliers=(8.0,) if choice.learns_from_records else (),
     )
 
 
 PLANNED = [
     (choice, repair)
     for choice, repair in BROKEN
-    if not {name for name, value in asdict(choice).items() if value != asdict(Choice())[name]} - IN_A_PLAN
+    if not {name for name, value in asdict(choice).items() if value != asdict(PrivacySetting())[name]} - IN_A_PLAN
 ]
 
 
 @pytest.mark.parametrize(("choice", "repair"), PLANNED)
 def test_a_plan_refuses_what_has_no_sound_guarantee(choice, repair):
-    (fault,) = faults(choice)
+    (fault,) = violations(choice)
     with pytest.raises(PrivacyPlanError) as refusal:
         plan_of(choice)
     assert str(refusal.value) == f"{fault.key} must {fault.must}: {fault.why}"
@@ -166,7 +172,7 @@ def test_a_plan_refuses_what_has_no_sound_guarantee(choice, repair):
 
 def test_plans_are_asked_about_all_that_is_theirs():
     assert len(PLANNED) == 13
-    assert set(plan_of(Choice())._choice.__dataclass_fields__) >= IN_A_PLAN
+    assert set(plan_of(PrivacySetting())._choice.__dataclass_fields__) >= IN_A_PLAN
 
 
 def test_clients_under_secure_aggregation_may_not_count_on_poisson_sampling():

@@ -11,18 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedpareto.attacks.audit import audit, canaries_in, findings_of, why_not_audited
-from fedpareto.attacks.canary_runs import _expected, copies_of, observe
-from fedpareto.attacks.canary_scores import CanaryLaw, canary_law, log_likelihood_ratio, simulated_scores
-from fedpareto.attacks.evidence import OUTSIDER, PARTICIPANTS, SERVER
+from fedpareto.attacks.audit.attack import audit, canaries_in, findings_of, why_not_audited
+from fedpareto.attacks.audit.canary_runs import _expected, copies_of, observe
+from fedpareto.attacks.audit.scores import CanaryLaw, canary_law, log_likelihood_ratio, simulated_scores
+from fedpareto.attacks.results import OUTSIDER, PARTICIPANTS, SERVER
 from fedpareto.attacks.target import Target
-from fedpareto.config import checked
+from fedpareto.config.load import checked
 from fedpareto.data import arrays
 from fedpareto.data.prepare import prepare
-from fedpareto.federated import contribution
-from fedpareto.federated.setup import measure
-from fedpareto.plan import make_plan
-from fedpareto.privacy.account import account
+from fedpareto.federated.contributions import contribution
+from fedpareto.federated.inputs.setup import measure
+from fedpareto.sweep.account import account
+from fedpareto.sweep.sweep import plan_sweep
 
 BASE = {
     "dataset": "digits",
@@ -52,7 +52,7 @@ def data(tmp_path_factory):
 def target_of(data, **changes):
     """The private runs of a study."""
     study = {key: value for key, value in (BASE | changes).items() if value is not None}
-    plan = make_plan(checked({"studies": {"s": study}}, [("test", {})]))
+    plan = plan_sweep(checked({"studies": {"s": study}}, [("test", {})]))
     (bundle,) = [bundle for bundle in plan.bundles.values() if any(run.private for run in bundle.runs)]
     needed = measure(bundle.runs, data) if any(run.needs_data_to_account for run in bundle.runs) else None
     return Target(tuple(run for run in bundle.runs if run.private), account(bundle, needed), data, {})
@@ -112,7 +112,7 @@ def test_missing_clipping_is_caught(two, monkeypatch):
 
 def test_cohorts_larger_than_the_plan_says_are_caught(two):
     target = only(two, quietest(two))
-    static = replace(target.static, sampling_rate=1.0, cohort_pad=target.static.clients)
+    static = replace(target.static, sampling_rate=1.0, max_cohort_size=target.static.clients)
     for row in lower_bounds(audit(changed(target, static=static), SPEC).findings).values():
         assert row.value > row.bound
 
@@ -148,7 +148,7 @@ def test_releases_are_what_the_plan_says_of_a_canary(data, changes):
     seen = seen_of(target, canaries, 8, law.absent)
     adds = seen.sampled * np.where(seen.present, 1.0, law.absent)[:, None, :]
     rest = seen.released - adds
-    assert np.mean(seen.sampled) == pytest.approx(law.inclusion, rel=0.1)
+    assert np.mean(seen.sampled) == pytest.approx(law.inclusion_probability, rel=0.1)
     if run.trust == "distributed":  # all of the population: no honest member hides anything
         assert np.std(rest) == pytest.approx(law.noise, rel=0.05)
     slope = np.sum(seen.released * adds) / np.sum(adds**2)
@@ -207,7 +207,7 @@ LAW = CanaryLaw(12, 1.3, 0.25, 1.0, seen=False, scheduled=False, absent=0.0, str
         replace(LAW, absent=-1.0),
         replace(LAW, seen=True),
         replace(LAW, answers=0.7),
-        replace(LAW, inclusion=1.0, seen=True),
+        replace(LAW, inclusion_probability=1.0, seen=True),
         replace(LAW, seen=True, scheduled=True, strategy=(0.8, 0.5, 0.33)),
     ],
 )

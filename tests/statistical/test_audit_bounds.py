@@ -11,7 +11,7 @@ from checks import check_audit
 from jax_privacy import auditing
 from scipy import stats
 
-from fedpareto.attacks.audit_bounds import (
+from fedpareto.attacks.audit.epsilon_bounds import (
     LARGEST,
     area,
     gaussian_epsilon,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fedpareto.privacy.quantise import DeviceTable, noise_share, wrap
-from fedpareto.privacy.share_table import share_table
+from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable, noise_share, wrap
+from fedpareto.privacy.mechanisms.discrete_sampler import share_table
 
 ALARM = 1e-3  # probability that a correct implementation, with another seed, would fail a test here
 SAMPLES = 100_000
@@ -18,7 +18,9 @@ draw = jax.jit(noise_share, static_argnums=2)
 
 def device_table(distribution, variance, size=None):
     table = share_table(distribution, variance, size)
-    return DeviceTable(*map(jnp.asarray, (table.high, table.middle, table.low, table.alias)), jnp.int32(table.offset))
+    return DeviceAliasTable(
+        *map(jnp.asarray, (table.high, table.middle, table.low, table.alias)), jnp.int32(table.offset)
+    )
 
 
 def mass(distribution, variance, radius):

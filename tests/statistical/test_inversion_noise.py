@@ -10,11 +10,12 @@ import pytest
 from attacked import digits, target
 from sklearn.cluster import KMeans
 
-from fedpareto.attacks import inversion, scores
-from fedpareto.attacks.evidence import PARTICIPANTS, SERVER
-from fedpareto.attacks.inversion import gradient_inversion
-from fedpareto.attacks.public import public_of
-from fedpareto.federated.setup import key_data
+from fedpareto.attacks.auxiliary_data import public_of
+from fedpareto.attacks.gradient_inversion import attack as inversion
+from fedpareto.attacks.gradient_inversion import scores
+from fedpareto.attacks.gradient_inversion.attack import gradient_inversion
+from fedpareto.attacks.results import PARTICIPANTS, SERVER
+from fedpareto.federated.inputs.setup import key_data
 
 VICTIMS = 16
 SPEC = {"records": 1, "victims": VICTIMS, "restarts": 1, "steps": 200, "total_variation": None}

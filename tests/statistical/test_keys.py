@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from problem import CLIENTS, MODEL, make_data, make_hypers, make_static
 
-from fedpareto.federated.arguments import AdaptiveClip, IntegerGrid, IntegerSum
-from fedpareto.federated.program import _first_memory, make_program
-from fedpareto.federated.round import one_round
-from fedpareto.privacy.quantise import DeviceTable
+from fedpareto.federated.engine.program import _first_memory, make_program
+from fedpareto.federated.engine.round import one_round
+from fedpareto.federated.inputs.program_inputs import AdaptiveClip, IntegerGrid, IntegerSum
+from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
+from fedpareto.privacy.mechanisms.discrete_sampler import share_table
 from fedpareto.privacy.sampling import last_to_join
-from fedpareto.privacy.share_table import share_table
 
 DRAWING, DERIVING = ("bits", "uniform", "normal", "permutation"), ("split", "fold_in")
 PUBLIC = {"_shuffle", "_signs"}  # functions that draw from the public key
@@ -25,7 +25,7 @@ ROUNDS, RUNS = 4, 3
 
 
 def own_records(trust, **changes):
-    shape = {"unit": "record", "trust": trust, "sampling_rate": 1.0, "batch_pad": 4, "local_steps": 2}
+    shape = {"unit": "record", "trust": trust, "sampling_rate": 1.0, "max_batch_size": 4, "local_steps": 2}
     return shape | changes, {"record_draws": jnp.full((RUNS, CLIENTS), last_to_join(0.3), jnp.uint32)}
 
 
@@ -33,7 +33,7 @@ def summed():
     """Secure aggregation: what shapes it, and its numbers."""
     table = share_table("skellam", 4.0)
     words = (table.high, table.middle, table.low, table.alias, np.int32(table.offset))
-    lattice = IntegerGrid(np.float32(2**-8), np.float32(2**12), DeviceTable(*words))
+    lattice = IntegerGrid(np.float32(2**-8), np.float32(2**12), DeviceAliasTable(*words))
     return IntegerSum(64, 20, 1), jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * RUNS), lattice)
 
 
@@ -48,12 +48,12 @@ KINDS = {
         {"poisson_cohort", "gaussian_noise", "release", "_behaviour", "_shuffle"},
     ),
     "central, shuffled": (
-        {"unit": "record", "sampling": "shuffled", "cohort_pad": 30, "batches": 2},
+        {"unit": "record", "sampling": "shuffled", "max_cohort_size": 30, "batches": 2},
         {},
         {"scheduled_cohort", "gaussian_noise"},
     ),
     "local": (
-        {"trust": "local", "sampling": "fixed_size", "cohort_pad": 5},
+        {"trust": "local", "sampling": "fixed_size", "max_cohort_size": 5},
         {},
         {"fixed_size_cohort", "gaussian_noise", "_shuffle"},
     ),

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from fedpareto.privacy.clipping import clip_factor, global_norm, scale
-from fedpareto.privacy.noise import gaussian_noise
+from fedpareto.privacy.mechanisms.gaussian import gaussian_noise
 from fedpareto.privacy.sampling import poisson_cohort
 
 ALARM = 1e-3  # probability that a correct implementation, with another seed, would fail a test here

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from scipy import stats
 
-from fedpareto.federated.preprocessing import learned
+from fedpareto.federated.transforms.preprocessing import learned
 
 ALARM = 1e-3
 RECORDS, NOISE = 100, 8.0

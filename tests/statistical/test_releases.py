@@ -1,6 +1,6 @@
 """What one round really releases, mechanism by mechanism: its noise, and what it is without noise.
 
-Runs become programs as in a sweep: configuration of a run -> privacy plan -> `static_of` and `hypers_of`. The noise of a
+Runs become programs as in a sweep: configuration of a run -> privacy plan -> `program_config` and `run_params`. The noise of a
 release is the release less that of the same round with the same keys and no noise. Seeds are fixed; with another seed, each
 comparison of a correct implementation with its law fails with probability `ALARM`.
 """
@@ -19,20 +19,20 @@ from scipy import special, stats
 
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition
-from fedpareto.federated.contribution import Round, _behaviour, contribution_of
-from fedpareto.federated.devices import Layout
-from fedpareto.federated.integers import _signs_key, decoded_sum
-from fedpareto.federated.program import _first_memory, make_program
-from fedpareto.federated.release import _next_clip
-from fedpareto.federated.round import _cohort, one_round
-from fedpareto.federated.scaffold import unit_steps
-from fedpareto.federated.setup import data_of, hypers_of, static_of
-from fedpareto.models import build
-from fedpareto.privacy import account
-from fedpareto.privacy.account import Measured, privacy_plan
-from fedpareto.privacy.quantise import rotate, wrap
-from fedpareto.privacy.secure_aggregation import aggregate
-from fedpareto.run import Run
+from fedpareto.federated.algorithms.scaffold import unit_steps
+from fedpareto.federated.contributions.contribution import Round, _behaviour, contribution_of
+from fedpareto.federated.contributions.secure_sum import _signs_key, decoded_sum
+from fedpareto.federated.engine.program import _first_memory, make_program
+from fedpareto.federated.engine.release import _next_clip
+from fedpareto.federated.engine.round import _cohort, one_round
+from fedpareto.federated.execution.devices import Layout
+from fedpareto.federated.inputs.setup import data_of, program_config, run_params
+from fedpareto.models.model import build
+from fedpareto.privacy.mechanisms.discrete_encoding import rotate, wrap
+from fedpareto.privacy.secure_aggregation.cost import aggregate
+from fedpareto.sweep import account
+from fedpareto.sweep.account import DataSizes, privacy_plan
+from fedpareto.sweep.run import Run
 
 ALARM = 1e-3
 CLIENTS, PAD, FEATURES, CLASSES = 12, 6, 3, 1024
@@ -102,10 +102,10 @@ class Made:
 
     def __init__(self, **changes):
         run = replace(RUN, **changes)
-        self.plan = privacy_plan(run, Measured(MODEL.parameters, {0: tuple(map(int, COUNT))}))
+        self.plan = privacy_plan(run, DataSizes(MODEL.parameters, {0: tuple(map(int, COUNT))}))
         plans = {run.run_id: self.plan}
-        self.static = static_of([run], plans, {0: PARTITION}, MODEL, Layout("cpu", 1, 1, 1, 1))
-        self.hyper = jax.tree.map(lambda leaf: leaf[0], hypers_of([run], plans, [0], 1))
+        self.static = program_config([run], plans, {0: PARTITION}, MODEL, Layout("cpu", 1, 1, 1, 1))
+        self.hyper = jax.tree.map(lambda leaf: leaf[0], run_params([run], plans, [0], 1))
         self.memory = _first_memory(self.static, self.hyper, ZEROS)
         self.divisor = self.static.expected_cohort * (1 - float(self.hyper.dropout))
 
@@ -609,7 +609,7 @@ def test_a_run_whose_budget_is_spent_changes_no_more():
     program, data = make_program(make_static(), jax.devices()[:1]), small_data()
     # Three times the same run, stopped after 2, 3 and all rounds.
     hypers = jax.tree.map(lambda leaf: jnp.stack([leaf[0]] * 3), make_hypers(runs=1))
-    hypers = hypers._replace(last_round=jnp.asarray([2, 3, 1000], jnp.int32))
+    hypers = hypers._replace(max_rounds=jnp.asarray([2, 3, 1000], jnp.int32))
     state, after = program.init(data, hypers), []
     for stop in range(2, program.blocks + 1):  # after rounds 2, 4 and 6
         state = program.advance(data, hypers, state, stop)
@@ -626,7 +626,7 @@ def test_runs_of_one_seed_share_their_public_key_and_no_runs_share_a_secret_one(
     changes = [{}, {"seed": 1}, {"noise_multiplier": 1.4}, {"clip_norm": 0.6}, {"noise_multiplier": 1.4, "seed": 1}]
     runs = [replace(RUN, **change) for change in changes]
     plans = {run.run_id: privacy_plan(run) for run in runs}
-    hypers = hypers_of(runs, plans, [0, 1], 1)
+    hypers = run_params(runs, plans, [0, 1], 1)
     assert len(np.unique(hypers.secret_key, axis=0)) == len(runs)
     assert len(np.unique(np.concatenate([hypers.secret_key, hypers.public_key]), axis=0)) == len(runs) + 2
     np.testing.assert_array_equal(hypers.public_key[jnp.asarray([0, 1, 0, 0, 1])], hypers.public_key)

@@ -16,14 +16,14 @@ import pytest
 from problem import make_hypers, make_static
 from scipy import stats
 
-from fedpareto.federated.arguments import Data, IntegerGrid, IntegerSum
-from fedpareto.federated.client import Examples, LocalWork
-from fedpareto.federated.program import _first_memory, make_program
-from fedpareto.federated.round import one_round
-from fedpareto.models import build
-from fedpareto.privacy.quantise import DeviceTable
+from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.federated.engine.program import _first_memory, make_program
+from fedpareto.federated.engine.round import one_round
+from fedpareto.federated.inputs.program_inputs import DeviceData, IntegerGrid, IntegerSum
+from fedpareto.models.model import build
+from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
+from fedpareto.privacy.mechanisms.discrete_sampler import share_table
 from fedpareto.privacy.sampling import last_to_join, poisson_cohort, poisson_subset
-from fedpareto.privacy.share_table import share_table
 
 ALARM = 1e-3
 UNITS, RATE, ROUNDS = 12, 0.3, 6000
@@ -32,7 +32,7 @@ logistic = lru_cache(lambda units: build({"name": "logistic"}, (units,), 2))
 
 
 def static_for(units=UNITS, **changes):
-    sampled = {"clients": units, "sampling_rate": RATE, "cohort_pad": units, "expected_cohort": 1.0}
+    sampled = {"clients": units, "sampling_rate": RATE, "max_cohort_size": units, "expected_cohort": 1.0}
     return make_static(model=logistic(units), **sampled | {"work": ONE_STEP} | changes)
 
 
@@ -49,7 +49,7 @@ def data_for(units, clients):
         index[0, client, : counts[client]] = np.arange(end - counts[client], end)
     examples = Examples(jnp.eye(units), jnp.zeros(units, jnp.int32))
     counts = jnp.asarray(counts[None], jnp.int32)
-    return Data(examples, examples, jnp.asarray(index), counts, jnp.zeros((1, units), jnp.int32))
+    return DeviceData(examples, examples, jnp.asarray(index), counts, jnp.zeros((1, units), jnp.int32))
 
 
 @partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 1})
@@ -102,13 +102,13 @@ def silent_sum():
     """Secure aggregation on a fine grid with noise shares that are always 0: what shapes it, and its numbers."""
     table = share_table("skellam", 1.0)
     nothing = [jnp.zeros(len(table.alias), jnp.uint32)] * 3
-    share = DeviceTable(*nothing, jnp.full(len(table.alias), table.offset, jnp.int32), jnp.int32(table.offset))
+    share = DeviceAliasTable(*nothing, jnp.full(len(table.alias), table.offset, jnp.int32), jnp.int32(table.offset))
     return IntegerSum(16, 31, 0), IntegerGrid(jnp.float32(2**-12), jnp.float32(2**20), share)
 
 
 def cohort(pad=UNITS, **changes):
     moves = 0.5 if changes.get("unit") == "record" else 0.5e-3
-    return (static_for(cohort_pad=pad, **changes), hyper_for(), moves), [RATE] * UNITS
+    return (static_for(max_cohort_size=pad, **changes), hyper_for(), moves), [RATE] * UNITS
 
 
 OWN = [[0], [1, 2], [3, 4, 5]]  # records of each client
@@ -116,7 +116,14 @@ OWN = [[0], [1, 2], [3, 4, 5]]  # records of each client
 
 def own_records(trust, pad=3):
     rates = [0.6, 0.3, 0.2]
-    shape = {"unit": "record", "trust": trust, "clients": 3, "cohort_pad": 3, "batch_pad": pad, "sampling_rate": 1.0}
+    shape = {
+        "unit": "record",
+        "trust": trust,
+        "clients": 3,
+        "max_cohort_size": 3,
+        "max_batch_size": pad,
+        "sampling_rate": 1.0,
+    }
     hyper = hyper_for(record_draws=jnp.asarray([last_to_join(rate) for rate in rates], jnp.uint32))
     moves = 0.5e-3 / 0.6  # A local step divides by the expected size of its draw.
     if trust == "distributed":
@@ -204,7 +211,7 @@ def test_no_draw_above_the_claimed_rate_joins_and_none_that_is_needed_stays_out(
 
 
 def test_every_set_of_the_fixed_size_is_equally_likely_whatever_the_last_one_was():
-    times, _ = taken(static_for(5, sampling="fixed_size", cohort_pad=2), hyper_for(), 0.5e-3)
+    times, _ = taken(static_for(5, sampling="fixed_size", max_cohort_size=2), hyper_for(), 0.5e-3)
     assert set(np.unique(times)) == {0, 1}
     assert (times.sum(axis=1) == 2).all()
     sets = np.array([list(combinations(range(5), 2)).index(tuple(np.flatnonzero(row))) for row in times])
@@ -214,7 +221,7 @@ def test_every_set_of_the_fixed_size_is_equally_likely_whatever_the_last_one_was
 
 def orders_of(sampling, runs=1):
     """The batch of each of five units in passes of two batches of two, int [passes, 5]; -1 for the one that is left out."""
-    static = static_for(5, unit="record", sampling=sampling, cohort_pad=2, batches=2)
+    static = static_for(5, unit="record", sampling=sampling, max_cohort_size=2, batches=2)
     passes = taken(static, hyper_for(), 0.5, runs)[0].reshape(-1, 2, 5)
     assert set(np.unique(passes.sum(axis=1))) == {0, 1}
     assert (passes.sum(axis=2) == 2).all()

@@ -3,11 +3,11 @@
 from functools import cache
 
 from fedpareto.attacks.target import Target
-from fedpareto.config import checked
+from fedpareto.config.load import checked
 from fedpareto.data.registry import REGISTRY
-from fedpareto.federated.setup import measure
-from fedpareto.plan import make_plan
-from fedpareto.privacy.account import account
+from fedpareto.federated.inputs.setup import measure
+from fedpareto.sweep.account import account
+from fedpareto.sweep.sweep import plan_sweep
 
 STUDY = {
     "dataset": "digits",
@@ -34,7 +34,7 @@ def digits():
 def target(data=None, **changes):
     """The one bundle of a study, as an attack gets it; `None` takes an entry out."""
     study = {key: value for key, value in (STUDY | changes).items() if value is not None or key == "clip_norm"}
-    (bundle,) = make_plan(checked({"studies": {"s": study}}, [("study", {})])).bundles.values()
+    (bundle,) = plan_sweep(checked({"studies": {"s": study}}, [("study", {})])).bundles.values()
     data = data or digits()
     measured = measure(bundle.runs, data) if any(run.needs_data_to_account for run in bundle.runs) else None
     return Target(bundle.runs, account(bundle, measured), data, {})

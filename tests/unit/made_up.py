@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from fedpareto.attacks.evidence import Finding, Picture, RocPoint, frame
+from fedpareto.attacks.results import AttackResult, Picture, RocPoint, frame
 
 ORDERS = [1.5, 2.0, 3.0, 5.0, 8.0, 16.0, 32.0, 64.0]
 # How much each adversary gets of what there is to get.
@@ -120,12 +120,18 @@ def attack(folder, runs, trials=1000, hospitals=0, shape="8x8x1", policies=None)
             if name != "outsider":
                 findings += _rebuilt(run.run_id, name, leaks, allowed, covered)
         seen = {"value": 0.1 + 0.8 * KEENNESS["outsider"], "baseline": 0.1, "covered": private, "success": True}
-        findings.append(Finding(run.run_id, "model_inversion", "gradient_ascent", "outsider", "recognised", **seen))
+        findings.append(
+            AttackResult(run.run_id, "model_inversion", "gradient_ascent", "outsider", "recognised", **seen)
+        )
         findings += _audited(run.run_id, run.epsilon_rdp) if private else []
         if shape:
             pictures += _pictures(run.run_id, run.epsilon_rdp, shape, rng)
     home = folder / "bundles" / runs["bundle_id"].iloc[0]
-    for name, kind, rows in (("attacks", Finding, findings), ("roc", RocPoint, roc), ("pictures", Picture, pictures)):
+    for name, kind, rows in (
+        ("attacks", AttackResult, findings),
+        ("roc", RocPoint, roc),
+        ("pictures", Picture, pictures),
+    ):
         frame(kind, rows).to_parquet(home / f"{name}.parquet")
     plan = json.loads((folder / "plan.json").read_text())
     asked = plan.get("attacks", {}) | {run: [{"name": "membership"}] for run in runs["run_id"]}
@@ -144,8 +150,8 @@ def _told_apart(run, kind, name, client, leaks, allowed, covered, trials, rng):
         ("loss_threshold", 0.5 + 0.3 * leaks),
     ):
         stands = {"success": client is None and method == "lira_online", "baseline": 0.5, "bound": allowed}
-        yield Finding(method=method, score="auc", value=value, low=value - half, high=value + half, **stands, **at)
-        yield Finding(method=method, score="tpr_at_fpr_0.01", value=0.01 + 0.5 * leaks, realised_fpr=0.0098, **at)
+        yield AttackResult(method=method, score="auc", value=value, low=value - half, high=value + half, **stands, **at)
+        yield AttackResult(method=method, score="tpr_at_fpr_0.01", value=0.01 + 0.5 * leaks, realised_fpr=0.0098, **at)
 
 
 def _curve(run, kind, name, leaks, epsilon, trials):
@@ -166,8 +172,10 @@ def _rebuilt(run, name, leaks, allowed, covered):
         low, high = share - min(0.1, share), min(1.0, share + 0.1)
         at = same | {"method": method, "records": records, "positives": 32}
         stands = {"success": True, "baseline": 0.02, "bound": allowed}
-        yield Finding(score="rebuilt", value=share, low=low, high=high, **stands, **at)
-        yield Finding(score="psnr", value=10 + 20 * share, low=10 + 20 * low, high=10 + 20 * high, baseline=10.0, **at)
+        yield AttackResult(score="rebuilt", value=share, low=low, high=high, **stands, **at)
+        yield AttackResult(
+            score="psnr", value=10 + 20 * share, low=10 + 20 * low, high=10 + 20 * high, baseline=10.0, **at
+        )
 
 
 def _audited(run, epsilon):
@@ -177,9 +185,9 @@ def _audited(run, epsilon):
         keen = found * KEENNESS[name]
         same = {"run_id": run, "attack": "audit", "adversary": name, "bound": epsilon, "method": method}
         lower = max(0.0, 0.8 * keen * epsilon - 0.3)
-        yield Finding(score="epsilon_lower", value=lower, low=lower, baseline=0.0, **same)
-        yield Finding(score="epsilon_estimate", value=keen * epsilon, baseline=0.0, **same)
-        yield Finding(score="auc", value=0.6, baseline=0.5, **same)
+        yield AttackResult(score="epsilon_lower", value=lower, low=lower, baseline=0.0, **same)
+        yield AttackResult(score="epsilon_estimate", value=keen * epsilon, baseline=0.0, **same)
+        yield AttackResult(score="auc", value=0.6, baseline=0.5, **same)
 
 
 def _pictures(run, epsilon, shape, rng):

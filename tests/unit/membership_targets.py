@@ -5,12 +5,12 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from fedpareto.attacks.target import Target
-from fedpareto.config import checked
+from fedpareto.config.load import checked
 from fedpareto.data import arrays
 from fedpareto.data.prepare import prepare
-from fedpareto.federated.setup import measure
-from fedpareto.plan import make_plan
-from fedpareto.privacy.account import account
+from fedpareto.federated.inputs.setup import measure
+from fedpareto.sweep.account import account
+from fedpareto.sweep.sweep import plan_sweep
 
 SMALL = {
     "dataset": "breast_cancer",
@@ -50,7 +50,7 @@ def target(baseline=None, **changes):
     """
     study = {key: value for key, value in (SMALL | changes).items() if value is not None}
     study = {key: None if value == "null" else value for key, value in study.items()}
-    bundles = make_plan(checked({"studies": {"s": study}}, [("s", {})])).bundles.values()
+    bundles = plan_sweep(checked({"studies": {"s": study}}, [("s", {})])).bundles.values()
     (bundle,) = [bundle for bundle in bundles if any(run.baseline == baseline for run in bundle.runs)]
     data = prepared(study["dataset"])
     measured = measure(bundle.runs, data) if any(run.needs_data_to_account for run in bundle.runs) else None

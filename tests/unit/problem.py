@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedpareto.federated.arguments import Data, Hyper, Memory, Static
-from fedpareto.federated.client import Examples, LocalWork
-from fedpareto.federated.program import make_program
-from fedpareto.federated.round import one_round
-from fedpareto.models import build
+from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.federated.engine.program import make_program
+from fedpareto.federated.engine.round import one_round
+from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams, ServerState
+from fedpareto.models.model import build
 
 CLIENTS, PAD, FEATURES, CLASSES = 12, 9, 5, 3
 MODEL = build({"name": "mlp", "hidden": "4"}, (FEATURES,), CLASSES)
@@ -20,18 +20,18 @@ _compiled = jax.jit(one_round, static_argnums=0)
 
 def compiled_round(static, data, hyper, params, optimizer_state, round_index, memory=None):
     """Parameters, optimizer state and report after one round; the memory is left out."""
-    memory = Memory() if memory is None else memory
+    memory = ServerState() if memory is None else memory
     params, optimizer_state, _, report = _compiled(static, data, hyper, params, optimizer_state, memory, round_index)
     return params, optimizer_state, report
 
 
 def make_static(**changes):
-    static = Static(
+    static = ProgramConfig(
         model=MODEL,
         work=LocalWork(epochs=2, steps=None, batch_size=4),
         clients=CLIENTS,
         sampling_rate=0.5,
-        cohort_pad=CLIENTS,
+        max_cohort_size=CLIENTS,
         expected_cohort=6.0,
         optimizer="sgd",
         optimizer_flags=(),
@@ -47,7 +47,7 @@ def make_data():
     y = (x[:, 0] > 0).astype(np.int32) + (x[:, 1] > 0)
     counts = rng.integers(1, PAD + 1, CLIENTS)
     index = rng.integers(0, 60, (1, CLIENTS, PAD))
-    return Data(
+    return DeviceData(
         train=Examples(jnp.asarray(x[:60]), jnp.asarray(y[:60])),
         test=Examples(jnp.asarray(x[60:]), jnp.asarray(y[60:])),
         train_index=jnp.asarray(index, jnp.int32),
@@ -59,7 +59,7 @@ def make_data():
 def make_hypers(runs=3, clip=0.5, noise=0.1, rate=0.1, server=None):
     rng = np.random.default_rng(1)
     server = {"learning_rate": 1.0} if server is None else server
-    return Hyper(
+    return RunParams(
         partition=jnp.zeros(runs, jnp.int32),
         public_key=jnp.asarray(rng.integers(0, 2**32, (runs, 2)), jnp.uint32),
         secret_key=jnp.asarray(rng.integers(0, 2**32, (runs, 2)), jnp.uint32),
@@ -67,8 +67,8 @@ def make_hypers(runs=3, clip=0.5, noise=0.1, rate=0.1, server=None):
         server={name: jnp.full(runs, value) for name, value in server.items()},
         clip_norm=jnp.full(runs, clip),
         noise_stddev=jnp.full(runs, noise),
-        last_round=jnp.full(runs, 1000, jnp.int32),
-        enough=jnp.full(runs, jnp.inf),
+        max_rounds=jnp.full(runs, 1000, jnp.int32),
+        target_accuracy=jnp.full(runs, jnp.inf),
         proximal=jnp.zeros(runs),
         dropout=jnp.zeros(runs),
         stragglers=jnp.zeros(runs),

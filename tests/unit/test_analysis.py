@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import ORDERS, bundle
 
-from fedpareto.analysis import figures, style
-from fedpareto.analysis.pareto import bootstrap_interval, front_probability, non_dominated
-from fedpareto.analysis.selection import add_selection, repeat_and_select
-from fedpareto.analysis.tables import build_tables, read_tables, write_tables
-from fedpareto.analysis.tradeoff import FRONT_GROUP, TableError
+from fedpareto.analysis.figures import draw as figures
+from fedpareto.analysis.figures import style
+from fedpareto.analysis.tables.build import build_tables, read_tables, write_tables
+from fedpareto.analysis.tables.front import bootstrap_interval, front_probability, non_dominated
+from fedpareto.analysis.tables.selection import add_selection, repeat_and_select
+from fedpareto.analysis.tables.tradeoff import FRONT_GROUP, TableError
 
 GRID = st.integers(0, 4).map(float)
 

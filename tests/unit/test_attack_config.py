@@ -2,8 +2,8 @@
 
 import pytest
 
-from fedpareto.config import ConfigError, checked
-from fedpareto.plan import Plan, make_plan
+from fedpareto.config.load import ConfigError, checked
+from fedpareto.sweep.sweep import Sweep, plan_sweep
 
 STUDY = {
     "dataset": "digits",
@@ -21,7 +21,7 @@ STUDY = {
 
 
 def planned(**changes):
-    return make_plan(
+    return plan_sweep(
         checked({"studies": {"s": STUDY | changes}}, [("study.yaml", {"studies": {"s": STUDY | changes}})])
     )
 
@@ -75,7 +75,7 @@ def test_attacks_do_not_rename_runs_or_bundles():
 
 def test_a_plan_survives_its_file():
     plan = planned(attacks=["membership", "audit"], policy={"largest_epsilon": 3})
-    again = Plan.from_json(plan.to_json())
+    again = Sweep.from_json(plan.to_json())
     assert again.attacks == plan.attacks
     assert again.policies == plan.policies
     assert again.policies["s"]["largest_epsilon"] == 3
@@ -145,7 +145,7 @@ def test_a_comparison_has_a_policy_of_its_own():
         "studies": {"a": STUDY | {"attacks": "membership"}, "b": STUDY},
         "comparisons": {"both": {"studies": ["a", "b"], "policy": {"largest_membership": 0.6}}},
     }
-    plan = make_plan(checked(tree, [("study.yaml", tree)]))
+    plan = plan_sweep(checked(tree, [("study.yaml", tree)]))
     assert plan.policies["both"]["largest_membership"] == 0.6
     assert plan.figures("both") == ("comparison", "riskfront", "recommendation")
     tree["comparisons"]["both"]["policy"] = {"largest_reconstruction": 0.1}

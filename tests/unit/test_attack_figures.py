@@ -12,10 +12,12 @@ from made_up import attack, bundle
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.text import Text
 
-from fedpareto.analysis import attack_tables, figures, style
-from fedpareto.analysis.audit_figure import audited
-from fedpareto.analysis.success import of_own_trust, strongest, successes
-from fedpareto.analysis.tables import build_tables, read_tables, write_tables
+from fedpareto.analysis.figures import draw as figures
+from fedpareto.analysis.figures import style
+from fedpareto.analysis.figures.audit import audited
+from fedpareto.analysis.tables import attacks as attack_tables
+from fedpareto.analysis.tables.build import build_tables, read_tables, write_tables
+from fedpareto.analysis.tables.leakage import of_own_trust, strongest, successes
 
 BUNDLE = "b" * 16
 POLICY = {"largest_epsilon": 6.0, "largest_membership": 0.75, "smallest_accuracy": 0.8}

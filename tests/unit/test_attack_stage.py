@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from fedpareto.attacks import stage
-from fedpareto.attacks.evidence import Evidence, Finding, Picture, RocPoint, frame, not_made
+from fedpareto.attacks.results import AttackResult, AttackResults, Picture, RocPoint, frame, not_made
 from fedpareto.attacks.target import Target
-from fedpareto.federated.store import RunResult, save
+from fedpareto.federated.store.store import RunResult, save
 
 AUDIT, MEMBERSHIP = {"name": "audit", "runs": 4}, {"name": "membership", "shadows": 8}
 
@@ -24,7 +24,9 @@ def calls(monkeypatch):
 
     def attack(target, spec):
         made.append((spec["name"], [one.run_id for one in target.runs]))
-        return Evidence([Finding(one.run_id, spec["name"], "m", "outsider", "auc", 0.5) for one in target.runs])
+        return AttackResults(
+            [AttackResult(one.run_id, spec["name"], "m", "outsider", "auc", 0.5) for one in target.runs]
+        )
 
     monkeypatch.setattr(stage, "ATTACKS", {"audit": attack, "membership": attack})
     return made
@@ -85,12 +87,14 @@ def test_a_killed_stage_goes_on_where_it_was(tmp_path, calls, monkeypatch):
 
 def test_files_have_the_same_columns_and_types_whatever_was_found(tmp_path):
     full = {
-        "attacks": frame(Finding, [Finding("a", "audit", "m", "outsider", "auc", 0.5, client=3, positives=2)]),
+        "attacks": frame(
+            AttackResult, [AttackResult("a", "audit", "m", "outsider", "auc", 0.5, client=3, positives=2)]
+        ),
         "roc": frame(RocPoint, [RocPoint("a", "membership", "m", "outsider", None, 0.1, 0.2, 0.5)]),
         "pictures": frame(Picture, [Picture("a", "g", "m", "server", 1, "true", 0, 20.0, "2x2x1", [1.0, 2, 3, 4])]),
     }
     stage.write(tmp_path / "full", full)
-    stage.write(tmp_path / "none", stage._frames(Evidence()))
+    stage.write(tmp_path / "none", stage._frames(AttackResults()))
     for name, table in full.items():
         some, none = (pd.read_parquet(tmp_path / part / f"{name}.parquet") for part in ("full", "none"))
         assert len(none) == 0
@@ -139,7 +143,7 @@ def test_a_run_that_diverged_says_why_it_is_not_attacked(tmp_path, calls, capsys
 
 def test_a_reason_is_kept_with_the_evidence(tmp_path, monkeypatch, capsys):
     def attack(target, spec):
-        return Evidence([not_made(one.run_id, spec["name"], "it is too small") for one in target.runs])
+        return AttackResults([not_made(one.run_id, spec["name"], "it is too small") for one in target.runs])
 
     monkeypatch.setattr(stage, "ATTACKS", {"audit": attack})
     for _ in range(2):  # made, and found again

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from made_up import attack, bundle
 
-from fedpareto.analysis import attack_tables
-from fedpareto.analysis.tables import TABLES, build_tables, read_tables, write_tables
-from fedpareto.analysis.tradeoff import TableError
-from fedpareto.attacks import evidence
+from fedpareto.analysis.tables import attacks as attack_tables
+from fedpareto.analysis.tables.build import TABLES, build_tables, read_tables, write_tables
+from fedpareto.analysis.tables.tradeoff import TableError
+from fedpareto.attacks import results as evidence
 
-KINDS = {"attacks": evidence.Finding, "roc": evidence.RocPoint, "pictures": evidence.Picture}
+KINDS = {"attacks": evidence.AttackResult, "roc": evidence.RocPoint, "pictures": evidence.Picture}
 
 
 def attacked(folder):

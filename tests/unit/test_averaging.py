@@ -7,16 +7,16 @@ import optax
 import yaml
 from problem import MODEL, assert_same_bits, compiled_round, first_run, make_data, make_hypers, make_static, train
 
-from fedpareto.config import load
+from fedpareto.config.load import load
 from fedpareto.data import arrays
 from fedpareto.data.prepare import prepare
-from fedpareto.federated.checkpoint import Checkpoints
-from fedpareto.federated.evaluation import evaluate
-from fedpareto.federated.program import make_program
+from fedpareto.federated.engine.evaluation import evaluate
+from fedpareto.federated.engine.program import make_program
+from fedpareto.federated.store.checkpoint import Checkpoints
 from fedpareto.federated.train import train_bundle
-from fedpareto.models import build
-from fedpareto.plan import make_plan
-from fedpareto.privacy.account import account
+from fedpareto.models.model import build
+from fedpareto.sweep.account import account
+from fedpareto.sweep.sweep import plan_sweep
 
 EVERY_ROUND = {"rounds": 3, "evaluation_rounds": (0, 1, 2, 3)}
 
@@ -89,7 +89,7 @@ STUDY = {
 def test_the_model_that_is_kept_is_the_one_that_was_scored(tmp_path):
     file = tmp_path / "average.yaml"
     file.write_text(yaml.safe_dump({"studies": {"s": STUDY}}))
-    plan = make_plan(load([file]))
+    plan = plan_sweep(load([file]))
     # Runs whose rate decays share no program with those whose rate does not; a client alone has neither it nor an average.
     federated = [run for run in plan.runs.values() if run.baseline is None]
     assert sorted(run.client_learning_rate_decay or 1.0 for run in federated) == [0.5, 1.0]

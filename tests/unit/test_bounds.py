@@ -5,7 +5,7 @@ import pytest
 from membership_targets import OF_RECORDS, target
 from scipy import stats
 
-from fedpareto.attacks import bounds
+from fedpareto.attacks import guarantee_bounds as bounds
 
 
 def accounted(**changes):
@@ -51,6 +51,6 @@ def test_who_is_known_to_take_part_is_bounded_by_what_its_round_allows():
     assert proven.plan.amplified
     for prior in (0.01, 0.05, 0.2):
         optimal = stats.norm.sf(stats.norm.isf(prior) - 1 / 1.0)
-        assert bounds.given_sampled(prior, proven) >= min(1.0, optimal)
+        assert bounds.max_success_if_sampled(prior, proven) >= min(1.0, optimal)
     everybody = accounted(noise_multiplier=4.0, rounds=4)
-    assert bounds.given_sampled(0.1, everybody) == pytest.approx(bounds.power(0.1, everybody)[0])
+    assert bounds.max_success_if_sampled(0.1, everybody) == pytest.approx(bounds.power(0.1, everybody)[0])

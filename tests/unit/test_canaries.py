@@ -7,16 +7,16 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from problem import CLIENTS, MODEL, assert_same_bits, first_run, make_data, make_hypers, make_static
 
-from fedpareto.federated.arguments import Memory
-from fedpareto.federated.canaries import along, in_place_of, plant, planted_sum
-from fedpareto.federated.round import begin, observed_round
+from fedpareto.federated.engine.round import begin, observed_round
+from fedpareto.federated.inputs.canaries import along, in_place_of, plant, planted_sum
+from fedpareto.federated.inputs.program_inputs import ServerState
 
 COUNT, LENGTH, CLIP = 4, 5.0, 0.5
 PARAMS = MODEL.init(jax.random.key(0))
 RECORDS = 60
 CASES = {
     "client": make_static(sampling_rate=1.0, expected_cohort=float(CLIENTS)),
-    "record": make_static(unit="record", sampling_rate=0.5, cohort_pad=RECORDS, expected_cohort=30.0, at_once=8),
+    "record": make_static(unit="record", sampling_rate=0.5, max_cohort_size=RECORDS, expected_cohort=30.0, at_once=8),
 }
 POPULATION = {"client": CLIENTS, "record": RECORDS}
 
@@ -37,8 +37,8 @@ def released(unit, hyper, data):
     """The sum of a first round, whose mean the server steps with, and the numbers of the canaries in its cohort."""
     static, number = CASES[unit], jnp.int32(0)
     optimizer_state = static.server(hyper.server).init(PARAMS)
-    mean = round_of(static, data, hyper, PARAMS, optimizer_state, Memory(), number)[4]
-    cohort, _ = begin(static, data, hyper, PARAMS, Memory(), number)
+    mean = round_of(static, data, hyper, PARAMS, optimizer_state, ServerState(), number)[4]
+    cohort, _ = begin(static, data, hyper, PARAMS, ServerState(), number)
     members = np.asarray(cohort.members)[: int(cohort.size)] - (POPULATION[unit] - COUNT)
     return jax.tree.map(lambda leaf: leaf * static.expected_cohort, mean), members[members >= 0]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fedpareto.data import DataError
-from fedpareto.data.cifar import ARCHIVE, FOLDER, TRAINING, cifar10
+from fedpareto.data.loaders.cifar import ARCHIVE, FOLDER, TRAINING, cifar10
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from fedpareto import cli
-from fedpareto.cli import main
-from fedpareto.config import load
-from fedpareto.plan import make_plan
+from fedpareto.cli import main as cli
+from fedpareto.cli.main import main
+from fedpareto.config.load import load
+from fedpareto.sweep.sweep import plan_sweep
 
 QUESTION = ["--sampling-rate", "0.1", "--steps", "50", "--delta", "1e-4"]
 KEYS = {
@@ -117,7 +117,7 @@ def test_whole_numbers_may_be_written_like_others(capsys):
 
 @pytest.fixture
 def plan_file(tmp_path):
-    plan = make_plan(load(["config/config.yaml", "config/studies/smoke.yaml"], {"only": "smoke"}))
+    plan = plan_sweep(load(["config/config.yaml", "config/studies/smoke.yaml"], {"only": "smoke"}))
     path = tmp_path / "plan.json"
     path.write_text(plan.to_json())
     return path

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from fedpareto.config import ConfigError, from_snakemake, load
-from fedpareto.plan import Plan, make_plan
-from fedpareto.run import Bundle
-from fedpareto.schema import schema
+from fedpareto.config.load import ConfigError, from_snakemake, load
+from fedpareto.config.schema import schema
+from fedpareto.sweep.run import Bundle
+from fedpareto.sweep.sweep import Sweep, plan_sweep
 
 GOOD = {
     "dataset": "digits",
@@ -35,7 +35,7 @@ def write(folder, study=None, name="config.yaml", **top):
 
 
 def plan_of(folder, changes=None, **top):
-    return make_plan(load([write(folder, GOOD | (changes or {}), **top)]))
+    return plan_sweep(load([write(folder, GOOD | (changes or {}), **top)]))
 
 
 def message(folder, changes=None, text=None, without=(), **top):
@@ -95,7 +95,7 @@ def test_a_network_has_one_name_however_it_is_written(tmp_path):
     def models(text):
         path = write(tmp_path)
         path.write_text(path.read_text().replace("model: logistic", f"model: {text}"))
-        return {json.dumps(run.model) for run in make_plan(load([path])).runs.values()}
+        return {json.dumps(run.model) for run in plan_sweep(load([path])).runs.values()}
 
     assert models("mlp") == models("{name: mlp, hidden: 32}") == models("{name: mlp, hidden: ['32', 32], bias: true}")
     assert models("{name: mlp, hidden: 1000-13-10}") == {'{"name": "mlp", "hidden": "1000-13-10"}'}  # no date
@@ -116,7 +116,7 @@ def test_centralised_does_the_work_of_the_cohort(tmp_path):
 
 def test_plans_and_bundles_survive_json(tmp_path):
     plan = plan_of(tmp_path)
-    assert Plan.from_json(plan.to_json()) == plan
+    assert Sweep.from_json(plan.to_json()) == plan
     bundle = next(iter(plan.bundles.values()))
     assert Bundle.from_json(bundle.to_json()).bundle_id == bundle.bundle_id
 
@@ -124,20 +124,20 @@ def test_plans_and_bundles_survive_json(tmp_path):
 def test_a_later_file_overlays_and_the_top_level_overrides_every_study(tmp_path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("studies: {s: {rounds: 4}}\nseeds: 1\n")
-    plan = make_plan(load([write(tmp_path), overlay]))
+    plan = plan_sweep(load([write(tmp_path), overlay]))
     assert {(run.rounds, run.seed) for run in plan.runs.values()} == {(4, 0)}
 
 
 def test_only_restricts_to_a_study(tmp_path):
     path = tmp_path / "two.yaml"
     path.write_text(yaml.safe_dump({"studies": {"a": GOOD, "b": GOOD}, "only": "b"}))
-    assert list(make_plan(load([path])).studies) == ["b"]
+    assert list(plan_sweep(load([path])).studies) == ["b"]
 
 
 def test_the_command_line_is_read_as_yaml(tmp_path):
     path = write(tmp_path)
     merged = yaml.safe_load(path.read_text()) | {"noise_multiplier": ["3", "4"], "rounds": 5, "clip_norm": "1.0"}
-    plan = make_plan(from_snakemake(merged, [path]))
+    plan = plan_sweep(from_snakemake(merged, [path]))
     assert {run.noise_multiplier for run in plan.runs.values()} == {0.0, 3.0, 4.0}
 
 
@@ -301,7 +301,7 @@ def test_yaml_merge_keys_are_no_duplicates(tmp_path):
     path = tmp_path / "c.yaml"
     good = yaml.safe_dump(GOOD, default_flow_style=True, width=10_000).strip()
     path.write_text(f"studies:\n  a: &a {good}\n  b: {{<<: *a, rounds: 4}}\n")
-    plan = make_plan(load([path]))
+    plan = plan_sweep(load([path]))
     assert [{plan.runs[run].rounds for run in plan.studies[study]} for study in "ab"] == [{10}, {4}]
 
 
@@ -314,7 +314,7 @@ def test_a_study_of_records_draws_its_cohorts_from_them(tmp_path):
 
 def test_how_training_is_laid_out_is_no_part_of_a_run(tmp_path):
     plain = plan_of(tmp_path)
-    set_by_hand = make_plan(load([write(tmp_path)], {"execution": {"at_once": 8, "devices": 1}}))
+    set_by_hand = plan_sweep(load([write(tmp_path)], {"execution": {"at_once": 8, "devices": 1}}))
     assert set_by_hand.execution == {"at_once": 8, "devices": 1}
     assert set(plain.runs) == set(set_by_hand.runs)
     with pytest.raises(ConfigError, match=r"execution.at_once = 0 must be a whole number of at least 1"):
@@ -390,7 +390,7 @@ def test_snakemake_lists_the_base_file_last_and_the_overlay_is_named_all_the_sam
 
 def test_text_of_the_command_line_that_is_no_yaml_stays_text(tmp_path):
     path = write(tmp_path)
-    plan = make_plan(from_snakemake(yaml.safe_load(path.read_text()) | {"title": "Digits: a: b"}, [path]))
+    plan = plan_sweep(from_snakemake(yaml.safe_load(path.read_text()) | {"title": "Digits: a: b"}, [path]))
     assert plan.titles == {"s": "Digits: a: b"}
 
 
@@ -412,7 +412,7 @@ def test_a_users_file_brings_its_natural_clients(tmp_path):
         "partition": "natural",
         "sampling_rate": 1,
     }
-    plan = make_plan(load([write(tmp_path, study, datasets={"own": own})]))
+    plan = plan_sweep(load([write(tmp_path, study, datasets={"own": own})]))
     assert {run.clients for run in plan.runs.values()} == {4}
 
 
@@ -468,7 +468,7 @@ def test_a_users_arrays_are_known_from_their_headers(tmp_path):
         "config.yaml: studies.s.clients = 801 must be at most 800: own has 800 training examples (write at most 800)"
     ]
     natural = {k: v for k, v in GOOD.items() if k != "clients"} | {"dataset": "own", "partition": "natural"}
-    plan = make_plan(load([write(tmp_path, natural, datasets=own)]))
+    plan = plan_sweep(load([write(tmp_path, natural, datasets=own)]))
     assert {run.clients for run in plan.runs.values()} == {7}
 
 
@@ -485,16 +485,16 @@ def test_checking_and_planning_import_no_numerical_library():
     import sys
 
     code = (
-        "import sys; from fedpareto.config import load; from fedpareto.plan import make_plan;"
-        "make_plan(load(['config/config.yaml']));"
+        "import sys; from fedpareto.config.load import load; from fedpareto.sweep.sweep import plan_sweep;"
+        "plan_sweep(load(['config/config.yaml']));"
         "print([m for m in ('numpy', 'pandas', 'jax', 'dp_accounting') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
 def test_smallest_epsilon_is_what_the_accountant_leaves():
-    from fedpareto.privacy.accounting import ORDERS
-    from fedpareto.privacy_checks import LARGEST_ORDER, smallest_epsilon
+    from fedpareto.config.check_privacy import LARGEST_ORDER, smallest_epsilon
+    from fedpareto.privacy.accounting.epsilon import ORDERS
 
     assert max(ORDERS) == LARGEST_ORDER
     orders = np.array(ORDERS)

@@ -7,9 +7,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedpareto import papers
-from fedpareto.config import Config, ConfigError, load
-from fedpareto.schema import schema
+from fedpareto.config import papers
+from fedpareto.config.load import load
+from fedpareto.config.problems import ConfigError
+from fedpareto.config.schema import schema
+from fedpareto.config.study import Config
 
 TEXT = Path("config/config.yaml").read_text(encoding="utf-8")
 LONGEST_LINE = 500

@@ -12,8 +12,8 @@ import pytest
 from jax_privacy.matrix_factorization import sensitivity, toeplitz
 from scipy.linalg import solve_triangular
 
-from fedpareto.privacy.correlated import band_coefficients, participation_sensitivity
-from fedpareto.privacy.noise import correlated_noise
+from fedpareto.privacy.mechanisms.banded import band_coefficients, participation_sensitivity
+from fedpareto.privacy.mechanisms.gaussian import correlated_noise
 
 ROUNDS, BANDS = 40, 5
 COEFFICIENTS = band_coefficients(ROUNDS, BANDS)
@@ -116,11 +116,11 @@ print(len(jax.devices("cpu")), jax.config.jax_enable_x64, jax.numpy.ones(1).dtyp
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["3", "False", "float32"]
 
 
-def participations(rounds, separation):
-    """All sets of rounds at least `separation` apart, by trying all sets."""
+def participations(rounds, min_separation):
+    """All sets of rounds at least `min_separation` apart, by trying all sets."""
     for count in range(1, rounds + 1):
         for chosen in combinations(range(rounds), count):
-            if all(later - earlier >= separation for earlier, later in pairwise(chosen)):
+            if all(later - earlier >= min_separation for earlier, later in pairwise(chosen)):
                 yield list(chosen)
 
 
@@ -128,22 +128,22 @@ def participations(rounds, separation):
 @pytest.mark.parametrize("rounds", [1, 2, 3, 5, 9, 12])
 @pytest.mark.parametrize("spare", [0, 1, 3, 20])
 def test_sensitivity_is_the_largest_of_all_participations(coefficients, rounds, spare):
-    separation = len(coefficients) + spare
+    min_separation = len(coefficients) + spare
     c = strategy(coefficients, rounds)
     # Units may contribute vectors of any directions: the worst is the sum over pairs of columns in absolute value.
-    worst = max(np.abs(c[:, chosen].T @ c[:, chosen]).sum() for chosen in participations(rounds, separation))
-    assert participation_sensitivity(coefficients, rounds, separation) == pytest.approx(math.sqrt(worst), rel=1e-12)
+    worst = max(np.abs(c[:, chosen].T @ c[:, chosen]).sum() for chosen in participations(rounds, min_separation))
+    assert participation_sensitivity(coefficients, rounds, min_separation) == pytest.approx(math.sqrt(worst), rel=1e-12)
 
 
 @pytest.mark.parametrize("rounds", [1, 3, 4, 5, 17, ROUNDS, 100])
-@pytest.mark.parametrize("separation", [BANDS, 7, 10, 200])
-def test_sensitivity_is_that_of_jax_privacy(rounds, separation):
-    ours = participation_sensitivity(COEFFICIENTS, rounds, separation)
+@pytest.mark.parametrize("min_separation", [BANDS, 7, 10, 200])
+def test_sensitivity_is_that_of_jax_privacy(rounds, min_separation):
+    ours = participation_sensitivity(COEFFICIENTS, rounds, min_separation)
     with jax.enable_x64():
-        squared = toeplitz.minsep_sensitivity_squared(jnp.asarray(COEFFICIENTS), separation, n=rounds)
+        squared = toeplitz.minsep_sensitivity_squared(jnp.asarray(COEFFICIENTS), min_separation, n=rounds)
         assert ours == pytest.approx(math.sqrt(squared), rel=1e-12)
-        if separation <= rounds:
-            dense = sensitivity.get_sensitivity_banded(jnp.asarray(strategy(COEFFICIENTS, rounds)), separation)
+        if min_separation <= rounds:
+            dense = sensitivity.get_sensitivity_banded(jnp.asarray(strategy(COEFFICIENTS, rounds)), min_separation)
             assert ours == pytest.approx(dense, rel=1e-12)
 
 
@@ -160,7 +160,7 @@ def test_no_rounds_have_no_sensitivity_and_more_rounds_never_less():
 
 
 @pytest.mark.parametrize(
-    ("coefficients", "rounds", "separation", "reason"),
+    ("coefficients", "rounds", "min_separation", "reason"),
     [
         (COEFFICIENTS, ROUNDS, BANDS - 1, "separation = 4 is below bands = 5"),
         (COEFFICIENTS, 1, BANDS - 1, "separation = 4 is below bands = 5"),
@@ -169,23 +169,23 @@ def test_no_rounds_have_no_sensitivity_and_more_rounds_never_less():
         ((1.0,), -1, 1, "rounds"),
     ],
 )
-def test_what_has_no_such_sensitivity_is_refused(coefficients, rounds, separation, reason):
+def test_what_has_no_such_sensitivity_is_refused(coefficients, rounds, min_separation, reason):
     with pytest.raises(ValueError, match=reason):
-        participation_sensitivity(coefficients, rounds, separation)
+        participation_sensitivity(coefficients, rounds, min_separation)
 
 
-def squared_error(coefficients, rounds, separation=None):
+def squared_error(coefficients, rounds, min_separation=None):
     """Total expected squared error of all prefix sums, at noise multiplier 1 against the whole run's sensitivity."""
     prefix_sums = np.tri(rounds)
     factor = solve_triangular(strategy(coefficients, rounds).T, prefix_sums.T, lower=False).T
-    return participation_sensitivity(coefficients, rounds, separation or rounds) ** 2 * np.sum(factor**2)
+    return participation_sensitivity(coefficients, rounds, min_separation or rounds) ** 2 * np.sum(factor**2)
 
 
 def test_prefix_sums_are_less_noisy_than_with_independent_noise_at_equal_privacy():
     # 100 rounds, a unit in every tenth: independent noise has 10 x (1 + 2 + ... + 100).
-    independent = squared_error((1.0,), 100, separation=10)
+    independent = squared_error((1.0,), 100, min_separation=10)
     assert independent == pytest.approx(50_500)
-    assert squared_error(band_coefficients(100, 10), 100, separation=10) == pytest.approx(8_682, abs=1)
+    assert squared_error(band_coefficients(100, 10), 100, min_separation=10) == pytest.approx(8_682, abs=1)
 
 
 def test_the_error_is_that_of_simulated_noise():

@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedpareto import damage, paths
 from fedpareto.attacks import stage
-from fedpareto.attacks.evidence import Evidence
+from fedpareto.attacks.results import AttackResults
 from fedpareto.attacks.target import Target
-from fedpareto.cli import main
+from fedpareto.cli.main import main
 from fedpareto.data import arrays
 from fedpareto.data.arrays import PreparedData
-from fedpareto.federated import store
-from fedpareto.federated.checkpoint import Checkpoints
-from fedpareto.federated.store import RunResult
+from fedpareto.federated.store import store
+from fedpareto.federated.store.checkpoint import Checkpoints
+from fedpareto.federated.store.store import RunResult
+from fedpareto.system import damage, paths
 
 RESULT = RunResult(
     run_id="r1",
@@ -198,7 +198,7 @@ def test_a_spec_that_cannot_be_read_is_one_line(results, content, capsys):
 def test_evidence_that_cannot_be_read_is_found_again_at_once(results, monkeypatch, table, content):
     made = []
     monkeypatch.setattr(stage.provenance, "fingerprint", lambda module: "code")
-    monkeypatch.setitem(stage.ATTACKS, "audit", lambda target, spec: made.append(spec) or Evidence())
+    monkeypatch.setitem(stage.ATTACKS, "audit", lambda target, spec: made.append(spec) or AttackResults())
     target, wanted = Target((SimpleNamespace(run_id="r1"),), {}, None, {}), {"r1": [{"name": "audit"}]}
 
     def attack():

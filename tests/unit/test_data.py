@@ -8,8 +8,7 @@ import pandas as pd
 import pooch
 import pytest
 
-from fedpareto import facts
-from fedpareto.data import DataError, arrays, fetch
+from fedpareto.data import DataError, arrays, facts, fetch
 from fedpareto.data.fetch import RemoteFile
 from fedpareto.data.prepare import prepare
 from fedpareto.data.registry import REGISTRY
@@ -61,7 +60,7 @@ def test_registered_sets(name, tmp_path, request):
     assert np.isfinite(data.x_test).all()
     assert (None if data.client_names is None else len(data.client_names)) == clients
     shape = data.x_train.shape[1:]
-    assert facts.REGISTERED[name] == facts.Facts(train, shape if len(shape) == 3 else None, clients)
+    assert facts.REGISTERED[name] == facts.DatasetInfo(train, shape if len(shape) == 3 else None, clients)
     assert report["content_sha256"] == data.content_sha256
     assert set(report["sources_sha256"]) == {file.name for file in REGISTRY[name].files}
 

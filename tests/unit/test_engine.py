@@ -24,14 +24,14 @@ from problem import (
     train,
 )
 
-from fedpareto.federated import program as program_module
-from fedpareto.federated.client import Examples, LocalWork, client_update
-from fedpareto.federated.program import make_program
-from fedpareto.federated.round import one_round
-from fedpareto.federated.server import server_optimizer, server_update
-from fedpareto.models import build
+from fedpareto.config.schema import schema
+from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork, client_update
+from fedpareto.federated.engine import program as program_module
+from fedpareto.federated.engine.program import make_program
+from fedpareto.federated.engine.round import one_round
+from fedpareto.federated.engine.server import server_optimizer, server_update
+from fedpareto.models.model import build
 from fedpareto.privacy.clipping import global_norm
-from fedpareto.schema import schema
 
 
 @pytest.mark.parametrize("at_once", [1, 5])
@@ -86,8 +86,8 @@ def test_one_client_moves_the_sum_by_at_most_the_clip_norm():
             moved, _, _ = compiled_round(static, with_count, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
             return jax.tree.map(jnp.subtract, moved, params)
 
-        absent, present = total(0), total(PAD)
-        difference = float(global_norm(jax.tree.map(jnp.subtract, present, absent)))
+        absent, record_mask = total(0), total(PAD)
+        difference = float(global_norm(jax.tree.map(jnp.subtract, record_mask, absent)))
         assert 0 < difference <= clip * (1 + 1e-4)
 
 
@@ -156,7 +156,7 @@ def test_a_run_that_is_good_enough_stops_and_changes_no_other_run():
     scores = np.asarray(whole.metrics["accuracy"][1])
     level = scores[1]
     reached = int(np.argmax(scores >= level))
-    stopped = train(make_static(), hypers._replace(enough=jnp.asarray([jnp.inf, level, jnp.inf])))
+    stopped = train(make_static(), hypers._replace(target_accuracy=jnp.asarray([jnp.inf, level, jnp.inf])))
     then = np.asarray(stopped.metrics["accuracy"][1])
     assert np.array_equal(then[: reached + 1], scores[: reached + 1])
     assert (then[reached:] == scores[reached]).all()

@@ -13,10 +13,10 @@ import numpy as np
 import pooch
 import pytest
 
-from fedpareto.cli import main
+from fedpareto.cli.main import main
 from fedpareto.data import DataError, fetch
 from fedpareto.data.fetch import RemoteFile
-from fedpareto.data.images import read_idx
+from fedpareto.data.loaders.idx import read_idx
 
 CONTENT = b"content"
 FILE = RemoteFile("file.txt", (hashlib.sha256(CONTENT).hexdigest(),), ("https://works.example/file.txt",))

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from fedpareto.cli import main
-from fedpareto.files import remove_leftovers, whole
+from fedpareto.cli.main import main
+from fedpareto.system.files import remove_leftovers, whole
 
 
 @contextmanager

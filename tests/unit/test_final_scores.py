@@ -11,15 +11,15 @@ import pytest
 import yaml
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from fedpareto.config import load
+from fedpareto.config.load import load
 from fedpareto.data import arrays
 from fedpareto.data.prepare import prepare
-from fedpareto.federated.alone import AloneState
-from fedpareto.federated.final_scores import FINAL, answers, final_scores
-from fedpareto.federated.results import run_row
+from fedpareto.federated.algorithms.local_only import AloneState
+from fedpareto.federated.store.results import run_row
 from fedpareto.federated.train import _final, train_bundle
-from fedpareto.plan import make_plan
-from fedpareto.privacy.account import account
+from fedpareto.sweep.account import account
+from fedpareto.sweep.sweep import plan_sweep
+from fedpareto.tasks.final_scores import FINAL, answers, final_scores
 
 STUDY = {
     "dataset": "breast_cancer",
@@ -64,7 +64,7 @@ def trained(tmp_path_factory):
     prepare("breast_cancer", folder / "d.npz", folder / "d.json")
     data = arrays.read(folder / "d.npz")
     rows, kept = {}, {}
-    for bundle in make_plan(load([folder / "c.yaml"])).bundles.values():
+    for bundle in plan_sweep(load([folder / "c.yaml"])).bundles.values():
         accounted = account(bundle)
         where = {"runs_folder": folder / "runs", "checkpoints_folder": folder / "checkpoints"}
         for run, result in zip(bundle.runs, train_bundle(bundle, accounted, data, **where), strict=True):

@@ -16,20 +16,22 @@ from attacked import digits, target
 from for_a_gpu import DryRun, NotForAGPU, lowered
 from test_gpu_papers import PAPERS, cut_down, made_up
 
-from fedpareto import config
-from fedpareto.attacks import labels, matching, model_inversion, stage, transcript
-from fedpareto.facts import REGISTERED
-from fedpareto.federated import devices
-from fedpareto.federated.setup import measure, model_arrays
+from fedpareto.attacks import adversary_view as transcript
+from fedpareto.attacks import model_inversion, stage
+from fedpareto.attacks.gradient_inversion import labels, matching
+from fedpareto.config import load as config
+from fedpareto.data.facts import REGISTERED
+from fedpareto.federated.execution import devices
+from fedpareto.federated.inputs.setup import measure, model_arrays
 from fedpareto.federated.train import train_bundle
-from fedpareto.plan import make_plan
-from fedpareto.privacy.account import AccountedRun, privacy_plan
-from fedpareto.run import Bundle
+from fedpareto.sweep.account import AccountedRun, privacy_plan
+from fedpareto.sweep.run import Bundle
+from fedpareto.sweep.sweep import plan_sweep
 
 ROOT = Path(__file__).parents[2]
 # As on a GPU: members of a cohort and runs in vectorised chunks.
 AS_ON_A_GPU = {"at_once": 8, "runs_at_once": 2, "devices": 1}
-SMOKE = make_plan(config.load([ROOT / "config/studies/smoke.yaml"])).bundles
+SMOKE = plan_sweep(config.load([ROOT / "config/studies/smoke.yaml"])).bundles
 CASES = list(yaml.safe_load(gpu_cases.STUDIES.read_text())["studies"])
 ATTACKS = [
     {"name": "gradient_inversion", "method": method, "records": 2, "victims": 2, "restarts": 1, "steps": 2,
@@ -85,7 +87,7 @@ def test_the_smoke_study(bundle, dry, tmp_path):
 def papers():
     for name, paper in PAPERS.items():
         programs = {}
-        for run in make_plan(paper.config).runs.values():
+        for run in plan_sweep(paper.config).runs.values():
             programs.setdefault(cut_down(run).static_key, run)
         yield from (pytest.param(run, id=f"{name} {i}") for i, run in enumerate(programs.values()))
 

@@ -7,16 +7,16 @@ import jax
 import numpy as np
 import pytest
 
+from fedpareto.config.papers import FOLDER, read_folder
 from fedpareto.data.arrays import PreparedData
-from fedpareto.facts import REGISTERED
-from fedpareto.federated import evaluation
-from fedpareto.federated.results import write_bundle
+from fedpareto.data.facts import REGISTERED
+from fedpareto.federated.engine import evaluation
+from fedpareto.federated.store.results import write_bundle
 from fedpareto.federated.train import train_bundle
-from fedpareto.papers import FOLDER, read_folder
-from fedpareto.plan import make_plan
-from fedpareto.privacy.account import account
-from fedpareto.run import Bundle
 from fedpareto.statuses import FINISHED
+from fedpareto.sweep.account import account
+from fedpareto.sweep.run import Bundle
+from fedpareto.sweep.sweep import plan_sweep
 
 PAPERS = {
     name: paper
@@ -50,7 +50,7 @@ def cases():
     """A run of each program that is left of each paper."""
     for name, paper in PAPERS.items():
         programs = {}
-        for run in make_plan(paper.config).runs.values():
+        for run in plan_sweep(paper.config).runs.values():
             programs.setdefault(cut_down(run).static_key, run)
         for number, run in enumerate(programs.values()):
             yield pytest.param(run, False, id=f"{name} {number}")

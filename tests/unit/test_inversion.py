@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from attacked import target
 
-from fedpareto.attacks.evidence import PARTICIPANTS, SERVER
-from fedpareto.attacks.inversion import gradient_inversion
+from fedpareto.attacks.gradient_inversion.attack import gradient_inversion
+from fedpareto.attacks.results import PARTICIPANTS, SERVER
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.registry import REGISTRY
 

@@ -10,12 +10,15 @@ import jax
 import numpy as np
 import pytest
 
-from fedpareto import config, environment, jax_settings, plan, provenance
-from fedpareto.cli import main
+from fedpareto.cli.main import main
+from fedpareto.components import provenance
+from fedpareto.config import load as config
 from fedpareto.data import arrays
 from fedpareto.data.arrays import PreparedData
-from fedpareto.jax_settings import SettingsError
-from fedpareto.privacy.account import account, to_json
+from fedpareto.sweep import sweep as plan
+from fedpareto.sweep.account import account, to_json
+from fedpareto.system import environment, jax_settings
+from fedpareto.system.jax_settings import SettingsError
 
 SOURCE = Path(__file__).parents[2] / "src"
 # What people do set, and what came of it: tracebacks, or other numbers without a word.
@@ -72,7 +75,7 @@ def bundle(tmp_path_factory):
     """Arguments that train one tiny run."""
     folder = tmp_path_factory.mktemp("bundle")
     (folder / "config.yaml").write_text(TINY)
-    (one,) = plan.make_plan(config.load([folder / "config.yaml"])).bundles.values()
+    (one,) = plan.plan_sweep(config.load([folder / "config.yaml"])).bundles.values()
     rng = np.random.default_rng(0)
     x, y = rng.random((300, 64), np.float32), rng.integers(0, 10, 300).astype(np.int32)
     names = np.array([str(i) for i in range(10)])
@@ -137,12 +140,12 @@ def test_fast_math_is_refused_in_one_line(flags, in_a_file, monkeypatch, tmp_pat
 )
 def test_other_flags_make_other_runs_and_are_recorded(flags, kept, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    plain, libraries = provenance.fingerprint("fedpareto.run"), provenance.versions()
+    plain, libraries = provenance.fingerprint("fedpareto.sweep.run"), provenance.versions()
     assert "XLA_FLAGS" not in libraries
     monkeypatch.setenv("XLA_FLAGS", flags)
     jax_settings.settle()
     assert provenance.versions() == libraries | ({"XLA_FLAGS": kept} if kept else {})
-    assert (provenance.fingerprint("fedpareto.run") != plain) == bool(kept)
+    assert (provenance.fingerprint("fedpareto.sweep.run") != plain) == bool(kept)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import ive, logsumexp
 
-from fedpareto.privacy.lattice import (
+from fedpareto.privacy.mechanisms.discrete import (
     FLOAT32_ROOM,
     Lattice,
     LatticeError,

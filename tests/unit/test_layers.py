@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedpareto.federated.per_example import clipped_gradient_sum, differentiated
-from fedpareto.layers import Conv, Dense, StandardizedConv, images, max_pool
-from fedpareto.models import MODELS, build, from_module
+from fedpareto.federated.contributions.per_example import clipped_gradient_sum, differentiated
+from fedpareto.models.layers import Conv, Dense, StandardizedConv, images, max_pool
+from fedpareto.models.model import MODELS, build, from_module
 
 SPECS = [
     ({"name": "logistic"}, (7,)),

@@ -19,18 +19,23 @@ from problem import (
     train,
 )
 
-from fedpareto.federated import devices
-from fedpareto.federated.batching import MEMORY_SHARE, affordable_runs, fill_memory
-from fedpareto.federated.client import LocalWork
-from fedpareto.federated.devices import Layout
-from fedpareto.federated.program import make_program
-from fedpareto.models import build
+from fedpareto.federated.algorithms.local_sgd import LocalWork
+from fedpareto.federated.engine.program import make_program
+from fedpareto.federated.execution import devices
+from fedpareto.federated.execution.batching import MEMORY_SHARE, affordable_runs, fill_memory
+from fedpareto.federated.execution.devices import Layout
+from fedpareto.models.model import build
 from fedpareto.privacy.clipping import global_norm
 
 
 def record_static(**changes):
     static = make_static(
-        work=LocalWork(None, 1, None), unit="record", sampling_rate=0.3, cohort_pad=60, expected_cohort=18.0, at_once=4
+        work=LocalWork(None, 1, None),
+        unit="record",
+        sampling_rate=0.3,
+        max_cohort_size=60,
+        expected_cohort=18.0,
+        at_once=4,
     )
     return replace(static, **changes)
 
@@ -80,8 +85,8 @@ def test_one_record_moves_the_sum_by_at_most_the_clip_norm():
             moved, _, _ = compiled_round(static, some, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
             return jax.tree.map(jnp.subtract, moved, params)
 
-        present, absent = total(np.arange(60)), total(np.delete(np.arange(60), 17))
-        assert 0 < float(global_norm(jax.tree.map(jnp.subtract, present, absent))) <= clip * (1 + 1e-4)
+        record_mask, absent = total(np.arange(60)), total(np.delete(np.arange(60), 17))
+        assert 0 < float(global_norm(jax.tree.map(jnp.subtract, record_mask, absent))) <= clip * (1 + 1e-4)
 
 
 def test_chunks_of_records_give_the_same_round():

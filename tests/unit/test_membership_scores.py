@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from fedpareto.attacks.membership_scores import Paired, lira_offline, lira_online, loss_threshold, rmia
-from fedpareto.attacks.shadows import balanced_halves, membership_of, paired
+from fedpareto.attacks.membership.scores import InOut, lira_offline, lira_online, loss_threshold, rmia
+from fedpareto.attacks.membership.shadow_runs import balanced_halves, membership_of, paired
 
 ALARM = 1e-3
 
@@ -68,7 +68,7 @@ def test_lira_weighs_units_by_what_membership_does_to_them():
     gain = np.where(np.arange(1000) < 500, 0.0, 2.0)
     signals = paired(rng.normal(size=(200, 1000)) + gain * membership_of(halves), halves)
     # The exact likelihood ratio: nothing for the first half of the units.
-    exact = auc(Paired(*(gain * (phi - gain / 2) for phi in signals)))
+    exact = auc(InOut(*(gain * (phi - gain / 2) for phi in signals)))
     assert auc(lira_online(signals)) == pytest.approx(exact, abs=0.01)
     assert auc(lira_offline(signals)) < exact - 0.05
 
@@ -110,7 +110,7 @@ def test_offline_scores_do_not_read_runs_that_have_the_unit(score):
     np.testing.assert_array_equal(dirty.inside[0], clean.inside[0])
     assert not np.array_equal(lira_online(garbled).outside, lira_online(signals).outside)
     # Nor do they read of the population what those runs say of it: for a single unit these are the runs in `halves.inside`.
-    one = Paired(*(part[:, :1] for part in signals)), Paired(*(part[:, :1] for part in halves))
+    one = InOut(*(part[:, :1] for part in signals)), InOut(*(part[:, :1] for part in halves))
     changed = others.copy()
     changed[halves.inside[1:, 0]] = -50.0
     np.testing.assert_array_equal(rmia(*one, changed).outside, rmia(*one, others).outside)
@@ -124,7 +124,7 @@ def test_a_target_and_its_partner_are_not_among_their_references(score):
     others = np.random.default_rng(3).normal(size=(8, 30))
     clean = score_of(score, signals, halves, others)
     for kind in (0, 1):
-        garbled = Paired(*(part.copy() for part in signals))
+        garbled = InOut(*(part.copy() for part in signals))
         garbled[kind][2] += 100.0
         dirty = score_of(score, garbled, halves, others)
         np.testing.assert_allclose(dirty[1 - kind][2], clean[1 - kind][2], rtol=1e-9)
@@ -159,17 +159,17 @@ def test_runs_that_diverged_are_left_out_with_their_partners(score):
     others = np.random.default_rng(5).normal(size=(8, 30))
     lost = 3
     others[lost] = np.nan
-    broken = Paired(*(np.where(of == lost, np.nan, phi) for of, phi in zip(halves, signals, strict=True)))
+    broken = InOut(*(np.where(of == lost, np.nan, phi) for of, phi in zip(halves, signals, strict=True)))
     scores = score_of(score, broken, halves, others)
     gone = (halves.inside == lost) | (halves.outside == lost)
     for part in scores:
         np.testing.assert_array_equal(np.isnan(part), gone)
-    everything = Paired(*(np.full_like(phi, np.nan) for phi in signals))
+    everything = InOut(*(np.full_like(phi, np.nan) for phi in signals))
     assert np.isnan(np.concatenate(score_of(score, everything, halves, others))).all()
 
 
 def test_runs_that_are_all_alike_tell_nothing_and_break_nothing():
-    signals = Paired(np.ones((4, 6)), np.ones((4, 6)))
+    signals = InOut(np.ones((4, 6)), np.ones((4, 6)))
     for scores in (lira_online(signals), lira_offline(signals)):
         assert np.isfinite(np.concatenate(scores)).all()
         assert auc(scores) == 0.5

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from attacked import target
 
-from fedpareto.attacks.evidence import OUTSIDER
 from fedpareto.attacks.model_inversion import model_inversion
+from fedpareto.attacks.results import OUTSIDER
 from fedpareto.attacks.target import train
-from fedpareto.federated.program import first_state
-from fedpareto.federated.setup import model_arrays
+from fedpareto.federated.engine.program import first_state
+from fedpareto.federated.inputs.setup import model_arrays
 
 SPEC = {"name": "model_inversion"}
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedpareto.models import build
-from fedpareto.networks import normalised
+from fedpareto.models.model import build
+from fedpareto.models.networks import normalised
 
 
 @pytest.mark.parametrize(

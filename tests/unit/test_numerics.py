@@ -10,11 +10,11 @@ import pytest
 from engine import QUICK
 from for_a_gpu import lowered
 
-from fedpareto.federated import devices
-from fedpareto.federated.client import example_losses
-from fedpareto.federated.per_example import clipped_gradient_sum
-from fedpareto.models import build
-from fedpareto.numerics import CONVOLUTIONS, PRECISIONS, Numerics
+from fedpareto.federated.algorithms.local_sgd import example_losses
+from fedpareto.federated.contributions.per_example import clipped_gradient_sum
+from fedpareto.federated.execution import devices
+from fedpareto.models.model import build
+from fedpareto.models.numerics import CONVOLUTIONS, PRECISIONS, Numerics
 
 IMAGES = {"dp_cnn": (28, 28, 1), "scatter_cnn": (8, 8, 6)}  # strides and both paddings
 PRODUCT = re.compile(r"stablehlo\.(?:dot_general |convolution\().*")

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from attacked import STUDY, digits
 
-from fedpareto.config import checked
-from fedpareto.federated.outcome import learned
-from fedpareto.federated.results import run_row
-from fedpareto.federated.setup import measure
+from fedpareto.config.load import checked
+from fedpareto.federated.inputs.setup import measure
+from fedpareto.federated.store.outcome import learned
+from fedpareto.federated.store.results import run_row
 from fedpareto.federated.train import train_bundle
-from fedpareto.plan import make_plan
-from fedpareto.privacy.account import account
-from fedpareto.run import Bundle
 from fedpareto.statuses import FINISHED, STATUSES
+from fedpareto.sweep.account import account
+from fedpareto.sweep.run import Bundle
+from fedpareto.sweep.sweep import plan_sweep
 
 LABELS = np.repeat([0, 1, 2], [5, 3, 2])
 COMMONEST, ENTROPY = 0.5, -(0.5 * np.log(0.5) + 0.3 * np.log(0.3) + 0.2 * np.log(0.2))
@@ -45,7 +45,7 @@ def trained(folder, **changes):
     """Runs and their results, of every bundle of a small study."""
     study = {key: value for key, value in (STUDY | changes).items() if value is not None}
     found = []
-    for bundle in make_plan(checked({"studies": {"s": study}}, [("study", {})])).bundles.values():
+    for bundle in plan_sweep(checked({"studies": {"s": study}}, [("study", {})])).bundles.values():
         accounted = account(bundle, measure(bundle.runs, digits()))
         results = train_bundle(bundle, accounted, digits(), runs_folder=folder / "r", checkpoints_folder=folder / "c")
         found += zip(bundle.runs, results, strict=True)

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from fedpareto import cli, facts
-from fedpareto.config import ConfigError, data_options
-from fedpareto.data import DataError, UserFileError, arrays, checked
+from fedpareto.cli import main as cli
+from fedpareto.config.load import ConfigError, data_options
+from fedpareto.data import DataError, UserFileError, arrays, facts
+from fedpareto.data.own import checked
+from fedpareto.data.own.user import describe, load_user_file
 from fedpareto.data.partition import partition
 from fedpareto.data.prepare import prepare
-from fedpareto.data.user import describe, load_user_file
-from fedpareto.federated.setup import data_of
+from fedpareto.federated.inputs.setup import data_of
 
 
 def options(path, **given):

@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from fedpareto.analysis import reproduction_figure, style
-from fedpareto.analysis.reproduction import COLUMNS, POINT, compare, curve_points, rounds_to
-from fedpareto.analysis.reproduction_stage import compare_claims, numbers_as_markdown
-from fedpareto.analysis.tradeoff import TableError
-from fedpareto.papers import FOLDER, read, read_folder
-from fedpareto.plan import make_plan
-from fedpareto.privacy.published import recompute
-from fedpareto.problems import ConfigError
+from fedpareto.analysis.figures import reproduction as reproduction_figure
+from fedpareto.analysis.figures import style
+from fedpareto.analysis.reproduce import compare_claims, numbers_as_markdown
+from fedpareto.analysis.tables.reproduction import COLUMNS, POINT, compare, curve_points, rounds_to
+from fedpareto.analysis.tables.tradeoff import TableError
+from fedpareto.config.papers import FOLDER, read, read_folder
+from fedpareto.config.problems import ConfigError
+from fedpareto.privacy.accounting.published import recompute
+from fedpareto.sweep.sweep import plan_sweep
 
 ROOT = Path(__file__).parents[2]
 PAPERS = read_folder(ROOT / FOLDER)
@@ -60,7 +61,7 @@ def test_every_paper_has_runs_for_its_numbers(name):
     paper = PAPERS[name]
     assert paper.numbers or paper.claims
     if paper.config is not None:
-        plan = make_plan(paper.config)
+        plan = plan_sweep(paper.config)
         assert {one.study for one in (*paper.numbers, *paper.curves)} == set(
             plan.studies
         )  # no study is trained for nothing
@@ -70,7 +71,7 @@ def test_every_paper_has_runs_for_its_numbers(name):
 def test_a_paper_is_read(tmp_path):
     paper = read(written(tmp_path))
     assert (paper.name, paper.title, paper.device, paper.minutes) == ("one", "One", "cpu", None)
-    assert len(make_plan(paper.config).runs) == 6
+    assert len(plan_sweep(paper.config).runs) == 6
     assert paper.numbers[0].published == 0.9
 
 

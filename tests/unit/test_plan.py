@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
-from fedpareto.config import load
-from fedpareto.plan import Plan, make_plan
-from fedpareto.run import Run, describe
+from fedpareto.config.load import load
+from fedpareto.sweep.run import Run, describe
+from fedpareto.sweep.sweep import Sweep, plan_sweep
 
 STUDY = {
     "dataset": "digits",
@@ -30,7 +30,7 @@ def plan_of(folder, changes=None, without=(), **top):
     study = {k: v for k, v in (STUDY | (changes or {})).items() if k not in without}
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump({"studies": {"s": study}} | top))
-    return make_plan(load([path]))
+    return plan_sweep(load([path]))
 
 
 def bundle_count(folder, changes):
@@ -100,7 +100,7 @@ def test_every_bundle_is_sorted_and_every_run_in_exactly_one(tmp_path):
 def test_a_run_that_two_studies_ask_for_is_trained_once(tmp_path):
     path = tmp_path / "two.yaml"
     path.write_text(yaml.safe_dump({"studies": {"a": STUDY, "b": STUDY | {"noise_multiplier": [1, 2]}}}))
-    plan = make_plan(load([path]))
+    plan = plan_sweep(load([path]))
     assert len(plan.runs) == 3
     assert set(plan.studies["a"]) < set(plan.studies["b"])
 
@@ -155,7 +155,7 @@ def test_the_plan_file_holds_what_the_jobs_need(tmp_path):
     assert set(tree) == {"studies", "runs", "bundles", "datasets", "execution", "comparisons", "attacks", "policies"}
     assert tree["studies"]["s"]["runs"] == list(plan.studies["s"])
     assert all(Run(**entry).run_id == name for name, entry in tree["runs"].items())
-    assert Plan.from_json(plan.to_json()).digest == plan.digest
+    assert Sweep.from_json(plan.to_json()).digest == plan.digest
 
 
 def test_specs_are_described_in_one_word():

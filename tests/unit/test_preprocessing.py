@@ -9,13 +9,13 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
-from fedpareto.federated.preprocessing import in_front, learned, output_shape, statistics, transformed
-from fedpareto.federated.server import server_optimizer
-from fedpareto.federated.setup import learned_of
+from fedpareto.federated.engine.server import server_optimizer
+from fedpareto.federated.inputs.setup import learned_of
 from fedpareto.federated.train import train_bundle
-from fedpareto.models import build
-from fedpareto.privacy.account import account, privacy_plan
-from fedpareto.run import Bundle, Run
+from fedpareto.federated.transforms.preprocessing import learned, output_shape, prepend, statistics, transformed
+from fedpareto.models.model import build
+from fedpareto.sweep.account import account, privacy_plan
+from fedpareto.sweep.run import Bundle, Run
 
 RNG = np.random.default_rng(0)
 IMAGES = (RNG.normal(size=(500, 4, 3, 6)) * np.arange(1, 7) + 2).astype(np.float32)
@@ -85,7 +85,7 @@ def test_a_run_learns_with_the_noise_of_its_plan_and_never_with_that_of_another(
     run = Run(**fields | private)
     runs = [run, replace(run, seed=1), replace(run, noise_multiplier=0.0, delta=None, preprocessing=PCA_SPEC)]
     plans = {one.run_id: privacy_plan(one) for one in runs}
-    assert [plans[one.run_id].preliminary for one in runs] == [(5.0,), (5.0,), ()]
+    assert [plans[one.run_id].preprocessing_noise_multipliers for one in runs] == [(5.0,), (5.0,), ()]
     data = type("Data", (), {"x_train": IMAGES})
     first, second, exact = (learned_of(runs, plans, data)[one.run_id]["directions"] for one in runs)
     assert not np.allclose(np.abs(first.T @ second), np.eye(3), atol=1e-3)
@@ -96,7 +96,7 @@ def test_a_run_learns_with_the_noise_of_its_plan_and_never_with_that_of_another(
 def test_a_model_in_front_of_which_examples_are_projected():
     arrays = learned(PCA_SPEC, statistics(PCA_SPEC, IMAGES, False), (), 500, KEY)
     inner = build({"name": "logistic"}, output_shape(PCA_SPEC, IMAGES.shape[1:]), 2)
-    model, params = in_front(inner, PCA_SPEC, arrays), inner.init(KEY)
+    model, params = prepend(inner, PCA_SPEC, arrays), inner.init(KEY)
     expected = inner.apply(params, IMAGES.reshape(500, -1) @ arrays["directions"])
     assert np.asarray(model.apply(params, IMAGES)) == pytest.approx(np.asarray(expected), abs=1e-4)
 

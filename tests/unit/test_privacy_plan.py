@@ -7,9 +7,9 @@ import dp_accounting
 import pytest
 from scipy.stats import binom
 
-from fedpareto.privacy.accounting import guarantee, guarantees
-from fedpareto.privacy.events import step_event, whole_event
-from fedpareto.privacy.parties import Sum
+from fedpareto.privacy.accounting.epsilon import guarantee, guarantees
+from fedpareto.privacy.accounting.events import step_event, whole_event
+from fedpareto.privacy.parties import SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
 PLAN = PrivacyPlan(population=1000, sampling_rate=0.1, rounds=100, clip_norm=0.5, noise_multiplier=2.0, delta=1e-5)
@@ -36,9 +36,9 @@ def test_replacing_a_client_doubles_the_sensitivity_and_the_event_says_so():
 @pytest.mark.parametrize(("population", "rate", "size"), [(10, 0.15, 2), (7, 0.4, 3), (3, 0.1, 1), (105, 0.1, 10)])
 def test_cohorts_of_a_fixed_size_are_whole_and_accounted_for_as_they_are(population, rate, size):
     plan = replace(PLAN, population=population, sampling_rate=rate, sampling="fixed_size", delta=1e-3)
-    assert plan.cohort_pad == plan.expected_cohort == size
-    assert plan.inclusion == size / population
-    whole = Sum(dimension=10, participants=size, bits=12, threshold=0.6)
+    assert plan.max_cohort_size == plan.expected_cohort == size
+    assert plan.inclusion_probability == size / population
+    whole = SecureAggregation(dimension=10, participants=size, bits=12, threshold=0.6)
     discrete = replace(plan, trust="distributed", mechanism="skellam", sum=whole, noise_multiplier=4.0)
     for kind in (plan, discrete, replace(discrete, participation="seen")):
         stated = replace(kind, sampling_rate=size / population)
@@ -62,13 +62,13 @@ def test_event_of_a_poisson_run():
 def test_pad_is_the_smallest_that_overflows_negligibly(population, rate):
     plan = replace(PLAN, population=population, sampling_rate=rate)
     budget = 1e-3 * plan.delta
-    assert plan.rounds * binom.sf(plan.cohort_pad, population, rate) <= budget
-    if plan.cohort_pad < population:
-        assert plan.rounds * binom.sf(plan.cohort_pad - 1, population, rate) > budget
+    assert plan.rounds * binom.sf(plan.max_cohort_size, population, rate) <= budget
+    if plan.max_cohort_size < population:
+        assert plan.rounds * binom.sf(plan.max_cohort_size - 1, population, rate) > budget
 
 
 def test_overflow_is_paid_for_out_of_delta():
-    assert PLAN.overflow_probability == pytest.approx(100 * binom.sf(PLAN.cohort_pad, 1000, 0.1), rel=1e-9)
+    assert PLAN.overflow_probability == pytest.approx(100 * binom.sf(PLAN.max_cohort_size, 1000, 0.1), rel=1e-9)
     assert PLAN.overflow_probability > 0
     assert PLAN.accounted_delta == PLAN.delta - PLAN.overflow_probability
 
@@ -96,7 +96,7 @@ def test_unsound_plans_are_refused_with_the_reason(change, reason):
 
 
 def test_what_is_released_before_the_first_round_is_spent_before_it():
-    records = replace(PLAN, unit="record", preliminary=(4.0,))
+    records = replace(PLAN, unit="record", preprocessing_noise_multipliers=(4.0,))
     first, last = guarantees(records, [0, 100])
     alone = guarantee(replace(PLAN, sampling_rate=1.0, rounds=1, noise_multiplier=4.0))
     assert first.epsilon_rdp == pytest.approx(
@@ -108,20 +108,22 @@ def test_what_is_released_before_the_first_round_is_spent_before_it():
     long = guarantees(replace(records, sampling_rate=0.01, rounds=20_000), [0, 10, 20_000])
     assert [one.epsilon_pld for one in long] == sorted(one.epsilon_pld for one in long)
     assert long[0].epsilon_pld == pytest.approx(first.epsilon_pld, rel=2e-3)
-    assert last.epsilon_rdp > guarantee(replace(records, preliminary=())).epsilon_rdp
+    assert last.epsilon_rdp > guarantee(replace(records, preprocessing_noise_multipliers=())).epsilon_rdp
 
 
 def test_swapping_a_record_doubles_what_a_preliminary_release_gives_away():
-    swapped = replace(PLAN, unit="record", sampling="shuffled", participation="seen", preliminary=(4.0, 6.0))
+    swapped = replace(
+        PLAN, unit="record", sampling="shuffled", participation="seen", preprocessing_noise_multipliers=(4.0, 6.0)
+    )
     assert swapped.preliminary_noise == (2.0, 3.0)
 
 
 @pytest.mark.parametrize("other", [{"unit": "client"}, {"unit": "client", "trust": "local", "participation": "seen"}])
 def test_only_records_that_a_trusted_server_protects_may_be_learned_from_first(other):
     with pytest.raises(PrivacyPlanError, match="preprocessing must be none"):
-        replace(PLAN, **{"unit": "record"} | other, preliminary=(4.0,))
+        replace(PLAN, **{"unit": "record"} | other, preprocessing_noise_multipliers=(4.0,))
 
 
 def test_a_preliminary_release_without_noise_is_refused():
     with pytest.raises(PrivacyPlanError, match="preliminary"):
-        replace(PLAN, unit="record", preliminary=(4.0, 0.0))
+        replace(PLAN, unit="record", preprocessing_noise_multipliers=(4.0, 0.0))

@@ -12,10 +12,17 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.linalg import hadamard
 
-from fedpareto.privacy import quantise
-from fedpareto.privacy.lattice import Lattice
-from fedpareto.privacy.quantise import DeviceTable, noise_share, rotate, round_conditionally, unrotate, wrap
-from fedpareto.privacy.share_table import ShareTableError, largest_total_variation, share_table
+from fedpareto.privacy.mechanisms import discrete_encoding as quantise
+from fedpareto.privacy.mechanisms.discrete import Lattice
+from fedpareto.privacy.mechanisms.discrete_encoding import (
+    DeviceAliasTable,
+    noise_share,
+    rotate,
+    round_conditionally,
+    unrotate,
+    wrap,
+)
+from fedpareto.privacy.mechanisms.discrete_sampler import ShareTableError, largest_total_variation, share_table
 
 ALARM = 1e-3  # probability that a correct implementation, with another seed, would fail a statistical test here
 KEY = jax.random.key(7)
@@ -254,7 +261,9 @@ def test_the_largest_tables_have_the_right_variance(distribution):
 def test_a_sample_is_what_the_bits_say():
     table = share_table("skellam", 2.0)
     size = len(table.alias)
-    device = DeviceTable(*map(jnp.asarray, (table.high, table.middle, table.low, table.alias)), jnp.int32(table.offset))
+    device = DeviceAliasTable(
+        *map(jnp.asarray, (table.high, table.middle, table.low, table.alias)), jnp.int32(table.offset)
+    )
     samples = np.asarray(noise_share(KEY, device, (10, 50)))
     key_first, key_rest = jax.random.split(KEY)
     first = np.asarray(jax.random.bits(key_first, (10, 50), jnp.uint32)).astype(object)
@@ -271,7 +280,7 @@ def test_thresholds_are_compared_to_the_last_bit(difference, monkeypatch):
     bits = {(1,): jnp.array([(3 << 29) | 5], jnp.uint32), (2, 1): jnp.array([[7], [9]], jnp.uint32)}  # cell 3 of 8
     monkeypatch.setattr(jax.random, "bits", lambda key, shape, dtype: bits[shape])
     threshold = rest + difference
-    table = DeviceTable(
+    table = DeviceAliasTable(
         jnp.full((8,), threshold >> 64, jnp.uint32),
         jnp.full((8,), threshold >> 32 & 0xFFFFFFFF, jnp.uint32),
         jnp.full((8,), threshold & 0xFFFFFFFF, jnp.uint32),
@@ -315,7 +324,9 @@ def test_the_decoded_sum_is_off_by_rounding_and_noise_alone(bits):
     clients, size = 30, 4000
     grid = Lattice("skellam", 4096, bits, clients, clients, clients, 1.0, 0.5)
     table = share_table("skellam", grid.share_variance)
-    device = DeviceTable(*map(jnp.asarray, (table.high, table.middle, table.low, table.alias)), jnp.int32(table.offset))
+    device = DeviceAliasTable(
+        *map(jnp.asarray, (table.high, table.middle, table.low, table.alias)), jnp.int32(table.offset)
+    )
     # All in one direction: the largest sum that the grid must hold.
     vectors = np.tile(np.random.default_rng(6).normal(size=size), (clients, 1))
     vectors = (vectors / np.linalg.norm(vectors[0])).astype(np.float32)

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from fedpareto.attacks import scores
-from fedpareto.attacks.closed_form import records_of
+from fedpareto.attacks.auxiliary_data import AuxiliaryData, whole_counts
+from fedpareto.attacks.gradient_inversion import scores
+from fedpareto.attacks.gradient_inversion.closed_form import records_of
+from fedpareto.attacks.gradient_inversion.labels import count_labels
 from fedpareto.attacks.intervals import clopper_pearson, mean_interval
-from fedpareto.attacks.labels import count_labels
-from fedpareto.attacks.public import Public, whole_counts
 
 FEATURES, UNITS, CLASSES = 6, 40, 3
 
@@ -18,12 +18,14 @@ FEATURES, UNITS, CLASSES = 6, 40, 3
 def public():
     rng = np.random.default_rng(0)
     x = (np.arange(FEATURES) + 1) * rng.standard_normal((300, FEATURES)) + 5
-    return Public(x.astype(np.float32), rng.integers(CLASSES, size=300).astype(np.int32), CLASSES, None, (FEATURES,))
+    return AuxiliaryData(
+        x.astype(np.float32), rng.integers(CLASSES, size=300).astype(np.int32), CLASSES, None, (FEATURES,)
+    )
 
 
 def picture(height, width, channels=1):
     x = np.stack([np.zeros(height * width * channels), np.ones(height * width * channels)]).astype(np.float32)
-    return Public(x, np.zeros(2, np.int32), 1, (height, width, channels), (height, width, channels))
+    return AuxiliaryData(x, np.zeros(2, np.int32), 1, (height, width, channels), (height, width, channels))
 
 
 def layer(x, d):

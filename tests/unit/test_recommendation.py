@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedpareto.analysis.recommendation import COLUMNS, NOT_TRUSTED, SEVERAL, TRUSTED, recommend
+from fedpareto.analysis.tables.recommendation import COLUMNS, NOT_TRUSTED, SEVERAL, TRUSTED, recommend
 
 SEEDS = 4
 

@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from fedpareto.config import load
+from fedpareto.config.load import load
 from fedpareto.data import arrays
 from fedpareto.data.prepare import prepare
-from fedpareto.federated.results import write_bundle
+from fedpareto.federated.store.results import write_bundle
 from fedpareto.federated.train import train_bundle
-from fedpareto.plan import make_plan
-from fedpareto.privacy.account import account, privacy_plan
 from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.sweep.account import account, privacy_plan
+from fedpareto.sweep.sweep import plan_sweep
 
 STUDY = {
     "dataset": "digits",
@@ -34,7 +34,7 @@ STUDY = {
 def bundle_of(folder, **changes):
     file = folder / "records.yaml"
     file.write_text(yaml.safe_dump({"studies": {"s": STUDY | changes}}))
-    (bundle,) = make_plan(load([file])).bundles.values()
+    (bundle,) = plan_sweep(load([file])).bundles.values()
     return bundle
 
 

@@ -6,16 +6,16 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from fedpareto.attacks.intervals import clopper_pearson
-from fedpareto.attacks.membership_scores import Paired
-from fedpareto.attacks.roc import area, curve, thinned, tpr_at, trials
-from fedpareto.attacks.shadows import balanced_halves
+from fedpareto.attacks.membership.roc import area, curve, thinned, tpr_at, trials
+from fedpareto.attacks.membership.scores import InOut
+from fedpareto.attacks.membership.shadow_runs import balanced_halves
 
 
 def drawn(pairs, units, gain, seed=0, digits=None):
     rng = np.random.default_rng(seed)
-    scores = Paired(rng.normal(gain, 1, (pairs, units)), rng.normal(0, 1, (pairs, units)))
+    scores = InOut(rng.normal(gain, 1, (pairs, units)), rng.normal(0, 1, (pairs, units)))
     if digits is not None:
-        scores = Paired(*(np.round(part, digits) for part in scores))
+        scores = InOut(*(np.round(part, digits) for part in scores))
     return scores, balanced_halves(units, 2 * pairs, rng)
 
 
@@ -48,19 +48,19 @@ def test_a_thinned_curve_is_a_part_of_the_curve():
 def test_rates_at_a_level_by_hand():
     outside = np.arange(1000.0)[None]
     inside = np.concatenate([np.full(30, 2000.0), np.full(20, 995.5), np.full(950, -1.0)])[None]
-    at = tpr_at(Paired(inside, outside), 0.01)
+    at = tpr_at(InOut(inside, outside), 0.01)
     # Ten of the 1000 are allowed: the threshold is the eleventh from above, 989.
     assert (at.value, at.realised_fpr) == (0.05, 0.01)
     assert at.low < 0.03 < 0.05 < at.high
-    few = tpr_at(Paired(inside, outside), 0.0005)
+    few = tpr_at(InOut(inside, outside), 0.0005)
     assert (few.value, few.realised_fpr, few.low) == (0.03, 0.0, 0.0)
     # Four negatives know no threshold that is surely as strict as 1 %.
-    few = tpr_at(Paired(inside, outside[:, :4]), 0.01)
+    few = tpr_at(InOut(inside, outside[:, :4]), 0.01)
     assert (few.value, few.realised_fpr, few.low) == (0.05, 0.0, 0.0)
 
 
 def test_ties_are_not_split():
-    scores = Paired(np.ones((1, 50)), np.ones((1, 500)))
+    scores = InOut(np.ones((1, 50)), np.ones((1, 500)))
     found = tpr_at(scores, 0.1)
     assert (found.value, found.realised_fpr) == (0.0, 0.0)
     fpr, tpr = curve(*trials(scores))
@@ -89,7 +89,7 @@ def test_dependent_trials_widen_the_interval():
     # What moves a unit's members and non-members alike is no matter; what moves members by unit, or by target, is.
     rng = np.random.default_rng(0)
     runs = balanced_halves(400, 16, rng)
-    noise = Paired(rng.normal(size=(8, 400)), rng.normal(size=(8, 400)))
+    noise = InOut(rng.normal(size=(8, 400)), rng.normal(size=(8, 400)))
     widths = {}
     for name, luck in {
         "none": 0.0,
@@ -103,7 +103,7 @@ def test_dependent_trials_widen_the_interval():
 
 
 def test_a_perfect_area_is_not_certain():
-    scores = Paired(np.full((8, 1), 1.0), np.zeros((8, 1)))
+    scores = InOut(np.full((8, 1), 1.0), np.zeros((8, 1)))
     found = area(scores, balanced_halves(1, 16, np.random.default_rng(0)))
     assert (found.value, found.high) == (1.0, 1.0)
     assert found.low == pytest.approx(0.025 ** (1 / 8))

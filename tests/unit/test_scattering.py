@@ -6,12 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedpareto import facts
-from fedpareto.data import DataError, arrays, named
-from fedpareto.data.images import read_idx, scale
-from fedpareto.data.prepare import prepare
-from fedpareto.data.registry import MNIST, REGISTRY
-from fedpareto.data.scattering import (
+from fedpareto.data import DataError, arrays, facts
+from fedpareto.data.loaders import builtin as named
+from fedpareto.data.loaders.idx import read_idx, scale
+from fedpareto.data.loaders.scattering import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
     PATHS,
@@ -20,6 +18,8 @@ from fedpareto.data.scattering import (
     scattered,
     scattering,
 )
+from fedpareto.data.prepare import prepare
+from fedpareto.data.registry import MNIST, REGISTRY
 
 # Computed by kymatio 0.3.0, Scattering2D(J=2, shape=(side, side)) with its numpy backend, for `image(side, channels)`.
 KYMATIO = {

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from fedpareto.privacy import aggregation_parties, secure_aggregation, shamir
-from fedpareto.privacy.secure_aggregation import Client, SecureAggregationError, Server, aggregate, measure
+from fedpareto.privacy.secure_aggregation import cost as secure_aggregation
+from fedpareto.privacy.secure_aggregation import protocol as aggregation_parties
+from fedpareto.privacy.secure_aggregation import shamir
+from fedpareto.privacy.secure_aggregation.cost import Client, SecureAggregationError, Server, aggregate, measure
 
 ALARM = 1e-6  # probability that a correct implementation fails a test of randomness here, on any one run
 

@@ -9,8 +9,8 @@ import pytest
 from membership_targets import OF_RECORDS, target
 from scipy import special
 
-from fedpareto.attacks import shadows
-from fedpareto.attacks.membership_scores import Paired
+from fedpareto.attacks.membership import shadow_runs as shadows
+from fedpareto.attacks.membership.scores import InOut
 from fedpareto.attacks.target import train
 
 KINDS = {
@@ -50,13 +50,13 @@ def models_of(attacked, has, whole_clients, garbage=None):
     """The shadows' models, [runs x shadows, ...]; features of `garbage` (bool [records]) are replaced before training."""
     data = attacked.device_data
     places = shadows.places_of(data, 0, has, whole_clients)[None]
-    present = shadows._present(attacked, places) if whole_clients else has[None]
-    hypers = shadows.hypers_of_shadows(attacked, "test", len(has), present)
-    data = shadows.leave_out(attacked.static, data, places, present)
+    record_mask = shadows._present(attacked, places) if whole_clients else has[None]
+    hypers = shadows.hypers_of_shadows(attacked, "test", len(has), record_mask)
+    data = shadows.leave_out(attacked.static, data, places, record_mask)
     if garbage is not None:
         x = jnp.where(jnp.asarray(garbage)[:, None], 37.0, data.train.x)
         data = data._replace(train=data.train._replace(x=x, y=jnp.where(garbage, 1 - data.train.y, data.train.y)))
-    return train(attacked.static, data, hypers), present[0]
+    return train(attacked.static, data, hypers), record_mask[0]
 
 
 @pytest.mark.parametrize("whole_clients", [False, True], ids=["record", "client"])
@@ -64,8 +64,8 @@ def models_of(attacked, has, whole_clients, garbage=None):
 def test_what_is_out_leaves_no_trace(kind, whole_clients):
     attacked = kind_of(kind)
     has = shadows.membership_of(halves_of(attacked, whole_clients))
-    models, present = models_of(attacked, has, whole_clients)
-    dirty, _ = models_of(attacked, has, whole_clients, garbage=~present[0])
+    models, record_mask = models_of(attacked, has, whole_clients)
+    dirty, _ = models_of(attacked, has, whole_clients, garbage=~record_mask[0])
     same = [
         all(np.array_equal(a[shadow], b[shadow]) for a, b in zip(*map(jax.tree.leaves, (models, dirty)), strict=True))
         for shadow in range(len(has))
@@ -74,7 +74,7 @@ def test_what_is_out_leaves_no_trace(kind, whole_clients):
     assert same == [True, *[False] * (len(has) - 1)]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(models))
     # Records or clients, what is there is about half, and what is not there is nobody else's.
-    assert 0.2 < present[0].mean() < 0.8
+    assert 0.2 < record_mask[0].mean() < 0.8
 
 
 def test_a_client_trains_on_exactly_its_records_that_are_there():
@@ -88,7 +88,7 @@ def test_a_client_trains_on_exactly_its_records_that_are_there():
             whole = np.asarray(data.train_index[0, client, : data.train_count[0, client]])
             kept = np.asarray(left.train_index[shadow, client, : left.train_count[shadow, client]])
             np.testing.assert_array_equal(kept, whole[own[whole]])
-    assert left.present is None
+    assert left.record_mask is None
     assert left.train_index.shape[1:] == data.train_index.shape[1:]
 
 
@@ -100,7 +100,7 @@ def test_public_sizes_stay_where_records_are_drawn():
     for part in ("train_index", "train_count"):
         whole = np.repeat(np.asarray(getattr(attacked.device_data, part)), 4, axis=0)
         np.testing.assert_array_equal(getattr(left, part), whole)
-    np.testing.assert_array_equal(left.present, has)
+    np.testing.assert_array_equal(left.record_mask, has)
 
 
 def test_preprocessing_learns_of_the_shadows_records_only():
@@ -143,5 +143,5 @@ def test_signals_are_the_confidence_of_the_shadows_models():
             of_label, of_other = (p[np.arange(len(p)), labels] for labels in (part.y, 1 - part.y))
             np.testing.assert_allclose(phi[0, shadow], np.log(of_label / of_other), rtol=1e-4, atol=1e-4)
     pairs = shadows.paired(found.train[0], halves)
-    assert isinstance(pairs, Paired)
+    assert isinstance(pairs, InOut)
     assert pairs.inside[1, 7] == found.train[0, halves.inside[1, 7], 7]

@@ -14,11 +14,13 @@ import pytest
 from made_up import attack, bundle
 from matplotlib.text import Text
 
-from fedpareto import doctor
-from fedpareto.analysis import figures, reproduction_figure, style, written
-from fedpareto.analysis.reproduction_stage import claims_as_markdown
-from fedpareto.analysis.tables import read_tables, write_tables
-from fedpareto.analysis.written import cell, distinct, drawable
+from fedpareto.analysis.figures import draw as figures
+from fedpareto.analysis.figures import reproduction as reproduction_figure
+from fedpareto.analysis.figures import style, written
+from fedpareto.analysis.figures.written import cell, distinct, drawable
+from fedpareto.analysis.reproduce import claims_as_markdown
+from fedpareto.analysis.tables.build import read_tables, write_tables
+from fedpareto.cli import doctor
 
 HELIX = "\U0001f9ec"  # an emoji that DejaVu Sans lacks
 NAMES = (

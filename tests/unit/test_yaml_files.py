@@ -6,10 +6,10 @@ import pytest
 import yaml
 from test_config import GOOD, message, plan_of, write
 
-from fedpareto import papers
-from fedpareto.config import ConfigError, from_snakemake, load
-from fedpareto.plan import make_plan
-from fedpareto.problems import show
+from fedpareto.config import papers
+from fedpareto.config.load import ConfigError, from_snakemake, load
+from fedpareto.config.problems import show
+from fedpareto.sweep.sweep import plan_sweep
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
@@ -80,14 +80,14 @@ def test_numbers_that_mean_what_they_say_are_left_alone(tmp_path):
     ):
         assert before in text
         path.write_text(text.replace(before, after))
-        assert set(make_plan(load([path])).runs) == set(plan.runs)
+        assert set(plan_sweep(load([path])).runs) == set(plan.runs)
 
 
 @pytest.mark.parametrize("text", ["'yes'", "'010'", "'1:30'", "=", "<<", "2024-01-01"])
 def test_what_is_quoted_is_text(tmp_path, text):
     path = write(tmp_path)
     path.write_text(path.read_text() + f"title: {text}\n")
-    assert make_plan(load([path])).titles == {"s": text.strip("'")}
+    assert plan_sweep(load([path])).titles == {"s": text.strip("'")}
 
 
 @pytest.mark.parametrize("bomb", [BOMB, MERGED_BOMB], ids=["lists", "merge keys"])
@@ -119,7 +119,7 @@ def test_a_chain_of_merge_keys_holds_no_key_twice(tmp_path):
     path.write_text(
         f"x-base: &base {good}\nx-short: &short {{<<: *base, rounds: 4}}\nstudies:\n  a: {{<<: *short, seeds: 1}}\n  b: *short\n"
     )
-    plan = make_plan(load([path]))
+    plan = plan_sweep(load([path]))
     assert {plan.runs[run].rounds for run in (*plan.studies["a"], *plan.studies["b"])} == {4}
     assert [len(plan.studies[study]) for study in "ab"] == [10, 30]
 
@@ -129,7 +129,7 @@ def test_keys_for_anchors_are_ignored_wherever_files_are_read(tmp_path, monkeypa
     assert set(plan_of(tmp_path, **{"x-anchors": {"round": 5, "studies": [1]}}).runs) == set(plain.runs)
     monkeypatch.chdir(tmp_path)
     merged = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    assert set(make_plan(from_snakemake(merged | {"x-more": 1}, ["config.yaml"])).runs) == set(plain.runs)
+    assert set(plan_sweep(from_snakemake(merged | {"x-more": 1}, ["config.yaml"])).runs) == set(plain.runs)
     assert "xanchors = 1 must be a key that exists" in message(tmp_path, xanchors=1)
 
 

@@ -115,7 +115,7 @@ def test_a_stage_runs_writes_and_is_not_run_again(tmp_path):
 def test_a_stage_that_takes_too_long_is_ended_and_keeps_what_it_has(tmp_path, monkeypatch):
     slow = tmp_path / "slow_stage.py"
     slow.write_text("import time\n\ndef slow(stage):\n    stage.emit('first', value=1)\n    time.sleep(600)\n")
-    monkeypatch.setitem(gpu.STAGES, "machine", gpu.Plan("slow_stage", "slow", 1.0))
+    monkeypatch.setitem(gpu.STAGES, "machine", gpu.Sweep("slow_stage", "slow", 1.0))
     script = tmp_path / "gpu.py"
     script.write_text(
         f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(gpu.HERE)!r}]\nimport importlib.util as u\n"
@@ -141,7 +141,7 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
 
 
 def test_wheels_for_a_bare_machine_are_those_of_the_lock():
-    from fedpareto import environment
+    from fedpareto.system import environment
 
     locked = environment.versions((ROOT / "requirements.lock").read_text())
     wanted = environment.versions((ROOT / "benchmarks" / "requirements-gpu.txt").read_text())

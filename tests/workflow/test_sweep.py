@@ -49,7 +49,7 @@ def test_a_sweep_leaves_tables_and_figures(swept):
 
 
 def test_the_epsilon_in_the_tables_is_what_the_command_line_answers(swept):
-    from fedpareto.cli import main
+    from fedpareto.cli.main import main
 
     row = swept.table("runs").query("noise_multiplier == 1.0 and clients == 20").iloc[0]
     flags = {
@@ -73,18 +73,18 @@ def test_a_second_sweep_does_nothing(project):
 
 
 def test_touching_the_code_does_nothing(project):
-    (project.folder / "src/fedpareto/federated/round.py").touch()
+    (project.folder / "src/fedpareto/federated/engine/round.py").touch()
     assert "Nothing to be done" in project.sweep()
 
 
 def test_an_edit_of_the_training_code_retrains(project):
-    path = project.folder / "src/fedpareto/federated/round.py"
+    path = project.folder / "src/fedpareto/federated/engine/round.py"
     path.write_text(path.read_text() + "\nEDITED = True\n")
     assert jobs(project.run("sweep", "-n").stdout)["train"] == 2
 
 
 def test_an_edit_of_the_figures_draws_and_does_not_train(project):
-    path = project.folder / "src/fedpareto/analysis/figures.py"
+    path = project.folder / "src/fedpareto/analysis/figures/draw.py"
     path.write_text(path.read_text() + "\nEDITED = True\n")
     planned = jobs(project.run("sweep", "-n").stdout)
     assert planned.get("figure") == 5

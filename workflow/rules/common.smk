@@ -6,17 +6,19 @@ from pathlib import Path
 
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
-from fedpareto import damage, environment, files, jax_settings, papers, paths, plan
-from fedpareto import provenance
-from fedpareto.config import ConfigError, from_snakemake
-from fedpareto.run import digest
+from fedpareto.components import provenance
+from fedpareto.config import papers
+from fedpareto.config.load import ConfigError, from_snakemake
+from fedpareto.sweep import sweep as plan
+from fedpareto.sweep.run import digest
+from fedpareto.system import damage, environment, files, jax_settings, paths
 from snakemake.exceptions import WorkflowError
 
 # Jobs find this package and this interpreter, whether or not the environment was activated.
 environment.share_with_jobs(SOURCE)
 
 try:
-    PLAN = plan.make_plan(from_snakemake(config, workflow.configfiles))
+    PLAN = plan.plan_sweep(from_snakemake(config, workflow.configfiles))
     PAPERS = papers.read_folder(os.path.relpath(Path(workflow.basedir) / papers.FOLDER))
 except ConfigError as error:
     # Where the mistake is stands in the message; where it was noticed helps nobody.
@@ -30,7 +32,7 @@ for folder in paths.FOLDERS:
 
 # Published results are plans of their own: `sweep` makes none of their runs, `reproduce` nothing else.
 PAPER_PLANS = {
-    name: plan.make_plan(paper.config)
+    name: plan.plan_sweep(paper.config)
     for name, paper in PAPERS.items()
     if paper.config is not None
 }
@@ -52,16 +54,20 @@ CODE = {
     for stage, modules in {
         "data": ["data.prepare"],
         "privacy": [
-            "federated.setup",
-            "privacy.account",
-            "privacy.accounting",
-            "privacy.calibration",
+            "federated.inputs.setup",
+            "sweep.account",
+            "privacy.accounting.epsilon",
+            "privacy.accounting.calibration",
         ],
-        "train": ["federated.train", "federated.results"],
+        "train": ["federated.train", "federated.store.results"],
         "attack": ["attacks.stage"],
-        "tables": ["analysis.tables"],
-        "figures": ["analysis.figures"],
-        "reproduction": ["analysis.reproduction_stage", "papers", "privacy.published"],
+        "tables": ["analysis.tables.build"],
+        "figures": ["analysis.figures.draw"],
+        "reproduction": [
+            "analysis.reproduce",
+            "config.papers",
+            "privacy.accounting.published",
+        ],
     }.items()
 }
 

@@ -23,14 +23,14 @@ import numpy as np
 import optax
 from sklearn.linear_model import LogisticRegression
 
-from fedpareto.attacks import bounds
-from fedpareto.attacks.evidence import OUTSIDER, Evidence, Finding, Picture, not_made
+from fedpareto.attacks import guarantee_bounds as bounds
+from fedpareto.attacks.auxiliary_data import AuxiliaryData, public_of
+from fedpareto.attacks.gradient_inversion.matching import total_variation
+from fedpareto.attacks.gradient_inversion.scores import psnr
 from fedpareto.attacks.intervals import clopper_pearson, mean_interval
-from fedpareto.attacks.matching import total_variation
-from fedpareto.attacks.public import Public, public_of
-from fedpareto.attacks.scores import psnr
+from fedpareto.attacks.results import OUTSIDER, AttackResult, AttackResults, Picture, not_made
 from fedpareto.attacks.target import Target
-from fedpareto.federated.arguments import Hyper, Static
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 
 PyTree = Any
 NAME, METHOD = "model_inversion", "gradient_ascent"
@@ -41,7 +41,7 @@ TOTAL_VARIATION = 0.3  # weight of the mean absolute difference of neighbouring 
 MOST_ROWS = 2000  # test records that the evaluating classifier is fitted on
 
 
-def model_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
+def model_inversion(target: Target, spec: Mapping[str, Any]) -> AttackResults:
     """Representatives of all classes from each run's final model.
 
     Args:
@@ -62,7 +62,7 @@ def model_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
         if i not in chosen
     ]
     if not chosen:
-        return Evidence(missing)
+        return AttackResults(missing)
     public = public_of(target.data, target.runs[0].dataset)
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[models[i] for i in chosen])
     hypers = jax.tree.map(lambda leaf: leaf[np.asarray(chosen)], target.hypers)
@@ -73,21 +73,21 @@ def model_inversion(target: Target, spec: Mapping[str, Any]) -> Evidence:
     evaluator = LogisticRegression(C=0.1, tol=1e-2, max_iter=500)
     evaluator.fit(((public.x - public.mean) / public.unit)[:MOST_ROWS], public.y[:MOST_ROWS])
     x_train = target.data.x_train.reshape(len(target.data.x_train), -1)
-    present = np.flatnonzero(np.bincount(target.data.y_train, minlength=public.classes))
-    means = np.stack([x_train[target.data.y_train == c].mean(axis=0) for c in present])
-    findings: list[Finding] = missing
+    record_mask = np.flatnonzero(np.bincount(target.data.y_train, minlength=public.classes))
+    means = np.stack([x_train[target.data.y_train == c].mean(axis=0) for c in record_mask])
+    findings: list[AttackResult] = missing
     pictures: list[Picture] = []
-    for i, representatives in zip(chosen, found[:, present], strict=True):
-        findings += _scores(target, i, representatives, means, present, evaluator, public)
-        pictures += _pictures(target, i, representatives, means, present, public)
-    return Evidence(findings, (), pictures)
+    for i, representatives in zip(chosen, found[:, record_mask], strict=True):
+        findings += _scores(target, i, representatives, means, record_mask, evaluator, public)
+        pictures += _pictures(target, i, representatives, means, record_mask, public)
+    return AttackResults(findings, (), pictures)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _ascend(
-    static: Static,
+    static: ProgramConfig,
     shape: tuple[int, tuple[int, int, int] | None, tuple[int, ...], int],
-    hypers: Hyper,
+    hypers: RunParams,
     params: PyTree,
     known: tuple[jax.Array, ...],
 ) -> jax.Array:
@@ -97,7 +97,7 @@ def _ascend(
     low, high = (least - mean) / unit, (most - mean) / unit
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
 
-    def one(item: tuple[Hyper, PyTree]) -> jax.Array:
+    def one(item: tuple[RunParams, PyTree]) -> jax.Array:
         hyper, own = item
         model = static.preprocessed(hyper).model
 
@@ -128,8 +128,8 @@ def _scores(
     means: np.ndarray,
     classes: np.ndarray,
     evaluator: LogisticRegression,
-    public: Public,
-) -> list[Finding]:
+    public: AuxiliaryData,
+) -> list[AttackResult]:
     subject = target.runs[run]
     covered = bounds.covers(subject, OUTSIDER, "record")
     hits, count = int((evaluator.predict((found - public.mean) / public.unit) == classes).sum()), len(classes)
@@ -137,8 +137,10 @@ def _scores(
         [_correlation(a, b) for a, b in zip(found - public.mean, means - public.mean, strict=True)]
     )
 
-    def finding(score: str, value: float, interval: tuple[float, float], baseline: float, success: bool) -> Finding:
-        return Finding(
+    def finding(
+        score: str, value: float, interval: tuple[float, float], baseline: float, success: bool
+    ) -> AttackResult:
+        return AttackResult(
             *(subject.run_id, NAME, METHOD, OUTSIDER, score, value, *interval, baseline, math.nan, covered, success),
             positives=count,
         )
@@ -157,7 +159,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _pictures(
-    target: Target, run: int, found: np.ndarray, means: np.ndarray, classes: np.ndarray, public: Public
+    target: Target, run: int, found: np.ndarray, means: np.ndarray, classes: np.ndarray, public: AuxiliaryData
 ) -> list[Picture]:
     if public.picture is None:
         return []

@@ -11,24 +11,25 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from fedpareto import damage, provenance
-from fedpareto.attacks.audit import audit
-from fedpareto.attacks.evidence import Evidence, Finding, Picture, RocPoint, asked, frame, not_made
-from fedpareto.attacks.inversion import gradient_inversion
-from fedpareto.attacks.membership import client_membership, membership
+from fedpareto.attacks.audit.attack import audit
+from fedpareto.attacks.gradient_inversion.attack import gradient_inversion
+from fedpareto.attacks.membership.attack import client_membership, membership
 from fedpareto.attacks.model_inversion import model_inversion
+from fedpareto.attacks.results import AttackResult, AttackResults, Picture, RocPoint, asked, frame, not_made
 from fedpareto.attacks.target import Target
+from fedpareto.components import provenance
 from fedpareto.data.arrays import PreparedData
-from fedpareto.federated import store
+from fedpareto.federated.store import store
 from fedpareto.federated.train import log
-from fedpareto.files import whole
-from fedpareto.privacy.account import AccountedRun
-from fedpareto.run import Bundle, Run, canonical, describe
 from fedpareto.statuses import FINISHED
+from fedpareto.sweep.account import AccountedRun
+from fedpareto.sweep.run import Bundle, Run, canonical, describe
+from fedpareto.system import damage
+from fedpareto.system.files import whole
 
 T = TypeVar("T")
 Spec = Mapping[str, Any]
-ATTACKS: dict[str, Callable[[Target, Spec], Evidence]] = {
+ATTACKS: dict[str, Callable[[Target, Spec], AttackResults]] = {
     "gradient_inversion": gradient_inversion,
     "model_inversion": model_inversion,
     "membership": membership,
@@ -36,7 +37,7 @@ ATTACKS: dict[str, Callable[[Target, Spec], Evidence]] = {
     "audit": audit,
 }
 # File -> what one of its rows is. The first is written last: where it is, the others are.
-TABLES: dict[str, type] = {"attacks": Finding, "roc": RocPoint, "pictures": Picture}
+TABLES: dict[str, type] = {"attacks": AttackResult, "roc": RocPoint, "pictures": Picture}
 
 
 def attack_stored(
@@ -89,7 +90,7 @@ def _kept(read: Callable[[Path, str], T], folder: Path, run: Run, bundle: Bundle
 
 
 def attack_bundle(
-    target: Target, wanted: Mapping[str, Sequence[Spec]], kept: Path, models: str, lost: Sequence[Finding] = ()
+    target: Target, wanted: Mapping[str, Sequence[Spec]], kept: Path, models: str, lost: Sequence[AttackResult] = ()
 ) -> dict[str, pd.DataFrame]:
     """Tries on every run what is wanted for it.
 
@@ -105,7 +106,7 @@ def attack_bundle(
     """
     specs = {canonical(dict(spec)): spec for own in wanted.values() for spec in own}
     known = f"{provenance.fingerprint(__name__)} {models}"
-    parts = [_frames(Evidence(lost))]
+    parts = [_frames(AttackResults(lost))]
     for i, (text, spec) in enumerate(specs.items()):
         runs = tuple(run for run in target.runs if any(canonical(dict(one)) == text for one in wanted[run.run_id]))
         if not runs:
@@ -149,7 +150,7 @@ def _load(folder: Path) -> dict[str, pd.DataFrame]:
     return frames
 
 
-def _reasons(findings: Sequence[Finding]) -> list[str]:
+def _reasons(findings: Sequence[AttackResult]) -> list[str]:
     """A line for each reason why an attack could not be made."""
     runs: dict[tuple[str, str], set[str]] = {}
     for finding in findings:
@@ -165,6 +166,6 @@ def write(folder: Path, frames: Mapping[str, pd.DataFrame]) -> None:
             frames[table].to_parquet(path, index=False)
 
 
-def _frames(evidence: Evidence) -> dict[str, pd.DataFrame]:
+def _frames(evidence: AttackResults) -> dict[str, pd.DataFrame]:
     rows = (evidence.findings, evidence.roc, evidence.pictures)
     return {table: frame(kind, own) for (table, kind), own in zip(TABLES.items(), rows, strict=True)}

@@ -12,15 +12,15 @@ import numpy as np
 
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition
-from fedpareto.federated import devices
-from fedpareto.federated.arguments import Data, Hyper, Static
-from fedpareto.federated.batching import fill_memory
-from fedpareto.federated.program import Program, make_program
-from fedpareto.federated.setup import data_of, hypers_of, lay_out, learned_of, partitions_of, static_of
-from fedpareto.models import Model
-from fedpareto.privacy.account import AccountedRun
+from fedpareto.federated.engine.program import Program, make_program
+from fedpareto.federated.execution import devices
+from fedpareto.federated.execution.batching import fill_memory
+from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams
+from fedpareto.federated.inputs.setup import data_of, lay_out, learned_of, partitions_of, program_config, run_params
+from fedpareto.models.model import Model
 from fedpareto.privacy.plan import PrivacyPlan
-from fedpareto.run import Run
+from fedpareto.sweep.account import AccountedRun
+from fedpareto.sweep.run import Run
 
 PyTree = Any
 
@@ -59,22 +59,22 @@ class Target:
         return partitions_of(self.runs, self.data)
 
     @cached_property
-    def static(self) -> Static:
+    def static(self) -> ProgramConfig:
         """What shapes the runs' program, with one device a run; its evaluations are those of the runs."""
         wanted = {**self.execution, "cohort_devices": 1}
         layout, _, model = lay_out(self.runs, self.plans, self.data, wanted)
-        return static_of(self.runs, self.plans, self.partitions, model, layout)
+        return program_config(self.runs, self.plans, self.partitions, model, layout)
 
     @cached_property
-    def device_data(self) -> Data:
+    def device_data(self) -> DeviceData:
         """The data of the runs on the device."""
         return data_of(self.data, self.partitions)
 
     @cached_property
-    def hypers(self) -> Hyper:
+    def hypers(self) -> RunParams:
         """The hyper-parameters of the runs, [runs, ...], in the order of `runs`."""
         learned = learned_of(self.runs, self.plans, self.data)
-        return hypers_of(self.runs, self.plans, list(self.partitions), 1, learned)
+        return run_params(self.runs, self.plans, list(self.partitions), 1, learned)
 
     def parameters(self, run: Run) -> PyTree:
         """The final parameters of a run, a pytree like those of its program."""
@@ -86,7 +86,7 @@ class Target:
         )
 
 
-def train(static: Static, data: Data, hypers: Hyper) -> PyTree:
+def train(static: ProgramConfig, data: DeviceData, hypers: RunParams) -> PyTree:
     """The final models of further runs of a program, [runs, ...] on the host, trained on all devices.
 
     The engine is that of `federated.train`: runs one after another on each core of a CPU, in batches on a GPU.
@@ -97,16 +97,16 @@ def train(static: Static, data: Data, hypers: Hyper) -> PyTree:
       hypers: Hyper-parameters [runs, ...].
     """
     # A run that stops at an accuracy is scored when it would be; the others only at their end.
-    scored = static.evaluation_rounds if np.isfinite(hypers.enough).any() else (0, static.rounds)
+    scored = static.evaluation_rounds if np.isfinite(hypers.target_accuracy).any() else (0, static.rounds)
     static = replace(static, evaluation_rounds=scored)
     return final_states(_program, static, data, hypers, lambda state: state.model)
 
 
 def final_states(
-    make: Callable[[Static, tuple[jax.Device, ...], int], Program],
-    static: Static,
-    data: Data,
-    hypers: Hyper,
+    make: Callable[[ProgramConfig, tuple[jax.Device, ...], int], Program],
+    static: ProgramConfig,
+    data: DeviceData,
+    hypers: RunParams,
     of: Callable[[PyTree], PyTree],
 ) -> PyTree:
     """Runs a program to its end for further hyper-parameters, on all devices.
@@ -128,7 +128,7 @@ def final_states(
     )
     own = partial(make, replace(static, at_once=layout.at_once, cohort_devices=1), tuple(where))
 
-    def some(count: int) -> Hyper:
+    def some(count: int) -> RunParams:
         rows = np.minimum(np.arange(count), runs - 1)
         return jax.tree.map(lambda leaf: leaf[rows], hypers)
 
@@ -141,6 +141,6 @@ def final_states(
 
 
 @lru_cache(maxsize=4)
-def _program(static: Static, where: tuple[jax.Device, ...], runs_at_once: int) -> Program:
+def _program(static: ProgramConfig, where: tuple[jax.Device, ...], runs_at_once: int) -> Program:
     """One attack's program is the next one's, where their data are of the same shapes."""
     return make_program(static, list(where), runs_at_once)

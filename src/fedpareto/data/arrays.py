@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fedpareto import damage
-from fedpareto.files import whole
+from fedpareto.system import damage
+from fedpareto.system.files import whole
 
 
 @dataclass(frozen=True)

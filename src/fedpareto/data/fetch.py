@@ -14,7 +14,7 @@ from pathlib import Path
 import pooch
 
 from fedpareto.data import DataError
-from fedpareto.files import whole
+from fedpareto.system.files import whole
 
 FOLDER_VARIABLE = "FEDPARETO_DATA"
 CACHE_VARIABLE = "FEDPARETO_CACHE"

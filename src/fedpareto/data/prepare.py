@@ -8,11 +8,12 @@ from typing import Any
 
 import pooch
 
-from fedpareto.data import DataError, arrays, summary
-from fedpareto.data.checked import check
+from fedpareto.data import DataError, arrays
 from fedpareto.data.fetch import fetch
+from fedpareto.data.own import summary
+from fedpareto.data.own.checked import check
+from fedpareto.data.own.user import load_user_file
 from fedpareto.data.registry import REGISTRY
-from fedpareto.data.user import load_user_file
 
 
 def prepare(dataset: str, arrays_file: Path, report_file: Path, options: Mapping[str, Any] | None = None) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedpareto.data import cifar, named
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.fetch import RemoteFile
-from fedpareto.data.scattering import IMAGENET_DEVIATION, IMAGENET_MEAN, scattered
+from fedpareto.data.loaders import builtin as named
+from fedpareto.data.loaders import cifar
+from fedpareto.data.loaders.scattering import IMAGENET_DEVIATION, IMAGENET_MEAN, scattered
 
 Loader = Callable[[Mapping[str, Path]], tuple[PreparedData, dict[str, Any]]]
 UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from fedpareto.data.arrays import PreparedData
-from fedpareto.federated.alone import make_alone_program
-from fedpareto.federated.arguments import Data, Hyper, Static
-from fedpareto.federated.batching import fill_memory
-from fedpareto.federated.devices import Layout
-from fedpareto.federated.program import Program, make_program
-from fedpareto.federated.setup import data_of, hypers_of, lay_out, learned_of, partitions_of, static_of
+from fedpareto.federated.algorithms.local_only import make_alone_program
+from fedpareto.federated.engine.program import Program, make_program
+from fedpareto.federated.execution.batching import fill_memory
+from fedpareto.federated.execution.devices import Layout
+from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams
+from fedpareto.federated.inputs.setup import data_of, lay_out, learned_of, partitions_of, program_config, run_params
 from fedpareto.privacy.plan import PrivacyPlan
-from fedpareto.run import Run
+from fedpareto.sweep.run import Run
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Job:
     """
 
     layout: Layout
-    static: Static
+    static: ProgramConfig
     program: Program
-    data: Data
-    hypers: Hyper
+    data: DeviceData
+    hypers: RunParams
     learned: Mapping[str, Mapping[str, np.ndarray]] | None
 
 
@@ -62,12 +62,12 @@ def job_of(
         raise ValueError(f"{len(prepared.y_train)} training records, and the plan was made for {runs[0].records}")
     layout, where, model = lay_out(runs, plans, prepared, execution)
     partitions = partitions_of(runs, prepared)
-    static = static_of(runs, plans, partitions, model, layout)
+    static = program_config(runs, plans, partitions, model, layout)
     data = data_of(prepared, partitions)
     compiler: Any = make_alone_program if runs[0].algorithm == "alone" else make_program
     make = partial(compiler, static, where)
     learned = learned_of(runs, plans, prepared)
-    some = partial(hypers_of, plans=plans, seeds=list(partitions), learned=learned)
+    some = partial(run_params, plans=plans, seeds=list(partitions), learned=learned)
     layout = fill_memory(layout, make, lambda k: some(runs[:1], multiple=k * layout.groups), data, len(runs), where[0])
     program = make(layout.runs_at_once)
     hypers = some(runs, multiple=program.shards * layout.runs_at_once)

@@ -15,26 +15,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from fedpareto import provenance
+from fedpareto.components import provenance
 from fedpareto.data.arrays import PreparedData
-from fedpareto.federated import store
-from fedpareto.federated.alone import AloneState
-from fedpareto.federated.arguments import Hyper
-from fedpareto.federated.checkpoint import Checkpoints
-from fedpareto.federated.client import Examples
-from fedpareto.federated.evaluation import by_chunk
-from fedpareto.federated.final_scores import FINAL, answers, final_scores
+from fedpareto.federated.algorithms.local_only import AloneState
+from fedpareto.federated.algorithms.local_sgd import Examples
+from fedpareto.federated.engine.evaluation import by_chunk
+from fedpareto.federated.engine.program import Program, State
+from fedpareto.federated.inputs.program_inputs import RunParams
+from fedpareto.federated.inputs.setup import model_arrays
 from fedpareto.federated.job import job_of
-from fedpareto.federated.outcome import number, outcome
-from fedpareto.federated.program import Program, State
-from fedpareto.federated.setup import model_arrays
-from fedpareto.federated.store import RunResult
-from fedpareto.privacy.account import AccountedRun
-from fedpareto.privacy.lattice import padded
-from fedpareto.privacy.parties import Sum
+from fedpareto.federated.store import store
+from fedpareto.federated.store.checkpoint import Checkpoints
+from fedpareto.federated.store.outcome import number, outcome
+from fedpareto.federated.store.store import RunResult
+from fedpareto.privacy.mechanisms.discrete import padded
+from fedpareto.privacy.parties import SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlan
-from fedpareto.run import Bundle, Run
 from fedpareto.statuses import OK, STATUSES
+from fedpareto.sweep.account import AccountedRun
+from fedpareto.sweep.run import Bundle, Run
+from fedpareto.tasks.final_scores import FINAL, answers, final_scores
 
 SEGMENT_SECONDS = 10.0
 PREPROCESSING = "preprocessing"  # before the names of what a run has learned of the records, in the file of its model
@@ -117,7 +117,7 @@ def _train(
     costs = _secure_aggregation(plans)
 
     @jax.jit
-    def answered(hyper: Hyper, test: Examples, params: PyTree) -> jax.Array:
+    def answered(hyper: RunParams, test: Examples, params: PyTree) -> jax.Array:
         """What a model says of the test set, in chunks and on the device; it is scored on the host."""
         own = job.static.preprocessed(hyper).model
         found: jax.Array = by_chunk(own.apply, params, test.x, test.y, lambda logits, _: answers(logits))
@@ -156,11 +156,11 @@ def _endings(results: Sequence[RunResult]) -> list[str]:
     return lines
 
 
-def _secure_aggregation(plans: Mapping[str, PrivacyPlan]) -> dict[Sum | None, dict[str, Any]]:
+def _secure_aggregation(plans: Mapping[str, PrivacyPlan]) -> dict[SecureAggregation | None, dict[str, Any]]:
     """The real protocol, run once for each size of sum among the plans: what it costs a client and the server."""
-    from fedpareto.privacy.secure_aggregation import measure  # cryptography is for these runs alone
+    from fedpareto.privacy.secure_aggregation.cost import measure
 
-    costs: dict[Sum | None, dict[str, Any]] = {}
+    costs: dict[SecureAggregation | None, dict[str, Any]] = {}
     for size in {plan.sum for plan in plans.values() if plan.sum is not None}:
         cost = measure(size.participants, padded(size.dimension), size.bits, size.fewest)
         log(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Sum:
+class SecureAggregation:
     """How secure aggregation adds: what `PrivacyPlan` needs to know of the integers.
 
     Attributes:

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from fedpareto.privacy.correlated import participation_sensitivity
-from fedpareto.privacy.lattice import Lattice, padded
+from fedpareto.privacy.mechanisms.banded import participation_sensitivity
+from fedpareto.privacy.mechanisms.discrete import Lattice, padded
+from fedpareto.privacy.mechanisms.discrete_sampler import largest_total_variation
 from fedpareto.privacy.participation import binomial_tail, scheduled, smallest_bound
-from fedpareto.privacy.parties import LocalSteps, Sum
-from fedpareto.privacy.share_table import largest_total_variation
-from fedpareto.soundness import DISCRETE, SCHEDULED, Choice, faults, schedule_length
+from fedpareto.privacy.parties import LocalSteps, SecureAggregation
+from fedpareto.privacy.soundness import DISCRETE, SCHEDULED, PrivacySetting, schedule_length, violations
 
 # A Poisson cohort has no largest size, a compiled program has. The pad is chosen so that the cohort outgrows it
 # over the whole run with at most this fraction of delta, and that probability is charged to delta.
@@ -63,7 +63,7 @@ class PrivacyPlan:
         larger of a twentieth of the cohort and twice the noise multiplier.
       sum: Secure aggregation, where trust is `distributed`.
       local: DP-SGD on the clients, where unit is `record` and trust `local`.
-      preliminary: What is released of all records before the first round (a noisy covariance, say): for each release the
+      preprocessing_noise_multipliers: Of each release of all records before the first round (a noisy covariance, say), the
         standard deviation of its Gaussian noise over the bound on what one record contributes to it.
     """
 
@@ -81,9 +81,9 @@ class PrivacyPlan:
     strategy: tuple[float, ...] = (1.0,)
     adaptive: bool = False
     count_noise: float | None = None
-    sum: Sum | None = field(default=None)
+    sum: SecureAggregation | None = field(default=None)
     local: LocalSteps | None = field(default=None)
-    preliminary: tuple[float, ...] = ()
+    preprocessing_noise_multipliers: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.population < 1 or self.rounds < 0:
@@ -117,14 +117,16 @@ class PrivacyPlan:
                 f"count_noise = {self.count_stddev:g} must be above {self.noise_multiplier / 2:g}, half the noise "
                 "multiplier: the count alone would give more away than the whole is meant to"
             )
-        if not all(math.isfinite(noise) and noise > 0 for noise in self.preliminary):
-            raise PrivacyPlanError(f"the noise of preliminary releases = {self.preliminary} must be finite and above 0")
-        for fault in faults(self._choice) if self.private else ():
+        if not all(math.isfinite(noise) and noise > 0 for noise in self.preprocessing_noise_multipliers):
+            raise PrivacyPlanError(
+                f"the noise of preliminary releases = {self.preprocessing_noise_multipliers} must be finite and above 0"
+            )
+        for fault in violations(self._choice) if self.private else ():
             raise PrivacyPlanError(f"{fault.key} must {fault.must}: {fault.why}")
 
     @property
-    def _choice(self) -> Choice:
-        return Choice(
+    def _choice(self) -> PrivacySetting:
+        return PrivacySetting(
             unit=self.unit,
             trust=self.trust,
             sampling=self.sampling,
@@ -132,9 +134,9 @@ class PrivacyPlan:
             mechanism=self.mechanism,
             clipping="adaptive" if self.adaptive else "fixed",
             sampling_rate=self.sampling_rate,
-            separation=self.batches,
+            min_separation=self.batches,
             bands=len(self.strategy),
-            learns_from_records=bool(self.preliminary),
+            learns_from_records=bool(self.preprocessing_noise_multipliers),
         )
 
     @property
@@ -160,7 +162,7 @@ class PrivacyPlan:
     @property
     def amplified(self) -> bool:
         """Whether the guarantee counts on the adversary not knowing which units a round used."""
-        return self.participation == "secret" and self.sampling not in SCHEDULED and self.inclusion < 1
+        return self.participation == "secret" and self.sampling not in SCHEDULED and self.inclusion_probability < 1
 
     @property
     def expected_cohort(self) -> float:
@@ -172,7 +174,7 @@ class PrivacyPlan:
         return asked if self.sampling == "poisson" else float(max(1, round(asked)))
 
     @property
-    def inclusion(self) -> float:
+    def inclusion_probability(self) -> float:
         """Probability that a given unit joins a given round: the sampling rate, up to whole cohorts of a fixed size."""
         return self.sampling_rate if self.sampling == "poisson" else self.expected_cohort / self.population
 
@@ -233,7 +235,7 @@ class PrivacyPlan:
             raise PrivacyPlanError(str(error)) from error
 
     @cached_property
-    def cohort_pad(self) -> int:
+    def max_cohort_size(self) -> int:
         """Size of the cohort buffer: at most `overflow_budget` of all runs ever see a larger cohort."""
         if self.sampling != "poisson":
             return int(self.expected_cohort)
@@ -241,17 +243,17 @@ class PrivacyPlan:
 
     @property
     def overflow_budget(self) -> float:
-        """The probability of overflow that `cohort_pad` may leave over the whole run."""
+        """The probability of overflow that `max_cohort_size` may leave over the whole run."""
         return OVERFLOW_PROBABILITY_NON_PRIVATE if self.delta is None else OVERFLOW_SHARE_OF_DELTA * self.delta
 
     @cached_property
     def overflow_probability(self) -> float:
-        """Bound on the probability that some round's cohort does not fit in `cohort_pad` (union over rounds)."""
-        if self.sampling != "poisson" or self.cohort_pad >= self.population:
+        """Bound on the probability that some round's cohort does not fit in `max_cohort_size` (union over rounds)."""
+        if self.sampling != "poisson" or self.max_cohort_size >= self.population:
             return 0.0
-        return min(1.0, self.rounds * binomial_tail(self.population, self.sampling_rate, self.cohort_pad))
+        return min(1.0, self.rounds * binomial_tail(self.population, self.sampling_rate, self.max_cohort_size))
 
-    def batch_pad(self, records: int, rate: float) -> int:
+    def max_batch_size(self, records: int, rate: float) -> int:
         """Size of a client's buffer of its own records: all its steps of the whole run fit, but for `overflow_budget`."""
         steps = self.rounds * (1 if self.local is None else self.local.steps)
         return max(1, smallest_bound(records, rate, self.overflow_budget, steps))
@@ -259,7 +261,7 @@ class PrivacyPlan:
     @property
     def participation_budget(self) -> float:
         """The probability that one unit takes part more often than `participations` says; 0 where nothing is drawn."""
-        drawn = not self.amplified and self.sampling not in SCHEDULED and self.inclusion < 1
+        drawn = not self.amplified and self.sampling not in SCHEDULED and self.inclusion_probability < 1
         return PARTICIPATION_SHARE_OF_DELTA * (self.delta or 0.0) if drawn else 0.0
 
     @property
@@ -289,7 +291,7 @@ class PrivacyPlan:
         return self.delta - self.overflow_probability - self.participation_budget - own_batches - self.sampler_budget
 
     @property
-    def by_general_bound(self) -> bool:
+    def uses_black_box_amplification(self) -> bool:
         """Whether secrecy of who took part is accounted for by a bound that holds for any mechanism.
 
         It may promise less than no secrecy at all, so that both guarantees are computed and the better one counts.
@@ -297,11 +299,11 @@ class PrivacyPlan:
         return self.amplified and (self.mechanism in DISCRETE or self.local is not None)
 
     @property
-    def delta_aside(self) -> float:
+    def reserved_delta(self) -> float:
         """What the Renyi divergence of the whole run leaves out of delta: 0 where nothing may go wrong."""
         if not self.private or self.delta is None:
             return 0.0
-        seen = replace(self, participation="seen") if self.by_general_bound else self
+        seen = replace(self, participation="seen") if self.uses_black_box_amplification else self
         return self.delta - min(self.accounted_delta, seen.accounted_delta)
 
     @property
@@ -323,7 +325,7 @@ class PrivacyPlan:
             return scheduled(rounds, self.batches)
         if self.participation_budget == 0:
             return rounds
-        return smallest_bound(rounds, self.inclusion, self.participation_budget)
+        return smallest_bound(rounds, self.inclusion_probability, self.participation_budget)
 
     def releases(self, rounds: int) -> float:
         """How many times the guarantee of one `step_event` composes over the first `rounds` rounds.
@@ -348,7 +350,9 @@ class PrivacyPlan:
     @property
     def preliminary_noise(self) -> tuple[float, ...]:
         """Noise standard deviation over sensitivity of each preliminary release: neighbours may swap a record."""
-        return tuple(noise / (2.0 if self.adjacency == "replace_one" else 1.0) for noise in self.preliminary)
+        return tuple(
+            noise / (2.0 if self.adjacency == "replace_one" else 1.0) for noise in self.preprocessing_noise_multipliers
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The plan and what follows from it, for results and logs."""
@@ -356,7 +360,7 @@ class PrivacyPlan:
             "adjacency": self.adjacency,
             "amplified": self.amplified,
             "expected_cohort": self.expected_cohort,
-            "cohort_pad": self.cohort_pad,
+            "max_cohort_size": self.max_cohort_size,
             "overflow_probability": self.overflow_probability,
             "sensitivity": None if math.isinf(self.sensitivity) else self.sensitivity,
             "noise_stddev": self.noise_stddev,

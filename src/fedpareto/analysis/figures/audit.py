@@ -1,0 +1,139 @@
+"""Proven epsilon against what audits show that it is at least."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fedpareto.analysis.figures import style
+from fedpareto.analysis.tables.adversary import ADVERSARIES
+from fedpareto.analysis.tables.attacks import why_nothing
+from fedpareto.analysis.tables.build import Tables
+
+MARKERS = "oDvP*X"  # by method
+AUDIT = ["study", "run_id", "method", "adversary"]
+DODGE = 0.035  # of a factor of e between methods at one epsilon
+LINEAR = 3.0  # epsilons within this factor need no logarithm
+
+
+def build(tables: Tables, title: str) -> Figure:
+    """Each audited run: its lower bound filled, its estimate hollow, against proven epsilon."""
+    headline = f"{title}: what audits find of each proven ε"
+    audits = audited(tables.attacks)
+    finite = audits[np.isfinite(audits["bound"]) & (audits["bound"] > 0)]
+    if finite.empty:
+        why = why_nothing(tables.attacks, ["audit"], "no private run of this study was audited")
+        return style.nothing_to_draw(headline, why)
+    curves = finite[["method", "adversary"]].drop_duplicates().sort_values(["method", "adversary"])
+    methods = list(dict.fromkeys(curves["method"]))
+    looks = {
+        (method, adversary): (ADVERSARIES[adversary].colour, MARKERS[methods.index(method) % len(MARKERS)])
+        for method, adversary in curves.itertuples(index=False, name=None)
+    }
+    figure, axes = plt.subplots(figsize=(style.WIDTH, 5.6), layout="constrained")
+    logarithmic = finite["bound"].max() / finite["bound"].min() > LINEAR
+    floor = _axes(axes, finite, logarithmic)
+    for place, (curve, (colour, marker)) in enumerate(looks.items()):
+        own = finite[(finite["method"] == curve[0]) & (finite["adversary"] == curve[1])]
+        shift = np.exp(DODGE * (place - (len(curves) - 1) / 2)) if logarithmic else 1.0
+        _draw(axes, own.assign(x=own["bound"] * shift), colour, marker, floor)
+    axes.set(xlabel="proven ε", ylabel="audited ε")
+    proven = style.epsilon_label(finite, _accountant(finite))
+    caption = f"{proven}\nan audit that finds little proves nothing: a stronger canary may find more"
+    style.key(figure, _legend(looks, finite, floor), caption, 2)
+    style.headline(figure, headline)
+    return figure
+
+
+def _accountant(audits: pd.DataFrame) -> str:
+    """How the proven epsilons that are drawn were proven."""
+    by_rdp = np.isclose(audits["bound"], audits["epsilon_rdp"])
+    if by_rdp.any():
+        return "RDP" if by_rdp.all() else "PLD, where there is such a proof, else RDP,"
+    return "PLD"
+
+
+def audited(attacks: pd.DataFrame) -> pd.DataFrame:
+    """The audits of a table of attacks, one row each.
+
+    Returns:
+      The rows with score `epsilon_lower` (at `confidence`), with `estimate`: the value of `epsilon_estimate` for the same run,
+      method and adversary, NaN where there is none. `bound` is the proven epsilon.
+    """
+    audits = attacks[(attacks["attack"] == "audit") & attacks["value"].notna()]
+    estimates = audits[audits["score"] == "epsilon_estimate"].groupby(AUDIT, as_index=False)["value"].max()
+    lower = audits[audits["score"] == "epsilon_lower"].rename(columns={"value": "lower"})
+    return lower.merge(estimates.rename(columns={"value": "estimate"}), on=AUDIT, how="left")
+
+
+def _axes(axes: Axes, rows: pd.DataFrame, logarithmic: bool) -> float:
+    """Diagonals and scales.
+
+    Returns:
+      Where a bound of zero is drawn.
+    """
+    low, high = rows["bound"].min(), rows["bound"].max()
+    seen = pd.concat([rows["lower"], rows["estimate"]])
+    seen = seen[np.isfinite(seen) & (seen > 0)]
+    if logarithmic:
+        left, right = low / 1.5, high * 1.5
+        bottom = min(left / 4, seen.min() / 1.5 if len(seen) else left)
+        bottom = max(bottom, low / 200)
+        axes.set(xscale="log", yscale="log")
+        style.plain_log(axes.xaxis)
+        (style.plain_log if right / bottom < 300 else style.decades_log)(axes.yaxis)
+    else:
+        left, right, bottom = 0.9 * low, 1.1 * high, 0.0
+    top = max(right, 1.15 * seen.max() if len(seen) else right)
+    line = np.array([left, right])
+    axes.plot(line, line, color="black", linewidth=1.0, zorder=1)
+    axes.plot(line, line / 2, color="0.4", linewidth=1.0, linestyle="--", zorder=1)
+    axes.fill_between(line, line, top, color="black", alpha=0.06, linewidth=0, zorder=0)
+    # Nothing is hidden by the frame: a bound of zero stands a little above it.
+    lower = bottom / 1.35 if logarithmic else -0.04 * top
+    axes.set(xlim=(left, right), ylim=(lower, top))
+    return bottom
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, colour: object, marker: str, floor: float) -> None:
+    shown = rows["lower"].clip(lower=floor)
+    estimate = rows["estimate"].clip(lower=floor)
+    for x, low, high in zip(rows["x"], shown, estimate, strict=True):
+        if np.isfinite(high):
+            axes.plot([x, x], [low, high], color=colour, linewidth=0.9, alpha=0.6, zorder=2)
+    axes.plot(rows["x"], estimate, marker, color=colour, markerfacecolor="white", markersize=5.5, zorder=3)
+    above = (rows["lower"] > floor).to_numpy()
+    axes.plot(rows["x"][above], shown[above], marker, color=colour, markersize=5.5, zorder=4)
+    axes.plot(rows["x"][~above], shown[~above], "v", color=colour, markersize=5.5, zorder=4)
+
+
+def _legend(looks: dict, rows: pd.DataFrame, floor: float) -> list[Line2D]:
+    entries = [
+        Line2D(
+            [],
+            [],
+            color=colour,
+            marker=marker,
+            linestyle="",
+            label=f"{method.replace('_', ' ')}: {ADVERSARIES[adversary].label.split(':')[0]}",
+        )
+        for (method, adversary), (colour, marker) in looks.items()
+    ]
+    confidence = ", ".join(f"{100 * level:g}" for level in sorted(rows["confidence"].unique()))
+    entries.append(
+        Line2D([], [], color="0.3", marker="o", linestyle="", label=f"lower bound at {confidence} % confidence")
+    )
+    if rows["estimate"].notna().any():
+        entries.append(Line2D([], [], color="0.3", marker="o", markerfacecolor="white", linestyle="", label="estimate"))
+    if (rows["lower"] <= floor).any():
+        edge = "0" if floor == 0 else f"below {floor:.2g}, or 0"
+        entries.append(Line2D([], [], color="0.3", marker="v", linestyle="", label=f"lower bound {edge}"))
+    entries.append(
+        Line2D([], [], color="black", linewidth=1.0, label="proven: a bound above it speaks against the proof")
+    )
+    entries.append(Line2D([], [], color="0.4", linewidth=1.0, linestyle="--", label="half of proven"))
+    return entries

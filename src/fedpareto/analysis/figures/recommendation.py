@@ -1,0 +1,206 @@
+"""Which point a policy picks: what its limits forbid, what is left, and what is chosen."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from fedpareto.analysis.figures import style
+from fedpareto.analysis.figures.riskfront import TRUST_MARKERS
+from fedpareto.analysis.tables.build import Tables
+from fedpareto.analysis.tables.leakage import successes
+from fedpareto.analysis.tables.recommendation import LIMITS, NOT_TRUSTED, OF_LEAKAGE, QUESTION, TRUSTED, candidates
+
+FORBIDDEN = "#d55e00"
+# Rings around the picks: a double one where both agree.
+RINGS = {TRUSTED: ("#0173b2", 12.0), NOT_TRUSTED: ("#029e73", 17.0)}
+RING: dict[str, Any] = {"marker": "o", "markerfacecolor": "none", "markeredgewidth": 2.0, "linestyle": ""}
+CHARACTERS = 105  # of a line of the reasons
+DODGE = 0.05  # of a factor of e between trust models at one epsilon
+UNJUDGED = 0.6
+PANEL, LINE = 3.6, 0.17  # inches
+
+
+def build(tables: Tables, title: str) -> Figure:
+    """A panel for each policy, data set and unit: accuracy against epsilon, the limits, and the picks with their reasons."""
+    headline = f"{title}: which point the policy picks"
+    rows = tables.recommendation
+    if rows.empty:
+        return style.nothing_to_draw(headline, "no policy for this study, or no private run to choose from")
+    panels = [group for _, group in rows.groupby(["study", *QUESTION], dropna=False, sort=False)]
+    facets = style.varying(rows, ["study", *QUESTION])
+    names = [style.panel_title(panel.replace({"unit": style.UNITS}), facets) for panel in panels]
+    names = [f"{name} ε" if "unit" in facets else name for name in names]
+    reasons = "\n".join(_text(panel, name) for panel, name in zip(panels, names, strict=True))
+    figure, grid = plt.subplots(
+        len(panels),
+        1,
+        figsize=(style.WIDTH, 1.9 + PANEL * len(panels) + LINE * reasons.count("\n")),
+        squeeze=False,
+        layout="constrained",
+    )
+    found = successes(tables.attacks)
+    points = tables.tradeoff.drop_duplicates("point_id")
+    drawn = []
+    for axes, panel, name in zip(grid[:, 0], panels, names, strict=True):
+        first = panel.iloc[0]
+        asked = points[points[list(QUESTION)].eq(first[list(QUESTION)]).all(axis=1)]
+        same = points["dataset"].eq(first["dataset"]) & points["partition"].eq(first["partition"])
+        drawn.append(_panel(axes, asked, points[same & points["kind"].eq("non_private")], found, panel))
+        axes.set_title(name, fontsize="medium")
+        axes.set(ylabel="test accuracy", xlabel="ε")
+    shown = pd.concat(drawn)
+    seeds = style.means_over(int(shown["n_seeds"].max()))
+    kept = "limits on leakage are kept against attacks that were tried, and no others"
+    caption = f"{reasons}\n{style.epsilon_label(shown)}\n{seeds}; {kept}"
+    style.key(figure, _legend(shown, rows), caption, 3)
+    style.headline(figure, headline)
+    return figure
+
+
+def _panel(
+    axes: Axes, points: pd.DataFrame, free: pd.DataFrame, found: pd.DataFrame, panel: pd.DataFrame
+) -> pd.DataFrame:
+    """One panel.
+
+    Returns:
+      The points that it shows: `candidates` of the most trusting assumption that has any.
+    """
+    policy = {name: None if pd.isna(panel[name].iloc[0]) else panel[name].iloc[0] for name in LIMITS}
+    judged = [
+        candidates(points, found, policy | {"trust": row.trust_allowed.split() or ["none"]}, row.coordinator)
+        for row in panel.itertuples()
+    ]
+    pool = pd.concat(judged).drop_duplicates("point_id")
+    if pool.empty:
+        return points[points["kind"] == "private"]
+    style.endless_epsilon_axis(axes, pool["epsilon_rdp"])
+    style.accuracy_axis(axes)
+    leaky = ~pool[list(OF_LEAKAGE)].all(axis=1)
+    limited = [OF_LEAKAGE[name] for name in OF_LEAKAGE if policy[name] is not None]
+    unknown = pool[limited].isna().any(axis=1)
+    shown = [trust for trust in TRUST_MARKERS if (pool["trust"] == trust).any()]
+    for (_, point), leaks, unjudged in zip(pool.iterrows(), leaky, unknown, strict=True):
+        spread = [point["accuracy_mean"] - point["accuracy_low"], point["accuracy_high"] - point["accuracy_mean"]]
+        axes.errorbar(
+            _place(point["epsilon_rdp"], point["trust"], shown),
+            point["accuracy_mean"],
+            yerr=np.nan_to_num(spread).clip(min=0)[:, None],
+            fmt=TRUST_MARKERS.get(point["trust"], "D"),
+            color="0.35",
+            markerfacecolor="white" if unjudged else "0.35",
+            markersize=5,
+            ecolor=("0.35", 0.35),
+            elinewidth=0.8,
+            alpha=UNJUDGED if unjudged else None,
+            zorder=2 if unjudged else 3,
+        )
+        if leaks and not unjudged:
+            axes.plot(
+                _place(point["epsilon_rdp"], point["trust"], shown),
+                point["accuracy_mean"],
+                "x",
+                color=FORBIDDEN,
+                markersize=9,
+                zorder=5,
+            )
+    places = [_place(*at, shown) for at in zip(pool["epsilon_rdp"], pool["trust"], strict=True)]
+    style.mark_useless(axes, places, pool)
+    if free["accuracy_mean"].notna().any():
+        axes.axhline(free["accuracy_mean"].max(), color="0.25", linewidth=1.0, zorder=1)
+    _limits(axes, policy, pool)
+    for row in panel.itertuples():
+        if isinstance(row.point_id, str):
+            colour, size = RINGS[row.coordinator]
+            axes.plot(
+                _place(row.epsilon_rdp, row.trust, shown),
+                row.accuracy_mean,
+                color=colour,
+                markersize=size,
+                zorder=6,
+                **RING,
+            )
+    return pool
+
+
+def _place(epsilon: float, trust: str, shown: list[str]) -> float:
+    """Where a point is drawn: those of one epsilon and different trust models side by side."""
+    return float(epsilon * np.exp(DODGE * (shown.index(trust) - (len(shown) - 1) / 2)))
+
+
+def _limits(axes: Axes, policy: dict, pool: pd.DataFrame) -> None:
+    """Shades what is forbidden; the axes reach to the limits."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    epsilon, accuracy = policy["largest_epsilon"], policy["smallest_accuracy"]
+    if accuracy is not None:
+        room = 0.06 * (top - bottom)
+        bottom, top = min(bottom, accuracy - room), max(top, accuracy + room)
+        axes.axhspan(bottom - 1, accuracy, color=FORBIDDEN, alpha=0.12, linewidth=0, zorder=0)
+        axes.axhline(accuracy, color=FORBIDDEN, linewidth=1.0, zorder=1)
+    if epsilon is not None:
+        left, right = min(left, epsilon / 1.3), max(right, 1.3 * epsilon)
+        axes.axvspan(epsilon, 10 * right, color=FORBIDDEN, alpha=0.12, linewidth=0, zorder=0)
+        axes.axvline(epsilon, color=FORBIDDEN, linewidth=1.0, zorder=1)
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def _text(panel: pd.DataFrame, name: str) -> str:
+    """What is picked for each assumption about the coordinator, and why, wrapped."""
+    lines = []
+    about = f"{name}: " if name else ""
+    for row in panel.itertuples():
+        who = f"{about}coordinator {row.coordinator}: "
+        if isinstance(row.point_id, str):
+            clip = "" if np.isnan(row.clip_norm) else f", clip norm {row.clip_norm:g}"
+            who += (
+                f"{style.counted(row.clients, 'client')}, noise {row.noise_multiplier:.3g}{clip}, {row.trust} trust: "
+                f"accuracy {_interval(row)} at ε\u00a0=\u00a0{row.epsilon_rdp:.3g}"
+            )
+            if np.isfinite(row.cost):
+                who += f", {abs(row.cost):.1f} points {'below' if row.cost >= 0 else 'above'} no privacy"
+            if np.isfinite(row.membership_high):
+                who += f"; attack AUC up to {row.membership_high:.2f}"
+            if np.isfinite(row.reconstruction_high):
+                who += f"; up to {row.reconstruction_high:.0%} of records rebuilt"
+            if np.isfinite(row.sure):
+                who += f"; the best in {row.sure:.0%} of resamples"
+            who += "; "
+        lines += textwrap.wrap(f"{who}{row.why}.", CHARACTERS, subsequent_indent="   ")
+    return "\n".join(lines)
+
+
+def _interval(row: object) -> str:
+    low, high = row.accuracy_low, row.accuracy_high  # type: ignore[attr-defined]
+    mean = f"{row.accuracy_mean:.1%}"  # type: ignore[attr-defined]
+    return mean if np.isnan(low) else f"{mean} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _legend(points: pd.DataFrame, rows: pd.DataFrame) -> list:
+    entries: list = [
+        Line2D([], [], color="0.35", marker=marker, markersize=5, linestyle="", label=f"{trust} trust")
+        for trust, marker in TRUST_MARKERS.items()
+        if (points["trust"] == trust).any()
+    ]
+    for coordinator, (colour, _) in RINGS.items():
+        if rows.loc[rows["coordinator"] == coordinator, "point_id"].notna().any():
+            label = f"picked, coordinator {coordinator}"
+            entries.append(Line2D([], [], color=colour, label=label, markersize=9, **RING))
+    if any(rows[name].notna().any() for name in OF_LEAKAGE):
+        marks = [("x", FORBIDDEN, "leaks more than allowed"), ("o", "0.35", "leakage not measured")]
+        for marker, colour, label in marks:
+            entries.append(
+                Line2D([], [], color=colour, marker=marker, markerfacecolor="white", linestyle="", label=label)
+            )
+    entries += style.useless_entry(points)
+    if rows[["largest_epsilon", "smallest_accuracy"]].notna().any(axis=None):
+        entries.append(Patch(facecolor=FORBIDDEN, alpha=0.2, label="forbidden by ε or accuracy"))
+    entries.append(Line2D([], [], color="0.25", linewidth=1.0, label="not private"))
+    return entries

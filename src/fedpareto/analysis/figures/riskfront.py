@@ -1,0 +1,163 @@
+"""The risk front: accuracy against how well attacks did, beside accuracy against epsilon."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fedpareto.analysis.figures import style
+from fedpareto.analysis.tables.attacks import why_nothing
+from fedpareto.analysis.tables.build import Tables
+from fedpareto.analysis.tables.front import non_dominated
+from fedpareto.analysis.tables.leakage import of_own_trust, strongest, successes
+from fedpareto.analysis.tables.tradeoff import comparable_epsilon
+
+TRUST_MARKERS = {"central": "o", "distributed": "s", "local": "^"}
+RISKS = {
+    "membership": "attack AUC: is this record a member?",
+    "client_membership": "attack AUC: did this client take part?",
+    "gradient_inversion": "share of records rebuilt",
+}
+UNATTACKED = 0.25
+UNIT_LINES = {"client": "-", "record": "--"}
+# The darker the smaller epsilon; the palest end of the map is left out, which does not show on white.
+SHADES = mpl.colors.ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.9, 256)))
+
+
+def build(tables: Tables, title: str) -> Figure:
+    """A panel for each family of attacks that was tried, and one for epsilon; all share the axis of accuracy."""
+    headline = f"{title}: accuracy against measured risk and against ε"
+    found = of_own_trust(successes(tables.attacks, list(RISKS)))
+    points = tables.tradeoff[tables.tradeoff["kind"].isin(["private", "non_private", "clipped"])]
+    points = points[points["accuracy_mean"].notna()].drop_duplicates("point_id")
+    attacked = points["point_id"].isin(found["point_id"])
+    if not attacked.any():
+        why = why_nothing(tables.attacks, list(RISKS), "no point of this study was attacked")
+        return style.nothing_to_draw(headline, why)
+    risks = [risk for risk in RISKS if (found["attack"] == risk).any()]
+    panels = len(risks) + 1
+    columns = panels if panels < 4 else 2
+    lines = -(-panels // columns)
+    figure, grid = plt.subplots(
+        lines, columns, figsize=(style.WIDTH, 1.9 + 3.0 * lines), squeeze=False, sharey=True, layout="constrained"
+    )
+    private = points[points["kind"] == "private"]
+    finite = private["epsilon_rdp"][np.isfinite(private["epsilon_rdp"])]
+    norm = LogNorm(finite.min() / 1.01, finite.max() * 1.01) if len(finite) else None
+    for axes, risk in zip(grid.flat, risks, strict=False):
+        best = strongest(found[found["attack"] == risk], ["point_id"]).set_index("point_id")
+        own = points[points["point_id"].isin(best.index)]
+        own = own.assign(**{name: own["point_id"].map(best[name]) for name in ("value", "low", "high", "baseline")})
+        _risk(axes, own, norm)
+        axes.set_xlabel(RISKS[risk], fontsize="small" if columns > 2 else "medium")
+    _epsilon(grid.flat[len(risks)], points, attacked, norm)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("test accuracy")
+    style.accuracy_axis(grid[0, 0])
+    for axes in list(grid.flat)[panels:]:
+        axes.set_visible(False)
+    if norm is not None:
+        bar = figure.colorbar(plt.cm.ScalarMappable(norm, SHADES), ax=grid, label="ε", pad=0.02, aspect=30)
+        style.plain_log(bar.ax.yaxis)
+        bar.ax.minorticks_off()
+    caption = (
+        f"{style.epsilon_label(points)}\n{style.means_over(int(points['n_seeds'].max()))}; the strongest attack that was tried, "
+        "by adversaries of the\npoint's own trust model: a trusted coordinator is none of them"
+    )
+    style.key(figure, _legend(points, attacked), caption, 3)
+    style.headline(figure, headline)
+    return figure
+
+
+def _colour(epsilon: float, norm: LogNorm | None) -> object:
+    return SHADES(norm(epsilon)) if norm is not None and np.isfinite(epsilon) else "black"
+
+
+def _point(
+    axes: Axes, x: float, point: pd.Series, norm: LogNorm | None, xerr: np.ndarray | None = None, alpha: float = 1.0
+) -> None:
+    bare = not np.isfinite(point["epsilon_rdp"])
+    colour = _colour(point["epsilon_rdp"], norm)
+    spread = [point["accuracy_mean"] - point["accuracy_low"], point["accuracy_high"] - point["accuracy_mean"]]
+    axes.errorbar(
+        x,
+        point["accuracy_mean"],
+        yerr=np.nan_to_num(spread).clip(min=0)[:, None],
+        xerr=xerr,
+        fmt="*" if bare else TRUST_MARKERS.get(point["trust"], "D"),
+        color=colour,
+        markersize=9 if bare else 6,
+        ecolor=(mpl.colors.to_rgb(colour), 0.5),
+        elinewidth=0.8,
+        alpha=alpha if alpha < 1 else None,
+        zorder=2 if alpha < 1 else 4,
+    )
+
+
+def _risk(axes: Axes, points: pd.DataFrame, norm: LogNorm | None) -> None:
+    """Accuracy against success, lower to the left, with the points that no other beats in both."""
+    for _, point in points.iterrows():
+        spread = np.nan_to_num([point["value"] - point["low"], point["high"] - point["value"]]).clip(min=0)
+        _point(axes, point["value"], point, norm, xerr=spread[:, None])
+    if points["baseline"].notna().any():
+        axes.axvline(points["baseline"].median(), color="0.3", linestyle=(0, (1, 1.5)), linewidth=1.2, zorder=1)
+    style.mark_useless(axes, points["value"], points)
+    _front(axes, points["value"], points["accuracy_mean"])
+
+
+def _epsilon(axes: Axes, points: pd.DataFrame, attacked: pd.Series, norm: LogNorm | None) -> None:
+    infinity = style.endless_epsilon_axis(axes, points["epsilon_rdp"])
+    for own, (_, point) in zip(attacked, points.iterrows(), strict=True):
+        x = point["epsilon_rdp"] if np.isfinite(point["epsilon_rdp"]) else infinity
+        _point(axes, x, point, norm, alpha=1.0 if own else UNATTACKED)
+    finite = points[np.isfinite(points["epsilon_rdp"])]
+    style.mark_useless(axes, points["epsilon_rdp"].where(np.isfinite(points["epsilon_rdp"]), infinity), points)
+    # An epsilon of another unit is another currency.
+    for unit, own in finite.groupby("unit"):
+        _front(axes, pd.Series(comparable_epsilon(own["epsilon_rdp"])), own["accuracy_mean"], UNIT_LINES[str(unit)])
+    axes.set_xlabel("ε")
+
+
+def _front(axes: Axes, x: pd.Series, accuracy: pd.Series, line: str = "-") -> None:
+    if x.empty:
+        return
+    front = non_dominated(x, accuracy)
+    order = np.argsort(x[front].to_numpy(), kind="stable")
+    right = axes.get_xlim()[1]
+    steps_x, steps_y = x[front].to_numpy()[order], accuracy[front].to_numpy()[order]
+    axes.step(
+        [*steps_x, right],
+        [*steps_y, steps_y[-1]],
+        where="post",
+        color="black",
+        linestyle=line,
+        linewidth=1.0,
+        alpha=0.7,
+        zorder=3,
+    )
+    axes.set_xlim(right=right)
+
+
+def _legend(points: pd.DataFrame, attacked: pd.Series) -> list[Line2D]:
+    private = points[np.isfinite(points["epsilon_rdp"])]
+    entries = [
+        Line2D([], [], color="0.3", marker=marker, linestyle="", label=f"{trust} trust")
+        for trust, marker in TRUST_MARKERS.items()
+        if (private["trust"] == trust).any()
+    ]
+    if not np.isfinite(points["epsilon_rdp"]).all():
+        entries.append(Line2D([], [], color="black", marker="*", markersize=9, linestyle="", label="no noise"))
+    if not attacked.all():
+        entries.append(Line2D([], [], color="0.3", marker="o", alpha=UNATTACKED, linestyle="", label="not attacked"))
+    entries += style.useless_entry(points)
+    entries.append(Line2D([], [], color="black", linewidth=1.0, alpha=0.7, label="front: no point beats it in both"))
+    if private["unit"].nunique() > 1:
+        entries.append(Line2D([], [], color="black", linestyle="--", alpha=0.7, label="front of record-level ε"))
+    entries.append(Line2D([], [], color="0.3", linestyle=(0, (1, 1.5)), linewidth=1.2, label="without seeing anything"))
+    return entries

@@ -1,0 +1,176 @@
+"""Audit: how large epsilon must be at least, seen from canaries planted in copies of a run.
+
+The adversary knows all there is to know but the canaries' coins: the plan, the data, the canaries' directions. Those who take part
+see every release, an outsider the final model. With secure aggregation the server sees what participants see; a trusted server
+sees everything, and no guarantee is against it. Three scores for each:
+
+- `epsilon_lower`: a lower bound on epsilon at the run's delta, at 95 % confidence (`audit_bounds`). Beside it stands the proven
+  epsilon: by privacy loss distributions where there is such a proof, else by Renyi divergence. A sound run's bound is above it
+  with probability 5 % at most; a bound above it says that plan and program disagree.
+- `epsilon_estimate`: what two Gaussians fitted to the scores of present and absent canaries have: no bound, in neither direction.
+- `auc` of telling present from absent.
+
+`one_run` plants many canaries in each of few copies: its theorem allows for what they have to do with each other. `many_runs`
+plants one in each of many copies, and counts errors: the way where members are few, or where delta is so large that twice delta
+times all canaries is not small, which is what one run pays.
+
+What it cannot say: a small bound proves nothing. Canaries may be too weak, trials too few (with n guesses all right, no bound is
+above log(p / (1 - p)) for p = 0.05^(1/n)), and the scores too plain. Not audited yet: trust `local`, records under trust
+`distributed`, algorithm `scaffold`, what preprocessing learns of the records before the first round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from fedpareto.attacks.audit.canary_runs import Seen, copies_of, observe, population_of
+from fedpareto.attacks.audit.epsilon_bounds import CONFIDENCE, area, gaussian_fit, guess_counts, many_runs, one_run
+from fedpareto.attacks.audit.scores import canary_law, log_likelihood_ratio, simulated_scores
+from fedpareto.attacks.guarantee_bounds import covers, largest_auc
+from fedpareto.attacks.results import OUTSIDER, PARTICIPANTS, SERVER, AttackResult, AttackResults, not_made, together
+from fedpareto.attacks.target import Target
+from fedpareto.config.attackable import why_not
+from fedpareto.federated.inputs.setup import key_data
+from fedpareto.sweep.account import AccountedRun
+from fedpareto.sweep.run import Run
+
+MOST_CANARIES = 256
+PARAMETERS_A_CANARY = 8
+
+
+def audit(target: Target, spec: Mapping[str, Any]) -> AttackResults:
+    """Audits the private runs of a bundle.
+
+    Args:
+      target: The runs; their final models are not needed.
+      spec: `method` (`one_run` or `many_runs`), `runs` (copies of each run) and `canaries` in each (None for half of the members,
+        at most one for 8 parameters and at most 256; always 1 with `many_runs`).
+
+    Returns:
+      Findings on each run; the reason where it is not audited.
+    """
+    groups: dict[float, list[int]] = {}
+    reasons = {run.run_id: why_not_audited(run) for run in target.runs}
+    for i, run in enumerate(target.runs):
+        if reasons[run.run_id] is None:  # what is sent in place of a canary that takes no part depends on the adjacency
+            groups.setdefault(canary_law(target.plans[run.run_id], 0.0).absent, []).append(i)
+    missing = [not_made(name, "audit", why, method=spec["method"]) for name, why in reasons.items() if why is not None]
+    return together(
+        [*(_audited(target, spec, rows, absent) for absent, rows in sorted(groups.items())), AttackResults(missing)]
+    )
+
+
+def _audited(target: Target, spec: Mapping[str, Any], rows: Sequence[int], absent: float) -> AttackResults:
+    """The audits of the runs at `rows`, whose absent canaries send `absent` times what they would send."""
+    runs, method, copies = [target.runs[i] for i in rows], spec["method"], int(spec["runs"])
+    static, data = target.static, target.device_data
+    count = canaries_in(population_of(static, data), static.model.parameters, method, spec.get("canaries"))
+    hypers = jax.tree.map(lambda leaf: leaf[np.asarray(rows)], target.hypers)
+    names = [f"{method}/{run.run_id}" for run in runs]
+    # Runs that are counted one by one must be independent: what to expect is then learned from those that are not counted.
+    known = np.ones(copies, bool) if method == "one_run" else np.arange(copies) % 2 == 0
+    seen = observe(static, data, copies_of(hypers, names, copies), count, absent, known)
+    findings: list[AttackResult] = []
+    for i, run in enumerate(runs):
+        own = jax.tree.map(lambda leaf, i=i: leaf[i * copies : (i + 1) * copies], seen)
+        findings += findings_of(run, target.accounted[run.run_id], own, method)
+    return AttackResults(findings)
+
+
+def why_not_audited(run: Run) -> str | None:
+    """Why a run is not audited; None where it is."""
+    if not run.private:
+        return "it adds no noise: there is no epsilon to audit"
+    if run.clipping is not None:
+        return "its clip norm adapts: an absent canary counts as a short update there, which is no neighbour's"
+    return why_not("audit", run.unit, run.trust, run.algorithm)
+
+
+def canaries_in(population: int, parameters: int, method: str, asked: int | None) -> int:
+    """Canaries in each copy."""
+    if method == "many_runs":
+        return 1
+    if asked is not None:
+        return max(1, min(asked, population, parameters))
+    return max(1, min(population // 2, parameters // PARAMETERS_A_CANARY, MOST_CANARIES))
+
+
+def findings_of(run: Run, accounted: AccountedRun, copies: Seen, method: str) -> list[AttackResult]:
+    """What the copies of one run show, to each adversary that its guarantee is against.
+
+    Args:
+      run: The run.
+      accounted: Its plan and guarantee.
+      copies: What was seen, [copies, ...].
+      method: `one_run` or `many_runs`.
+    """
+    law = canary_law(accounted.plan, run.dropout or 0.0)
+    rounds = law.rounds
+    ratios = log_likelihood_ratio(copies.released[:, :rounds], copies.sampled[:, :rounds], law)
+    rng = np.random.default_rng(key_data(f"audit/{run.run_id}/guesses"))
+    expected_ratios, expected_sums, simulated = simulated_scores(law, rng)
+    present = np.asarray(copies.present).ravel()
+    possible = largest_auc(accounted)
+    found = []
+    for adversary, scores, expected in (
+        (PARTICIPANTS, ratios, expected_ratios),
+        (OUTSIDER, np.nan_to_num(copies.moved.astype(np.float64)), expected_sums),
+    ):
+        found += _scores(run, accounted, method, adversary, scores.ravel(), present, expected, simulated, possible)
+    if covers(run, SERVER, run.unit):  # It sees the sums that it releases.
+        found += [replace(row, adversary=SERVER) for row in found if row.adversary == PARTICIPANTS]
+    return found
+
+
+def _scores(
+    run: Run,
+    accounted: AccountedRun,
+    method: str,
+    adversary: str,
+    scores: np.ndarray,
+    present: np.ndarray,
+    expected: np.ndarray,
+    simulated: np.ndarray,
+    possible: float,
+) -> list[AttackResult]:
+    """The findings on one adversary.
+
+    `expected` are simulated scores of canaries of which `simulated` were present, `possible` is the largest area under a ROC curve.
+    """
+    delta = accounted.plan.delta
+    assert delta is not None  # a private run has one
+    if method == "one_run":
+        lower = one_run(scores, present, delta, guess_counts(expected, simulated, len(scores), delta))
+    else:
+        lower = many_runs(scores, present, delta)
+    auc, low, high = area(scores, present)
+    about: dict[str, Any] = {
+        "run_id": run.run_id,
+        "attack": "audit",
+        "method": method,
+        "adversary": adversary,
+        "covered": covers(run, adversary, run.unit),
+        "confidence": CONFIDENCE,
+        "positives": int(present.sum()),
+        "negatives": int((~present).sum()),
+    }
+    proven = proven_epsilon(accounted)
+    estimate = gaussian_fit(scores[present], scores[~present], delta)
+    found = [
+        AttackResult(score="epsilon_lower", value=lower, low=lower, baseline=0.0, bound=proven, **about),
+        AttackResult(score="epsilon_estimate", value=estimate, baseline=0.0, bound=proven, **about),
+        AttackResult(score="auc", value=auc, low=low, high=high, baseline=0.5, bound=possible, **about),
+    ]
+    return [row for row in found if not math.isnan(row.value)]
+
+
+def proven_epsilon(accounted: AccountedRun) -> float:
+    """The smallest proven epsilon: by PLD where there is such a proof, else by RDP."""
+    final = accounted.final
+    return final.epsilon_rdp if math.isnan(final.epsilon_pld) else min(final.epsilon_pld, final.epsilon_rdp)

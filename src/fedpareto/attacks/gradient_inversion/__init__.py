@@ -1,0 +1,1 @@
+"""Gradient inversion: records rebuilt from an update."""

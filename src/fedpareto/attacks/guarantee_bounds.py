@@ -1,0 +1,110 @@
+"""What a proven guarantee leaves possible to any adversary that it covers.
+
+For a mechanism with the guarantee (epsilon, delta(epsilon)) at every epsilon, a test of "the secret was there" with false positive
+rate a has a true positive rate of at most min(e^eps a + delta, 1 - e^-eps (1 - delta - a)) for each of them (Kairouz et al.
+2015). The same curve bounds reconstruction: whatever is rebuilt with probability k from the prior alone is rebuilt with
+probability at most its value at k (Balle et al. 2022, arXiv:2201.04845; Hayes et al. 2023, arXiv:2302.07225: the blow-up function).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from dp_accounting.rdp.rdp_privacy_accountant import compute_delta
+
+from fedpareto.attacks.results import OUTSIDER, PARTICIPANTS
+from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.sweep.account import AccountedRun
+from fedpareto.sweep.run import Run
+
+EPSILONS = np.concatenate([np.linspace(0, 2, 41)[1:], np.geomspace(2.1, 700, 200)])
+
+
+def covers(run: Run, adversary: str, secret: str) -> bool:
+    """Whether the run's guarantee holds against an adversary (`evidence.ADVERSARIES`) and for a secret (`client`, `record`).
+
+    With a trusted coordinator it does not hold against the coordinator itself. A guarantee for whole clients covers their
+    records; one for records covers no client.
+    """
+    if not run.private or (run.unit == "record" and secret == "client"):
+        return False
+    return adversary in (PARTICIPANTS, OUTSIDER) or run.trust != "central"
+
+
+def steps(plan: PrivacyPlan, secret: str) -> int:
+    """Neighbouring data sets from one with a secret (`client`, `record`) to one in which it is missing: what `power` takes.
+
+    A record that is missing leaves its client with other data. Where neighbours differ by a client being there or not, that is
+    one step to take the client away and one to add it as it is then; where they may swap one, it is a single step.
+    """
+    if (
+        plan.adaptive
+    ):  # who is left out counts as one whose update was short, which is a step further than not being there
+        return 2
+    return 2 if plan.unit == "client" and secret == "record" and plan.adjacency != "replace_one" else 1
+
+
+def power(fpr: np.ndarray | float, accounted: AccountedRun, steps: int = 1) -> np.ndarray:
+    """Largest true positive rate at each false positive rate that the run's Renyi divergence leaves possible.
+
+    Args:
+      fpr: float [n] in [0, 1].
+      accounted: The run's guarantee; 1 everywhere where it has none.
+      steps: Neighbours from the data set without the secret to that with it; the curve is applied to itself as often (group
+        privacy: Dong et al. 2022, Theorem 2.14).
+
+    Returns:
+      float64 [n].
+    """
+    at = np.atleast_1d(np.asarray(fpr, np.float64))
+    epsilon, delta = profile(accounted)
+    if not epsilon.size:
+        return np.ones_like(at)
+    grown = np.minimum(700.0, epsilon)[:, None]
+    for _ in range(steps):
+        up = np.exp(grown) * at + delta[:, None]
+        down = 1 - np.exp(-grown) * (1 - delta[:, None] - at)
+        at = np.clip(np.minimum(up, down).min(axis=0), at, 1.0)
+    return at
+
+
+def max_success_if_sampled(prior: float, accounted: AccountedRun) -> float:
+    """Largest probability of rebuilding a record of a client (or a record) that is known to have taken part in a round.
+
+    A guarantee that counts on nobody knowing who takes part is one on average over who does. Whoever takes part with probability
+    q has its secret found with probability at most `power` in all, hence at most `power` / q given that it took part.
+
+    Args:
+      prior: Probability of success without seeing anything.
+      accounted: The run's guarantee.
+    """
+    share = accounted.plan.inclusion_probability if accounted.plan.amplified else 1.0
+    return min(1.0, float(power(prior, accounted)[0]) / share)
+
+
+def largest_auc(accounted: AccountedRun, steps: int = 1) -> float:
+    """An upper bound on the area under any ROC curve below `power`, whose arguments it takes."""
+    grid = np.union1d(np.linspace(0, 1, 2001), np.geomspace(1e-8, 1e-3, 500))
+    # The curve rises: its value at the right end of an interval is its largest there.
+    return float(np.sum(np.diff(grid) * power(grid, accounted, steps)[1:]))
+
+
+@lru_cache(maxsize=256)
+def profile(accounted: AccountedRun) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (epsilon, delta) that the run satisfies all at once: float64 [n] each, empty where it has no guarantee."""
+    orders, rdp = (np.asarray(values, np.float64) for values in accounted.curve)
+    final, plan = accounted.final, accounted.plan
+    if not plan.private or not math.isfinite(final.epsilon_rdp):
+        return np.zeros(0), np.zeros(0)
+    pairs = [(final.epsilon_rdp, plan.delta)]
+    if final.epsilon_pld is not None and math.isfinite(final.epsilon_pld):
+        pairs.append((final.epsilon_pld, plan.delta))
+    if orders.size:
+        finite = np.isfinite(rdp)
+        # A discrete table's bound ends somewhere: beyond it nothing was proven.
+        for epsilon in EPSILONS[plan.largest_epsilon >= EPSILONS]:
+            delta = compute_delta(orders[finite], rdp[finite], float(epsilon))[0] + plan.reserved_delta
+            pairs.append((float(epsilon), min(1.0, float(delta))))
+    return np.asarray([e for e, _ in pairs]), np.asarray([d for _, d in pairs])

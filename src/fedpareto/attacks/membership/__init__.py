@@ -1,0 +1,1 @@
+"""Membership inference of records and of clients."""

@@ -1,0 +1,1 @@
+"""Configuration: YAML files, their schema, and every check that needs no data."""

@@ -1,0 +1,228 @@
+"""What a configuration may not ask of privacy, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+from fedpareto.config.problems import Problems
+from fedpareto.config.study import Study, study_key
+from fedpareto.data import facts
+from fedpareto.privacy.soundness import DISCRETE, LEARNING, PrivacySetting, schedule_length, violations
+
+LARGEST_ORDER = 1024  # of the RDP accountant's grid: sets the smallest epsilon that RDP can prove
+
+
+def check_mechanism(study: Study, problems: Problems) -> None:
+    """Refuses what has no sound guarantee, or no meaning, for any combination of the values that decide it."""
+    axes = study.axes
+    private = any(axes.get("noise_multiplier", ())) or any(axes.get("target_epsilon", ()))
+    for choice in _choices(axes):
+        for fault in violations(choice):
+            if fault.key == "local_steps":
+                continue  # check_record has a line for every key that asks for steps
+            if fault.key in ("participation", "preprocessing") and not private:
+                continue  # nothing is claimed that it could weaken
+            values = axes.get(fault.key, (None,))
+            at_fault = [i for i, value in enumerate(values) if _is_chosen(fault.key, value, choice)]
+            index = at_fault[0] if at_fault else 0
+            value = values[index]
+            key = study_key(study, fault.key, index)
+            problems.add(key, value["name"] if isinstance(value, dict) else value, fault.must, fault.why)
+    if not private and any(trust != "central" for trust in axes["trust"]):
+        hint = "without noise nobody is protected from anybody: set noise_multiplier or target_epsilon, or remove trust"
+        problems.add(study_key(study, "trust"), axes["trust"][0], "come with noise", hint)
+    reached = [stop for stop in axes.get("stop_at_accuracy", ()) if stop is not None]
+    if reached and private:
+        hint = "when a run ends would tell of its data, and no epsilon covers that: remove it, or use stop_at_epsilon"
+        problems.add(study_key(study, "stop_at_accuracy"), reached[0], "not stand where there is noise", hint)
+    stops = [stop for stop in axes.get("stop_at_epsilon", ()) if stop is not None]
+    if stops and not private:
+        problems.add(study_key(study, "stop_at_epsilon"), stops[0], "come with noise", "set noise_multiplier")
+
+
+def _choices(axes: Mapping[str, Any]) -> Iterator[PrivacySetting]:
+    """Every combination of values that decides whether a mechanism is sound."""
+    clients = [n for n in axes.get("clients", ()) if n]
+    several = any(n is not None and n > 1 for n in axes.get("local_steps", ())) or any(axes.get("local_epochs", ()))
+    names = (
+        *("unit", "trust", "sampling", "participation", "mechanism", "clipping", "algorithm", "weighting"),
+        *("preprocessing", "partition", "augmentation"),
+    )
+    numbers = ("sampling_rate", "dropout", "stragglers")
+    for values in product(*(axes[name] for name in (*names, *numbers))):
+        one = dict(zip((*names, *numbers), values, strict=True))
+        weighting, preprocessing, augmentation = (
+            one.pop(name) for name in ("weighting", "preprocessing", "augmentation")
+        )
+        yield PrivacySetting(
+            unit=one["unit"],
+            trust=one["trust"],
+            sampling=one["sampling"],
+            participation=one["participation"],
+            mechanism=one["mechanism"]["name"],
+            clipping=one["clipping"]["name"],
+            algorithm=one["algorithm"]["name"],
+            sampling_rate=one["sampling_rate"],
+            # Where the data says how many clients there are, the plan of each run looks again.
+            min_separation=min(
+                (schedule_length(n, one["sampling_rate"]) for n in clients), default=round(1 / one["sampling_rate"])
+            ),
+            weight_cap=None if weighting["name"] == "uniform" else weighting["cap"] or 0,
+            several_steps=several,
+            dropout=bool(one["dropout"]),
+            stragglers=bool(one["stragglers"]),
+            bands=one["mechanism"].get("bands", 1),
+            learns_from_records=preprocessing["name"] in LEARNING,
+            drawn_shards="shard_size" in one["partition"],
+            augmentation=augmentation["name"],
+            views=augmentation.get("multiplicity", 1),
+        )
+
+
+def _is_chosen(key: str, value: Any, choice: PrivacySetting) -> bool:
+    if key == "weighting":
+        return bool(value["name"] != "uniform")
+    if key == "preprocessing":
+        return bool(value["name"] in LEARNING)
+    if key == "partition":
+        return "shard_size" in value
+    if key in ("dropout", "stragglers"):
+        return bool(value)
+    return bool((value["name"] if isinstance(value, dict) else value) == getattr(choice, key))
+
+
+def check_record(study: Study, known: Mapping[str, facts.DatasetInfo], problems: Problems) -> None:
+    """What the unit `record` asks for.
+
+    Where the server or secure aggregation protects the sum: one clipped gradient of every sampled record, and nothing else
+    done on the client. Under local trust: steps of DP-SGD on the client, each on a batch of an expected size.
+    """
+    axes = study.axes
+    if len(axes["unit"]) > 1 or len(axes["trust"]) > 1:
+        name = "unit" if len(axes["unit"]) > 1 else "trust"
+        hint = "its sampling rate, clip norm and noise mean other things: make a study of each"
+        problems.add(study_key(study, name), list(axes[name]), "hold one value with unit: record", hint)
+        return
+    for i, baseline in enumerate(study.baselines):
+        if baseline != "non_private" and axes["trust"] != ("local",):
+            hint = "they train by local steps: put them into a study with unit: client"
+            problems.add(study_key(study, "baselines", i), baseline, "be non_private with unit: record", hint)
+    for name, fact in known.items():
+        if fact.train is None:
+            hint = "the number of training records is not known before the file is read: give it a split"
+            problems.add(study_key(study, "dataset"), name, "have a known number of records with unit: record", hint)
+    if axes["trust"] == ("local",):
+        for name, example in (("local_steps", 5), ("batch_size", 16), ("client_learning_rate", 0.1)):
+            if None in axes.get(name, (None,)):
+                why = f"every client runs that many noisy steps on batches of that expected size; e.g. {example}"
+                problems.add(study_key(study, name), None, "be set with unit: record and trust: local", why)
+        if any(axes.get("local_epochs", ())):
+            hint = "batches are drawn afresh for every step: use local_steps"
+            problems.add(study_key(study, "local_epochs"), axes["local_epochs"][0], "not stand here", hint)
+        return
+    for i, decay in enumerate(axes["client_learning_rate_decay"]):
+        if decay != 1:
+            key = study_key(study, "client_learning_rate_decay", i)
+            hint = "clients make no steps of their own; server_optimizer has final_learning_rate"
+            problems.add(key, decay, "not stand beside unit: record", hint)
+    several = "several steps on a client's records need noise at every step, on the client (trust: local)"
+    for name in ("local_epochs", "local_steps", "batch_size", "client_learning_rate"):
+        values = [value for value in axes.get(name, ()) if value is not None]
+        if not values or (name == "local_steps" and values == [1]):
+            continue
+        hint = {"batch_size": "sampling_rate says how many records a round expects"}.get(name, several)
+        if name == "client_learning_rate":
+            hint = "the learning rate is that of server_optimizer"
+        problems.add(study_key(study, name), values[0], "not stand beside unit: record", f"{hint}; remove it")
+
+
+def check_privacy(study: Study, known: Mapping[str, facts.DatasetInfo], problems: Problems) -> None:
+    """What noise needs: a clip norm, a delta below one over the population, an epsilon that can be proved."""
+    axes = study.axes
+    noises, targets = axes.get("noise_multiplier", ()), axes.get("target_epsilon", ())
+    if noises and targets:
+        problems.add(
+            study_key(study, "target_epsilon"),
+            list(targets),
+            "not stand beside noise_multiplier",
+            "the target sets the noise: remove one of the two",
+        )
+        return
+    private = [value for value in (*noises, *targets) if value]
+    if not private:
+        return
+    for i, clip in enumerate(axes["clip_norm"]):
+        if clip is None:
+            problems.add(
+                study_key(study, "clip_norm", i),
+                None,
+                "be a number above 0 where there is noise",
+                "without a bound on one client's update no noise hides it; the non-private run is always added",
+            )
+    for i, spec in enumerate(axes["preprocessing"]):
+        if spec["name"] in LEARNING and spec["noise_multiplier"] is None:
+            key = study_key(study, "preprocessing", i)
+            hint = f"{spec['name']} gives away of all records what it learns: charge it, e.g. noise_multiplier: 8"
+            problems.add([*key, "noise_multiplier"], None, "be set where there is noise", hint)
+    deltas = [d for d in axes.get("delta", ()) if d is not None]
+    if not deltas:
+        problems.add(
+            study_key(study, "delta"), None, "be set where there is noise", "well below 1/clients, e.g. 1.0e-5"
+        )
+    elif None in axes["delta"]:
+        hint = "remove it: runs without noise need no delta, and get none"
+        problems.add(study_key(study, "delta", axes["delta"].index(None)), None, "be set where there is noise", hint)
+    if targets or any(axes["stop_at_epsilon"]):
+        _check_accountant(study, problems)
+    units = f"{axes['unit'][0]}s"
+    if units == "records":
+        population = [f.train for f in known.values() if f.train]
+    else:
+        population = [n for n in axes.get("clients", ()) if n] or [f.clients for f in known.values() if f.clients]
+    for i, delta in enumerate(deltas):
+        key = study_key(study, "delta", i)
+        for n in population:
+            if delta >= 1 / n:
+                problems.add(
+                    key,
+                    delta,
+                    f"be below 1/{units} = {1 / n:.4g} for {n} {units}",
+                    f"a delta of 1/n allows giving one {units[:-1]} away whole; write {_round_down(0.1 / n)}",
+                )
+        for j, target in enumerate(targets):
+            if target is not None and "rdp" in axes["accountant"] and target < smallest_epsilon(delta):
+                problems.add(
+                    study_key(study, "target_epsilon", j),
+                    target,
+                    f"be at least {smallest_epsilon(delta):.4f}, below which RDP needs boundless noise at delta {delta:g}",
+                    "raise it, or use accountant: pld",
+                )
+
+
+def _check_accountant(study: Study, problems: Problems) -> None:
+    """PLD cannot steer what it does not cover."""
+    if "pld" not in study.axes["accountant"]:
+        return
+    for choice in _choices(study.axes):
+        secret = choice.sees_participation == "secret" and choice.sampling_rate < 1
+        hidden_steps = secret and (choice.unit, choice.trust) == ("record", "local")
+        if choice.mechanism in DISCRETE or hidden_steps or (secret and choice.sampling == "fixed_size"):
+            what = choice.mechanism if choice.mechanism in DISCRETE else f"{choice.sampling} sampling in secret"
+            problems.add(
+                study_key(study, "accountant"), "pld", f"be rdp with {what}", "dp-accounting's PLD does not cover it"
+            )
+
+
+def smallest_epsilon(delta: float) -> float:
+    """What RDP's conversion adds at `delta` at its largest order, however small the divergence (Canonne et al. 2020)."""
+    order = LARGEST_ORDER
+    return max(0.0, math.log1p(-1 / order) - math.log(delta * order) / (order - 1))
+
+
+def _round_down(value: float) -> str:
+    """One digit and an exponent with a point, as YAML wants it: 0.00023 -> 2.0e-4."""
+    exponent = math.floor(math.log10(value))
+    return f"{math.floor(value / 10**exponent + 1e-9)}.0e{exponent}"

@@ -1,0 +1,71 @@
+"""A checked configuration: studies, comparisons, data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = Any
+BASELINES = ("non_private", "centralised", "alone")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study, resolved: every axis a tuple of values, specs as mappings with all their arguments.
+
+    Attributes:
+      name: Its key in the configuration.
+      axes: Key -> values. Keys that the configuration leaves out are not there, unless they have a default.
+      seeds: The seeds of every point.
+      baselines: Reference runs besides the grid.
+      title: Headline of its figures.
+      max_runs: Largest grid that is not taken for a mistake.
+      attacks: What is tried on its runs: `name` and all arguments.
+      attacked: Key of the study -> values, the points whose runs are attacked.
+      policy: What a point must keep to be recommended, all keys of it; None where nothing is to be recommended.
+      well_formed: False where a key of its own is wrong: nothing is checked across its keys then.
+    """
+
+    name: str
+    axes: Mapping[str, tuple[Json, ...]]
+    seeds: Sequence[int]
+    baselines: tuple[str, ...]
+    title: str
+    max_runs: int
+    attacks: tuple[Mapping[str, Json], ...] = ()
+    attacked: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
+    policy: Mapping[str, Json] | None = None
+    well_formed: bool = True
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Studies whose curves share one figure, and out of which one point may be recommended."""
+
+    title: str
+    studies: tuple[str, ...]
+    policy: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked configuration.
+
+    Attributes:
+      studies: The studies that are asked for.
+      datasets: The user's own data sets by name, empty where one has a fault.
+      execution: What the user sets of how training is laid out on the machine.
+      comparisons: Name -> headline and studies that one figure sets side by side.
+    """
+
+    studies: tuple[Study, ...]
+    datasets: Mapping[str, Mapping[str, Json]]
+    execution: Mapping[str, int | str]
+    comparisons: Mapping[str, Comparison]
+
+
+def study_key(study: Study, name: str, index: int | None = None) -> list[str | int]:
+    """The place of a key of a study, or of one entry of its list; an axis of one value has none to tell apart."""
+    single = len(study.axes.get(name, ())) == 1
+    return ["studies", study.name, name] + ([] if index is None or single else [index])

@@ -1,0 +1,1 @@
+"""Algorithms: local training and what the server does with it."""

@@ -1,0 +1,1 @@
+"""The compiled program: a round, its release, the server, evaluation."""

@@ -1,0 +1,1 @@
+"""Execution: how a program is laid out on devices."""

@@ -1,0 +1,307 @@
+"""From a bundle's configuration, plans and data to the arguments of its program."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fedpareto.data import DataError
+from fedpareto.data.arrays import PreparedData
+from fedpareto.data.partition import Partition, partition
+from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.federated.execution import devices
+from fedpareto.federated.execution.devices import Layout
+from fedpareto.federated.inputs.program_inputs import (
+    AdaptiveClip,
+    DeviceData,
+    IntegerGrid,
+    IntegerSum,
+    ProgramConfig,
+    RunParams,
+)
+from fedpareto.federated.transforms.augmentation import Augmentation
+from fedpareto.federated.transforms.preprocessing import learned, output_shape, statistics
+from fedpareto.models.model import Model, build
+from fedpareto.models.numerics import PLAIN, Numerics
+from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
+from fedpareto.privacy.mechanisms.discrete_sampler import share_table
+from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.privacy.sampling import last_to_join
+from fedpareto.sweep.account import DataSizes, releases_of
+from fedpareto.sweep.run import Run
+
+
+def program_config(
+    runs: Sequence[Run],
+    plans: Mapping[str, PrivacyPlan],
+    partitions: Mapping[int, Partition],
+    model: Model,
+    layout: Layout,
+) -> ProgramConfig:
+    """What the runs of a bundle share. Buffers are the largest that any of their plans asks for."""
+    run, plan = runs[0], plans[runs[0].run_id]
+    return ProgramConfig(
+        model=model,
+        work=LocalWork(run.local_epochs, run.local_steps, run.batch_size),
+        clients=run.clients,
+        sampling_rate=run.sampling_rate,
+        max_cohort_size=max(plans[r.run_id].max_cohort_size for r in runs),
+        expected_cohort=plan.expected_cohort,
+        optimizer=run.server_optimizer["name"],
+        optimizer_flags=tuple(
+            (key, value) for key, value in sorted(run.server_optimizer.items()) if key != "name" and not _traced(value)
+        ),
+        rounds=run.rounds,
+        evaluation_rounds=run.evaluation_rounds,
+        unit=run.unit,
+        trust=run.trust,
+        sampling=run.sampling,
+        algorithm=run.algorithm,
+        batches=plan.batches,
+        adaptive=plan.adaptive,
+        weight_cap=None if run.weighting is None else run.weighting["cap"],
+        drops=run.dropout is not None,
+        straggles=run.stragglers is not None,
+        sum=None if plan.sum is None else IntegerSum(plan.lattice.dimension, plan.sum.bits, plan.sum.fewest),
+        local_steps=run.local_steps or 1,
+        max_batch_size=max((_batch_pad(r, plans[r.run_id], partitions[r.seed]) for r in runs), default=1),
+        examples_pad=max(p.train_index.shape[1] for p in partitions.values()),
+        preprocessing=tuple((run.preprocessing or {}).items()),
+        augmentation=Augmentation.of(run.augmentation),
+        averaging=None if run.averaging is None else run.averaging["decay"],
+        at_once=layout.at_once,
+        cohort_devices=layout.cohort_devices,
+    )
+
+
+def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
+    """The model that a run trains, of examples as its preprocessing leaves them."""
+    shape = output_shape(run.preprocessing, data.x_train.shape[1:])
+    return build(run.model, shape, len(data.class_names), numerics)
+
+
+def lay_out(
+    runs: Sequence[Run],
+    plans: Mapping[str, PrivacyPlan],
+    data: PreparedData,
+    wanted: Mapping[str, int | str] | None = None,
+) -> tuple[Layout, list[jax.Device], Model]:
+    """How the runs of a bundle are laid out on the machine, its devices, and the model as it is computed there.
+
+    Args:
+      runs: The runs.
+      plans: The plan of each.
+      data: The prepared data set.
+      wanted: Fields of the layout that the user has set.
+    """
+    run = runs[0]
+    cohort = 0.0 if run.algorithm == "alone" else plans[run.run_id].expected_cohort
+    views = 1 if run.augmentation is None else int(run.augmentation["multiplicity"])
+    model = model_of(run, data)
+    layout, where = devices.choose(len(runs), model, cohort, run.unit, wanted, views)
+    return layout, where, model if layout.numerics == model.numerics else model_of(run, data, layout.numerics)
+
+
+def learned_of(
+    runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], data: PreparedData
+) -> Mapping[str, Mapping[str, np.ndarray]] | None:
+    """What the preprocessing of each run has learned of the training records, by run id; None where it learns nothing.
+
+    The noise is what the run's plan was accounted for with.
+    """
+    spec = runs[0].preprocessing
+    if spec is None or not releases_of(spec):
+        return None
+    # Runs of a bundle differ in noise alone, so that the pass over all records is made at most twice.
+    means = {
+        bounded: statistics(spec, data.x_train, bounded)
+        for bounded in {bool(plans[r.run_id].preprocessing_noise_multipliers) for r in runs}
+    }
+    found = {}
+    for run in runs:
+        noise = plans[run.run_id].preprocessing_noise_multipliers
+        key = jax.random.wrap_key_data(jnp.asarray(key_data(f"preprocessing/{run.run_id}")))
+        found[run.run_id] = learned(run.preprocessing or spec, means[bool(noise)], noise, len(data.x_train), key)
+    return found
+
+
+def measure(runs: Sequence[Run], data: PreparedData) -> DataSizes:
+    """What accounting needs to know of the data: the number of parameters, and every client's records."""
+    model = model_of(runs[0], data)
+    records = {seed: tuple(map(int, p.train_count)) for seed, p in partitions_of(runs, data).items()}
+    return DataSizes(model.parameters, records)
+
+
+def _asks_every_client(run: Run) -> bool:
+    """Whether clients draw their own records for a sum, so that nobody else draws anything."""
+    return run.unit == "record" and run.trust == "distributed"
+
+
+def _record_rates(run: Run, plan: PrivacyPlan) -> tuple[float, ...] | None:
+    """Rate at which each client draws its own records; None where it does not."""
+    if plan.local is not None:
+        return plan.local.record_rates
+    return (run.sampling_rate,) * run.clients if _asks_every_client(run) else None
+
+
+def _batch_pad(run: Run, plan: PrivacyPlan, dealt: Partition) -> int:
+    rates = _record_rates(run, plan)
+    if rates is None:
+        return 1
+    return max(plan.max_batch_size(n, rate) for n, rate in {*zip(map(int, dealt.train_count), rates, strict=True)} if n)
+
+
+def partitions_of(runs: Sequence[Run], data: PreparedData) -> dict[int, Partition]:
+    """The partition of each seed among the runs.
+
+    Raises:
+      DataError: The data are not those that the runs were planned for: cohorts would be drawn of others than are there.
+    """
+    run = runs[0]
+    if run.records not in (None, len(data.y_train)):
+        raise DataError(
+            f"the data hold {len(data.y_train):,} training examples and the plan {run.records:,} (run the sweep again: it "
+            "makes a new plan)"
+        )
+    return {
+        seed: partition(
+            data.y_train,
+            data.y_test,
+            scheme=run.partition,
+            clients=run.clients,
+            seed=seed,
+            client_train=data.client_train,
+            client_test=data.client_test,
+        )
+        for seed in sorted({r.seed for r in runs})
+    }
+
+
+def data_of(data: PreparedData, partitions: Mapping[int, Partition]) -> DeviceData:
+    """Device arrays of a bundle: the examples once, and an index matrix for each partition."""
+    pad = max(p.train_index.shape[1] for p in partitions.values())
+    index = [np.pad(p.train_index, ((0, 0), (0, pad - p.train_index.shape[1]))) for p in partitions.values()]
+    return DeviceData(
+        train=Examples(jnp.asarray(data.x_train), jnp.asarray(data.y_train)),
+        test=Examples(jnp.asarray(data.x_test), jnp.asarray(data.y_test)),
+        train_index=jnp.asarray(np.stack(index)),
+        train_count=jnp.asarray(np.stack([p.train_count for p in partitions.values()])),
+        test_client=jnp.asarray(np.stack([_holders(p) for p in partitions.values()]), jnp.int32),
+    )
+
+
+def _holders(dealt: Partition) -> np.ndarray:
+    """Clients that hold test examples, numbered without gaps; a number that no score counts for who is no client."""
+    own = dealt.test_client < len(dealt.train_count)
+    numbers = np.full(len(own), len(own))
+    numbers[own] = np.unique(dealt.test_client[own], return_inverse=True)[1]
+    return numbers
+
+
+def run_params(
+    runs: Sequence[Run],
+    plans: Mapping[str, PrivacyPlan],
+    seeds: Sequence[int],
+    multiple: int,
+    learned: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+) -> RunParams:
+    """The runs' hyper-parameters stacked along a runs axis, which is padded to a multiple of `multiple` by repetition.
+
+    `learned` is what `learned_of` returned for the runs.
+    """
+    padded = [*runs, *[runs[-1]] * (-len(runs) % multiple)]
+    position = {seed: i for i, seed in enumerate(seeds)}
+    public = np.stack([key_data(f"public/{run.seed}") for run in padded])
+    secret = np.stack([key_data(f"secret/{run.run_id}") for run in padded])
+    names = [key for key, value in sorted(padded[0].server_optimizer.items()) if key != "name" and _traced(value)]
+    return RunParams(
+        partition=jnp.asarray([position[run.seed] for run in padded], jnp.int32),
+        public_key=jnp.asarray(public),
+        secret_key=jnp.asarray(secret),
+        client_learning_rate=_floats(run.client_learning_rate or 0.0 for run in padded),
+        server={name: _floats(run.server_optimizer[name] for run in padded) for name in names},
+        clip_norm=_floats(math.inf if run.clip_norm is None else run.clip_norm for run in padded),
+        noise_stddev=_floats(plans[run.run_id].noise_stddev for run in padded),
+        max_rounds=jnp.asarray([plans[run.run_id].rounds for run in padded], jnp.int32),
+        target_accuracy=_floats(math.inf if run.stop_at_accuracy is None else run.stop_at_accuracy for run in padded),
+        proximal=_floats(run.proximal or 0.0 for run in padded),
+        dropout=_floats(run.dropout or 0.0 for run in padded),
+        stragglers=_floats(run.stragglers or 0.0 for run in padded),
+        adaptive=_adaptive(padded, plans) if plans[padded[0].run_id].adaptive else None,
+        strategy=_strategy(padded, plans) if padded[0].mechanism and "bands" in padded[0].mechanism else None,
+        lattice=_lattice(padded, plans) if padded[0].trust == "distributed" else None,
+        record_draws=_record_draws(padded, plans),
+        preprocessing=None if learned is None else _stacked([learned[run.run_id] for run in padded]),
+        client_decay=_decays(padded),
+    )
+
+
+def _adaptive(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> AdaptiveClip:
+    rule = [(run.clipping or {}, plans[run.run_id].count_stddev) for run in runs]
+    return AdaptiveClip(
+        quantile=_floats(clipping["quantile"] for clipping, _ in rule),
+        learning_rate=_floats(clipping["learning_rate"] for clipping, _ in rule),
+        count_stddev=_floats(stddev for _, stddev in rule),
+    )
+
+
+def _strategy(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> jax.Array:
+    return jnp.asarray(np.asarray([plans[run.run_id].strategy for run in runs], np.float32))
+
+
+def _lattice(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> IntegerGrid:
+    """The runs' grids, their tables of noise brought to one size."""
+    lattices = [plans[run.run_id].lattice for run in runs]
+    size = max(len(share_table(one.distribution, one.share_variance).alias) for one in lattices)
+    tables = [share_table(one.distribution, one.share_variance, size) for one in lattices]
+    return IntegerGrid(
+        granularity=_floats(one.granularity for one in lattices),
+        norm_bound=_floats(one.norm_bound for one in lattices),
+        share=DeviceAliasTable(
+            high=jnp.asarray(np.stack([table.high for table in tables])),
+            middle=jnp.asarray(np.stack([table.middle for table in tables])),
+            low=jnp.asarray(np.stack([table.low for table in tables])),
+            alias=jnp.asarray(np.stack([table.alias for table in tables])),
+            offset=jnp.asarray([table.offset for table in tables], jnp.int32),
+        ),
+    )
+
+
+def _stacked(arrays: Sequence[Mapping[str, np.ndarray]]) -> dict[str, jax.Array]:
+    return {name: jnp.asarray(np.stack([own[name] for own in arrays])) for name in arrays[0]}
+
+
+def _record_draws(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> jax.Array | None:
+    rates = [_record_rates(run, plans[run.run_id]) for run in runs]
+    if rates[0] is None:
+        return None
+    return jnp.asarray(np.asarray([[last_to_join(rate) for rate in own or ()] for own in rates], np.uint32))
+
+
+def _decays(runs: Sequence[Run]) -> jax.Array | None:
+    factors = [run.client_learning_rate_decay for run in runs]
+    return None if factors[0] is None else _floats(factor or 1.0 for factor in factors)
+
+
+def model_arrays(params: object) -> dict[str, np.ndarray]:
+    """The leaves of one run's parameters by path, e.g. `Dense_0/kernel`, float32."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {"/".join(str(part.key) for part in path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def _floats(values: Iterable[float]) -> jax.Array:
+    return jnp.asarray(np.asarray(list(values), np.float32))
+
+
+def _traced(value: object) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool)
+
+
+def key_data(text: str) -> np.ndarray:
+    """Key data of a threefry key, uint32 [2], from a text: 64 bits of its SHA-256."""
+    return np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], np.uint32).copy()

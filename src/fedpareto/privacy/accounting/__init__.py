@@ -1,0 +1,1 @@
+"""Accounting: epsilon of composed releases."""

@@ -1,0 +1,118 @@
+"""The smallest noise that proves a given epsilon."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from fedpareto.privacy.accounting.epsilon import guarantee
+from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
+
+SMALLEST_NOISE = 0.05
+LARGEST_NOISE = 1e3
+RELATIVE_TOLERANCE = 1e-4
+
+
+def calibrate(plan: PrivacyPlan, target_epsilon: float, accountant: str = "rdp") -> PrivacyPlan:
+    """The plan with the smallest noise multiplier whose epsilon is at most `target_epsilon`.
+
+    Bisection on the logarithm of the noise multiplier between 0.05 and 1000, to a relative 1e-4, always ending on the
+    side that keeps the promise: at most 40 calls of the accountant, each bounded in time and memory.
+
+    Args:
+      plan: The run; its noise multiplier is ignored. It needs a clip norm and a delta.
+      target_epsilon: Above 0 and finite.
+      accountant: `rdp` or `pld`.
+
+    Raises:
+      PrivacyPlanError: No noise multiplier within the bounds proves the epsilon under this accountant.
+    """
+    if not (math.isfinite(target_epsilon) and target_epsilon > 0):
+        raise PrivacyPlanError(f"target epsilon = {target_epsilon} must be finite and above 0")
+    _check_preliminary(plan, target_epsilon, accountant, "target epsilon")
+    epsilon = _epsilon_of(plan, accountant)
+    if epsilon(SMALLEST_NOISE) <= target_epsilon:
+        return replace(plan, noise_multiplier=SMALLEST_NOISE)
+    low, high = SMALLEST_NOISE, 1.0
+    while epsilon(high) > target_epsilon:
+        low, high = high, high * 4
+        if high > LARGEST_NOISE:
+            raise PrivacyPlanError(
+                f"epsilon = {target_epsilon:g} is out of reach: even a noise multiplier of {LARGEST_NOISE:g} proves only "
+                f"{epsilon(LARGEST_NOISE):.4g} by {accountant.upper()} (ask for a larger epsilon or delta"
+                f"{', or use the pld accountant' if accountant == 'rdp' else ''})"
+            )
+    while high / low > 1 + RELATIVE_TOLERANCE:
+        middle = math.sqrt(low * high)
+        if epsilon(middle) <= target_epsilon:
+            high = middle
+        else:
+            low = middle
+    return replace(plan, noise_multiplier=high)
+
+
+def end_of_search(plan: PrivacyPlan, accountant: str = "rdp") -> str | None:
+    """Why the noise of a calibrated plan may not be the smallest; None where it is.
+
+    Where PLD has no epsilon, RDP decides: the search may end at the least noise that PLD can tell anything about.
+
+    Args:
+      plan: What `calibrate` returned.
+      accountant: That of the calibration.
+    """
+    less = plan.noise_multiplier / (1 + RELATIVE_TOLERANCE)
+    if accountant != "pld" or math.isnan(guarantee(plan).epsilon_pld) or less < SMALLEST_NOISE:
+        return None
+    beyond = guarantee(replace(plan, noise_multiplier=less))
+    if not math.isnan(beyond.epsilon_pld):
+        return None
+    return f"less noise may prove this epsilon too: the search ended where RDP decides ({beyond.warnings[0]})"
+
+
+def stopped(plan: PrivacyPlan, epsilon: float, accountant: str = "rdp") -> PrivacyPlan:
+    """The plan cut after its last round within `epsilon`; the plan itself where all of its rounds are.
+
+    Raises:
+      PrivacyPlanError: Not a single round is within it.
+    """
+
+    def spent(rounds: int) -> float:
+        return _spent(plan.after(rounds), accountant)
+
+    _check_preliminary(plan, epsilon, accountant, "stop_at_epsilon")
+    if spent(plan.rounds) <= epsilon:
+        return plan
+    low, high = 0, plan.rounds
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if spent(middle) <= epsilon else (low, middle)
+    if low == 0:
+        raise PrivacyPlanError(
+            f"stop_at_epsilon = {epsilon:g} is within no round: the first alone spends {spent(1):.4g} by {accountant.upper()} "
+            "(allow more, or add noise)"
+        )
+    return plan.after(low)
+
+
+def _check_preliminary(plan: PrivacyPlan, epsilon: float, accountant: str, what: str) -> None:
+    """What is released before the first round must leave something of the budget."""
+    before = _spent(plan.after(0), accountant) if plan.preprocessing_noise_multipliers else 0.0
+    if before >= epsilon:
+        raise PrivacyPlanError(
+            f"{what} = {epsilon:g} is less than the {before:.4g} that preprocessing alone spends by {accountant.upper()} "
+            "(raise noise_multiplier of preprocessing)"
+        )
+
+
+def _epsilon_of(plan: PrivacyPlan, accountant: str) -> Callable[[float], float]:
+    if accountant not in ("rdp", "pld"):
+        raise PrivacyPlanError(f"accountant = {accountant} must be rdp or pld")
+
+    return lambda noise_multiplier: _spent(replace(plan, noise_multiplier=noise_multiplier), accountant)
+
+
+def _spent(plan: PrivacyPlan, accountant: str) -> float:
+    proven = guarantee(plan, with_pld=accountant == "pld")
+    # `guarantee` has no PLD where it is out of bounds, or above RDP: what is searched is the smaller of the two.
+    return proven.epsilon_pld if accountant == "pld" and not math.isnan(proven.epsilon_pld) else proven.epsilon_rdp

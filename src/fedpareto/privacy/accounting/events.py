@@ -1,0 +1,48 @@
+"""A plan as events of dp-accounting: what composes, and the whole run."""
+
+from __future__ import annotations
+
+import math
+
+import dp_accounting
+
+from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
+from fedpareto.privacy.soundness import DISCRETE
+
+
+def step_event(plan: PrivacyPlan) -> dp_accounting.DpEvent:
+    """The `DpEvent` that composes.
+
+    Under `replace_one` the sensitivity is twice the clip norm, which dp-accounting's RDP does not do by itself
+    (its noise multiplier is relative to the sensitivity): the multiplier handed over is
+    `noise_multiplier * clip_norm / sensitivity`, so that RDP is right.
+
+    Raises:
+      PrivacyPlanError: The mechanism has no event in dp-accounting: discrete noise, whose divergence is that of
+        `lattice`, and participations in secret of several steps each (`accounting.rdp_curve` has both).
+    """
+    if not plan.private:
+        return dp_accounting.NonPrivateDpEvent()
+    if plan.mechanism in DISCRETE or (plan.local is not None and plan.amplified):
+        raise PrivacyPlanError(f"{plan.mechanism} noise with trust {plan.trust} has no event in dp-accounting")
+    gaussian = dp_accounting.GaussianDpEvent(plan.relative_noise)
+    if plan.local is not None:
+        return dp_accounting.PoissonSampledDpEvent(plan.local.worst, gaussian)
+    if not plan.amplified:
+        # Full participation by Poisson stays what it says: the accountant knows that rate 1 amplifies nothing.
+        poisson = plan.sampling == "poisson" and plan.participation == "secret"
+        return dp_accounting.PoissonSampledDpEvent(plan.sampling_rate, gaussian) if poisson else gaussian
+    if plan.sampling == "poisson":
+        return dp_accounting.PoissonSampledDpEvent(plan.sampling_rate, gaussian)
+    return dp_accounting.SampledWithoutReplacementDpEvent(plan.population, plan.max_cohort_size, gaussian)
+
+
+def whole_event(plan: PrivacyPlan) -> dp_accounting.DpEvent:
+    """The `DpEvent` of the whole run, preliminary releases first; raises where `step_event` does, but for correlated noise."""
+    if plan.mechanism == "banded":
+        return dp_accounting.GaussianDpEvent(plan.relative_noise / math.sqrt(plan.releases(plan.rounds)))
+    rounds = dp_accounting.SelfComposedDpEvent(step_event(plan), int(plan.releases(plan.rounds)))
+    if not plan.preprocessing_noise_multipliers:
+        return rounds
+    before = [dp_accounting.GaussianDpEvent(noise) for noise in plan.preliminary_noise]
+    return dp_accounting.ComposedDpEvent([*before, rounds])

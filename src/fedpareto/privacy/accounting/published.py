@@ -1,0 +1,61 @@
+"""Published epsilons computed anew, by the classic conversion, RDP and PLD."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Protocol
+
+from fedpareto.privacy.accounting.epsilon import guarantee
+from fedpareto.privacy.parties import LocalSteps
+from fedpareto.privacy.plan import PrivacyPlan
+
+
+class Claimed(Protocol):
+    """What an epsilon was computed from, see `fedpareto.config.papers.Claim`."""
+
+    @property
+    def rate(self) -> float: ...
+    @property
+    def noise(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def delta(self) -> float: ...
+    @property
+    def rounds(self) -> int | None: ...
+    @property
+    def also(self) -> tuple[float, ...]: ...
+    @property
+    def layers(self) -> int: ...
+
+
+def plan_of(claim: Claimed) -> PrivacyPlan:
+    """The plan of the run that a claim is about: add or remove one, Poisson sampling.
+
+    With `rounds`, clients take the steps on their own records. Layers that are clipped one by one with this noise each are one
+    vector that is clipped jointly with less noise, by the square root of their number.
+    """
+    # A population of 1 never overflows its pad: all of delta is left to the accountant, as in the papers.
+    plan = PrivacyPlan(
+        population=1,
+        sampling_rate=claim.rate,
+        rounds=claim.steps,
+        clip_norm=1.0,
+        noise_multiplier=claim.noise / math.sqrt(claim.layers),
+        delta=claim.delta,
+        unit="record" if claim.also else "client",
+        preprocessing_noise_multipliers=claim.also,
+    )
+    if claim.rounds is None:
+        return plan
+    local = LocalSteps(claim.steps // claim.rounds, (claim.rate,))
+    return replace(
+        plan, sampling_rate=1.0, rounds=claim.rounds, unit="record", trust="local", participation="seen", local=local
+    )
+
+
+def recompute(claim: Claimed) -> dict[str, float]:
+    """Epsilon by the classic conversion, RDP and PLD; the last is NaN where it is out of bounds."""
+    proven = guarantee(plan_of(claim))
+    return {name: getattr(proven, name) for name in ("epsilon_rdp_classic", "epsilon_rdp", "epsilon_pld")}

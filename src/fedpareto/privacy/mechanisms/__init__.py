@@ -1,0 +1,1 @@
+"""Mechanisms: noise and its proof's parameters."""

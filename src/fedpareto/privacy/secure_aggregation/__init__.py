@@ -1,0 +1,1 @@
+"""Secure aggregation: the protocol and its cost."""

@@ -1,0 +1,270 @@
+"""Which choices have a sound guarantee or a meaning together, and why the others have none.
+
+One table for both places that must refuse: the configuration, which names file and key, and `PrivacyPlan`. Only the
+standard library, because a configuration is checked before any job starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+DISCRETE = ("discrete_gaussian", "skellam")
+LEARNING = {"data_norm": 2, "pca": 1}  # preprocessings that learn from all records -> releases that each makes of them
+SCHEDULED = ("shuffled", "cyclic")  # who takes part when follows a schedule: there is nothing secret to amplify with
+
+
+@dataclass(frozen=True)
+class PrivacySetting:
+    """What decides whether a mechanism is sound.
+
+    Attributes:
+      unit: `client` or `record`.
+      trust: `central`, `distributed` or `local`.
+      sampling: `poisson`, `fixed_size`, `shuffled` or `cyclic`.
+      participation: `secret`, `seen`, or None where the trust model says it.
+      mechanism: `gaussian`, `discrete_gaussian`, `skellam` or `banded`.
+      clipping: `fixed` or `adaptive`.
+      algorithm: `fedavg`, `fedprox` or `scaffold`.
+      sampling_rate: Expected share of the units that join a round.
+      min_separation: Rounds from one participation of a unit in a schedule to its next, see `schedule_length`.
+      weight_cap: Number of examples from which a client's weight grows no further; None for uniform weights, 0 for weights
+        without a cap.
+      several_steps: Whether a client makes more than one local step.
+      dropout: Whether clients may fail to answer.
+      stragglers: Whether clients may finish only some of their steps.
+      bands: Bands of the `banded` mechanism.
+      learns_from_records: Whether preprocessing releases something of all records before the first round.
+      drawn_shards: Whether clients draw shards of a fixed size, so that a record may be with several of them, or with none.
+      augmentation: `none` or `flip_and_crop`.
+      views: Views of a record whose gradients are averaged before clipping.
+    """
+
+    unit: str = "client"
+    trust: str = "central"
+    sampling: str = "poisson"
+    participation: str | None = None
+    mechanism: str = "gaussian"
+    clipping: str = "fixed"
+    algorithm: str = "fedavg"
+    sampling_rate: float = 1.0
+    min_separation: int = 1
+    weight_cap: int | None = None
+    several_steps: bool = False
+    dropout: bool = False
+    stragglers: bool = False
+    bands: int = 1
+    learns_from_records: bool = False
+    drawn_shards: bool = False
+    augmentation: str = "none"
+    views: int = 1
+
+    @property
+    def sees_participation(self) -> str:
+        """`participation`, or what the trust model says of it."""
+        return self.participation or default_participation(self.trust, self.sampling, self.unit)
+
+    @property
+    def server_sees_records_only_through_one_step(self) -> bool:
+        """Records under a sum that the server (or secure aggregation) protects: one clipped gradient each."""
+        return self.unit == "record" and self.trust != "local"
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Why a choice is refused: the value at `key` must `must`, because of `why`."""
+
+    key: str
+    must: str
+    why: str
+
+
+@dataclass(frozen=True)
+class _Rule:
+    broken: Callable[[PrivacySetting], bool]
+    key: str
+    must: str
+    why: str
+
+
+_RULES = (
+    _Rule(
+        lambda c: c.server_sees_records_only_through_one_step and c.several_steps,
+        "local_steps",
+        "not ask for several steps with unit: record under this trust",
+        "several steps use a record again and again, and one noise on the sum does not cover that; trust: local noises every step",
+    ),
+    _Rule(
+        lambda c: c.weight_cap == 0,
+        "weighting",
+        "have a cap",
+        "without one a client with many examples moves the sum by more than the clip norm; write {name: examples, cap: 100}",
+    ),
+    _Rule(
+        lambda c: c.weight_cap is not None and (c.unit, c.trust) != ("client", "central"),
+        "weighting",
+        "be uniform here",
+        "weights by size are offered for unit: client with trust: central",
+    ),
+    _Rule(
+        lambda c: c.trust == "distributed" and c.mechanism not in DISCRETE,
+        "mechanism",
+        "be discrete_gaussian or skellam with trust: distributed",
+        "secure aggregation adds integers, so the noise shares must be integers too",
+    ),
+    _Rule(
+        lambda c: c.trust != "distributed" and c.mechanism in DISCRETE,
+        "mechanism",
+        "be gaussian or banded without trust: distributed",
+        "discrete noise shares belong to secure aggregation",
+    ),
+    _Rule(
+        lambda c: c.trust == "distributed" and c.unit == "client" and c.sampling == "poisson" and c.sampling_rate < 1,
+        "sampling",
+        "be fixed_size, shuffled or cyclic with trust: distributed",
+        "the strength of the noise tells how many shares are in it, so the size of the cohort must be public",
+    ),
+    _Rule(
+        lambda c: c.trust == "distributed" and c.unit == "record" and c.sampling != "poisson",
+        "sampling",
+        "be poisson with unit: record and trust: distributed",
+        "every client draws its own records, and nobody could make the number drawn from all clients fixed",
+    ),
+    _Rule(
+        lambda c: c.trust == "local" and c.unit == "record" and c.sampling != "poisson" and c.participation == "secret",
+        "participation",
+        "be seen here",
+        "amplification by participation is proved for clients that join each round by their own coin",
+    ),
+    _Rule(
+        lambda c: c.trust == "local" and c.unit == "client" and c.participation == "secret",
+        "participation",
+        "be seen with unit: client and trust: local",
+        "everybody sees the update that a client sends, hence that it took part",
+    ),
+    _Rule(
+        lambda c: c.sampling in SCHEDULED and c.participation == "secret",
+        "participation",
+        "be seen with this sampling",
+        "a schedule uses everybody once a pass: amplification by sampling may not be claimed for it",
+    ),
+    _Rule(
+        lambda c: c.unit == "record" and c.sampling == "cyclic",
+        "sampling",
+        "be poisson, fixed_size or shuffled with unit: record",
+        "cyclic schedules are for clients that return",
+    ),
+    _Rule(
+        lambda c: c.mechanism == "banded" and (c.sampling != "cyclic" or c.unit != "client"),
+        "sampling",
+        "be cyclic with mechanism: banded and unit: client",
+        "correlated noise is proved for clients that return after a known number of rounds",
+    ),
+    _Rule(
+        lambda c: c.mechanism == "banded" and c.bands > c.min_separation,
+        "mechanism",
+        "have at most as many bands as rounds from one participation to the next (1/sampling_rate)",
+        "with more bands the noise of a client's two participations overlaps, and the sensitivity is not that of one",
+    ),
+    _Rule(
+        lambda c: c.mechanism == "banded" and c.trust != "central",
+        "trust",
+        "be central with mechanism: banded",
+        "one party must remember the noise of earlier rounds",
+    ),
+    _Rule(
+        lambda c: c.clipping == "adaptive" and (c.unit, c.trust, c.mechanism) != ("client", "central", "gaussian"),
+        "clipping",
+        "be fixed here",
+        "the adaptive clip norm is proved for unit: client with trust: central and Gaussian noise",
+    ),
+    _Rule(
+        lambda c: (
+            c.algorithm == "scaffold"
+            and (c.unit, c.trust, c.mechanism, c.clipping) != ("client", "central", "gaussian", "fixed")
+        ),
+        "algorithm",
+        "be fedavg or fedprox here",
+        "scaffold sends two vectors, whose joint clip norm is accounted for unit: client, trust: central, Gaussian noise",
+    ),
+    _Rule(
+        lambda c: (
+            (c.algorithm, c.unit) == ("scaffold", "client") and c.sampling_rate < 1 and c.sees_participation == "secret"
+        ),
+        "participation",
+        "be seen with algorithm: scaffold",
+        "control variates remember who took part; amplification is proved for rounds that know released models alone",
+    ),
+    _Rule(
+        lambda c: c.algorithm != "fedavg" and c.unit == "record",
+        "algorithm",
+        "be fedavg with unit: record",
+        "one clipped gradient a record leaves nothing for a local algorithm to change",
+    ),
+    _Rule(
+        lambda c: c.learns_from_records and (c.unit, c.trust) != ("record", "central"),
+        "preprocessing",
+        "be none, rescale or group_norm here",
+        "what it learns of all records is noised by a trusted server, and bounded record by record: unit: record, trust: central",
+    ),
+    _Rule(
+        lambda c: c.dropout and c.unit == "record" and c.trust == "central",
+        "dropout",
+        "be 0 with unit: record and trust: central",
+        "records are drawn from all clients together: give trust: distributed or local, where clients answer",
+    ),
+    _Rule(
+        lambda c: c.drawn_shards and c.unit == "record",
+        "partition",
+        "have no shard_size with unit: record",
+        "a record that several clients hold is used several times, and the noise hides one use; a client with all it holds "
+        "is one unit still (unit: client)",
+    ),
+    _Rule(
+        lambda c: c.stragglers and c.server_sees_records_only_through_one_step,
+        "stragglers",
+        "be 0 with unit: record under this trust",
+        "there is one local step only",
+    ),
+    _Rule(
+        lambda c: c.stragglers and c.algorithm == "scaffold",
+        "stragglers",
+        "be 0 with algorithm: scaffold",
+        "its control variates divide by the number of steps, which the server must know",
+    ),
+    _Rule(
+        lambda c: c.augmentation != "none" and c.unit == "record" and c.trust != "central",
+        "augmentation",
+        "be none with unit: record under this trust",
+        "views are drawn for records that the server sums, and in the local steps of unit: client",
+    ),
+    _Rule(
+        lambda c: c.views > 1 and c.unit == "client",
+        "augmentation",
+        "have multiplicity 1 with unit: client",
+        "several views are averaged before a record's gradient is clipped, and here a client's update is",
+    ),
+)
+
+
+def violations(choice: PrivacySetting) -> Iterator[Violation]:
+    """Every reason for which the choice is refused, in the order of the table."""
+    for rule in _RULES:
+        if rule.broken(choice):
+            yield Violation(rule.key, rule.must, rule.why)
+
+
+def schedule_length(population: int, sampling_rate: float) -> int:
+    """Rounds in which a schedule uses every unit once, in batches of one size; units that are left over sit out."""
+    return max(1, population // max(1, round(population * sampling_rate)))
+
+
+def default_participation(trust: str, sampling: str, unit: str) -> str:
+    """Whether the adversary of a trust model sees who took part in a round, where the user does not say.
+
+    A trusted server tells nobody. The server of secure aggregation talks to those who take part, and under local trust everybody
+    sees every update. Which of its records a client drew is known to that client alone.
+    """
+    if sampling in SCHEDULED:
+        return "seen"
+    return "secret" if trust == "central" or (unit == "record" and trust == "distributed") else "seen"

@@ -1,0 +1,1 @@
+"""The sweep: runs, bundles, and what each of them proves."""

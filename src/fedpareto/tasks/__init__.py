@@ -1,0 +1,1 @@
+"""Tasks: loss, predictions, metrics and strata."""
