@@ -26,7 +26,7 @@ MOST_ROOMS = 15
 LIGHT_ROOMS = ("columns", "components", "config", "statuses", "sweep", "system")
 LIGHT_MODULES = ("data/facts.py", "privacy/soundness.py", "data/__init__.py", "privacy/__init__.py")
 # They run in jobs alone.
-HEAVY_MODULES = ("sweep/account.py",)
+HEAVY_MODULES = ("sweep/account.py", "columns/frames.py")
 
 
 def name_of(path):
