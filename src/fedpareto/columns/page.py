@@ -12,10 +12,10 @@ HEAD = """# Tables
 Made by `python -m fedpareto.columns > docs/tables.md` from `src/fedpareto/columns/columns.toml`; a test holds the two equal.
 
 Every table is written as Parquet and as CSV. Types: `text`; `count`, a whole number that may be missing; `integer`, one that never
-is; `number`; `flag`, true or false; `pixels`, in Parquet alone. Roles: `id` names a row, or what it belongs to; `key` tells points of
-a grid (or rows) apart; `per_seed` came of one run; `metric` is a score of one run, which its task names (here those of
-classification); `derived` follows from the rest; `provenance` says how and where it was made. Runs that agree in every `key` are one
-point.
+is; `number`; `flag`, true or false; `pixels`, in Parquet alone. Roles: `id` names a row, or what it belongs to; `key` tells points
+of a grid (or rows) apart; `per_seed` came of one run; `metric` is a score of one run, which its task names (here those of
+classification); `derived` follows from the rest; `provenance` says how and where it was made. Runs that agree in every `key` are
+one point.
 
 A column that nobody declared, and one that is missing, stop the stage that writes or reads the table: one line names the table and
 the column. Further metrics come with their task, further keys of a run with the study language; the files carry their declarations.
