@@ -30,7 +30,8 @@ from fedpareto.config.load import load
 from fedpareto.config.schema import schema
 from fedpareto.federated.store.results import NO_COLUMN
 from fedpareto.federated.store.results import additions_of as additions_of_bundle
-from fedpareto.privacy.accounting.guarantee import Guarantee
+from fedpareto.privacy.accounting.epsilon import guarantee
+from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.sweep.sweep import plan_sweep
 
 ROOT = Path(__file__).parents[2]
@@ -87,8 +88,12 @@ def test_a_further_key_of_a_run_is_declared_by_the_study_language(tmp_path, monk
 
 
 def test_accountants_are_those_that_guarantees_and_the_study_language_know():
-    fields = Guarantee.__dataclass_fields__
-    assert all(accountant.column.name in fields for accountant in ACCOUNTANTS)
+    known = [accountant.name for accountant in ACCOUNTANTS]
+    for noise in (0.0, 1.0):
+        plan = PrivacyPlan(
+            population=10, sampling_rate=0.5, rounds=2, clip_norm=1.0, noise_multiplier=noise, delta=1e-5
+        )
+        assert list(guarantee(plan).epsilons) == known
     assert schema()["study"]["accountant"]["enum"] == [accountant.name for accountant in CALIBRATING]
 
 

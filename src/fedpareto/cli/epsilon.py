@@ -67,7 +67,7 @@ def _plan(arguments: argparse.Namespace, noise_multiplier: float) -> PrivacyPlan
 
 def _answer(plan: PrivacyPlan, proven: Any, as_json: bool, **more: Any) -> None:
     answer = {
-        **{accountant.column.name: getattr(proven, accountant.column.name) for accountant in ACCOUNTANTS},
+        **{accountant.column.name: proven.epsilons[accountant.name] for accountant in ACCOUNTANTS},
         "rdp_order": proven.rdp_order,
         "delta": plan.delta,
         "unit": plan.unit,

@@ -25,6 +25,8 @@ from fedpareto.sweep.run import Bundle, Run, describe
 from fedpareto.system.files import whole
 
 BYTES_PER_PARAMETER = 4  # updates and models travel as float32
+# Vectors that a member sends in a round, where they are not one.
+VECTORS = {"alone": 0, "scaffold": 2}
 # Keys of a run that no table needs.
 NO_COLUMN = ("records", "evaluate_every")
 # Type of a key in the study language -> type of its column.
@@ -68,30 +70,30 @@ def run_row(
     additions: Additions = DEFAULT,
 ) -> dict[str, Any]:
     """One row of the `runs` table, without what the stage `tables` adds."""
-    plan, final = accounted.plan, accounted.final
+    plan, final, keys = accounted.plan, accounted.final, run.to_dict()
     # With records as the unit every client has a part in every round: only it knows whether a record of its was drawn.
-    members = float(run.clients) if run.unit == "record" else plan.expected_cohort
+    members = float(keys["clients"]) if keys["unit"] == "record" else plan.expected_cohort
     if plan.local is not None:
         members = plan.expected_cohort
     rounds_done = _rounds_done(run, plan.rounds, result)
-    vectors = 0.0 if run.algorithm == "alone" else members * rounds_done * (2 if run.algorithm == "scaffold" else 1)
+    vectors = members * rounds_done * VECTORS.get(keys["algorithm"], 1)
     down = vectors * BYTES_PER_PARAMETER * result.parameters
     cost = result.secure_aggregation
     scored = result.status in FINISHED
-    return _keys(run, additions) | {
+    return _keys(keys, additions) | {
         "run_id": run.run_id,
         "bundle_id": bundle_id,
         "parameters": result.parameters,
-        "partition": _partition(run),
+        "partition": _partition(keys),
         "examples": len(data.y_train),
         "participation": plan.participation if plan.private else None,
         "amplified": plan.private and plan.amplified,
         "rounds_done": rounds_done,
-        "mechanism": describe(run.mechanism or {"name": "gaussian"}) if plan.private else None,
+        "mechanism": describe(keys["mechanism"] or {"name": "gaussian"}) if plan.private else None,
         "adjacency": plan.adjacency,
         "noise_multiplier": plan.noise_multiplier,
         "seed": run.seed,
-        **{accountant.column.name: getattr(final, accountant.column.name) for accountant in ACCOUNTANTS},
+        **{accountant.column.name: final.epsilons[accountant.name] for accountant in ACCOUNTANTS},
         "epsilon_median": final.epsilon_median,
         "releases": final.releases,
         "rdp_order": final.rdp_order,
@@ -137,11 +139,10 @@ def _key(name: str) -> Column:
     return Column(name, type_, KEY, rule["description"], unset=rule.get("default"))
 
 
-def _keys(run: Run, additions: Additions) -> dict[str, Any]:
-    """The cells of a run's keys that stand in the table as they stand in the run."""
-    said = run.to_dict()
-    columns = [column for column in table("runs", additions).columns if column.role == KEY and column.name in said]
-    return {column.name: _cell(column, said[column.name]) for column in columns}
+def _keys(keys: Mapping[str, Any], additions: Additions) -> dict[str, Any]:
+    """The cells of a run's keys, as the run has them."""
+    columns = [column for column in table("runs", additions).columns if column.role == KEY and column.name in keys]
+    return {column.name: _cell(column, keys[column.name]) for column in columns}
 
 
 def _cell(column: Column, value: Any) -> Any:
@@ -159,17 +160,18 @@ def _score(metric: Metric, result: RunResult, scored: bool) -> float:
     return _float(result.metrics[metric.name][-1]) if scored else math.nan
 
 
-def _partition(run: Run) -> str:
-    return describe({key: value for key, value in run.partition.items() if key != "minimum"})
+def _partition(keys: Mapping[str, Any]) -> str:
+    return describe({key: value for key, value in keys["partition"].items() if key != "minimum"})
 
 
 def _rounds_done(run: Run, planned: int, result: RunResult) -> int:
     """Rounds that were trained: fewer than planned where the run was to stop at an accuracy, and reached it."""
-    if run.stop_at_accuracy is None:
+    accuracy = run.to_dict()["stop_at_accuracy"]
+    if accuracy is None:
         return planned
     scores = zip(result.rounds, result.metrics["accuracy"], strict=True)
     # The program compares in float32.
-    target_accuracy = float(np.float32(run.stop_at_accuracy))
+    target_accuracy = float(np.float32(accuracy))
     return next((after for after, score in scores if score is not None and score >= target_accuracy), planned)
 
 
@@ -179,8 +181,8 @@ def metric_rows(run: Run, accounted: AccountedRun, result: RunResult) -> pd.Data
     frame = pd.DataFrame({name: pd.array(values, "float64") for name, values in result.metrics.items()})
     frame.insert(0, "run_id", run.run_id)
     frame.insert(1, "round", result.rounds)
-    for name in (accountant.column.name for accountant in CALIBRATING):
-        frame[name] = [getattr(epsilon[r], name) for r in result.rounds]
+    for accountant in CALIBRATING:
+        frame[accountant.column.name] = [epsilon[r].epsilons[accountant.name] for r in result.rounds]
     return frame
 
 
@@ -203,7 +205,7 @@ def curve_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun]) -> pd.Data
 
     With it go delta, what of delta is spent beside the divergence, and up to which epsilon it holds.
     """
-    runs = [(run.run_id, accounted[run.run_id]) for run in bundle.runs if run.private]
+    runs = [(run.run_id, accounted[run.run_id]) for run in bundle.runs if accounted[run.run_id].plan.private]
     rows = [
         {
             "run_id": name,
@@ -222,19 +224,20 @@ def curve_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun]) -> pd.Data
 def partition_rows(bundle: Bundle, data: PreparedData) -> pd.DataFrame:
     """Training examples by client and label, for the first seed of the bundle."""
     run = min(bundle.runs, key=lambda r: r.seed)
+    keys = run.to_dict()
     (partition,) = partitions_of([run], data).values()
     counts = label_counts(partition, data.y_train, len(data.class_names))
     return pd.DataFrame(
         [
             {
-                "dataset": run.dataset,
-                "partition": _partition(run),
-                "clients": run.clients,
+                "dataset": keys["dataset"],
+                "partition": _partition(keys),
+                "clients": keys["clients"],
                 "client": client,
                 "label": str(name),
                 "count": int(counts[client, label]),
             }
-            for client in range(run.clients)
+            for client in range(keys["clients"])
             for label, name in enumerate(data.class_names)
         ]
     )

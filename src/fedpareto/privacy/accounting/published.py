@@ -59,4 +59,4 @@ def plan_of(claim: Claimed) -> PrivacyPlan:
 def recompute(claim: Claimed) -> dict[str, float]:
     """Epsilon by every accountant, by the name of its column; by PLD it is NaN where that is out of bounds."""
     proven = guarantee(plan_of(claim))
-    return {accountant.column.name: getattr(proven, accountant.column.name) for accountant in COMPARED}
+    return {accountant.column.name: proven.epsilons[accountant.name] for accountant in COMPARED}
