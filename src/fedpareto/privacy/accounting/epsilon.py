@@ -20,9 +20,9 @@ import numpy as np
 from dp_accounting import pld, rdp
 from dp_accounting.pld import common
 
+from fedpareto.columns.declared import ACCOUNTANTS
 from fedpareto.privacy.accounting.amplification import mixture, poisson, without_replacement
 from fedpareto.privacy.accounting.events import step_event
-from fedpareto.columns.declared import ACCOUNTANTS
 from fedpareto.privacy.accounting.guarantee import Guarantee
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 from fedpareto.privacy.soundness import DISCRETE
