@@ -33,7 +33,7 @@ from fedpareto.privacy.accounting.epsilon import by_client, guarantee, guarantee
 from fedpareto.privacy.parties import LocalSteps
 from fedpareto.privacy.plan import PrivacyPlanError
 from fedpareto.sweep.account import DataSizes, account, privacy_plan
-from fedpareto.sweep.run import Bundle, Run
+from fedpareto.sweep.run import KEYS, Bundle, Run
 
 
 def exact_delta(epsilon, noise):
@@ -224,7 +224,7 @@ def test_a_client_that_always_takes_part_hides_nothing():
 
 
 def a_run(**changes):
-    values = {name: None for name in Run.__dataclass_fields__} | {
+    values = {name: None for name in KEYS} | {
         "dataset": "none",
         "partition": {"name": "iid"},
         "clients": 5,
@@ -245,7 +245,7 @@ def a_run(**changes):
         "evaluate_every": 10,
         "seed": 0,
     }
-    return Run(**values | changes)
+    return Run.from_dict(values | changes)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def a_run(**changes):
 def test_what_a_preprocessing_learns_is_charged_release_by_release(preprocessing, releases):
     run = a_run(trust="central", records=500, local_steps=1, preprocessing=preprocessing)
     assert privacy_plan(run).preprocessing_noise_multipliers == releases
-    assert privacy_plan(replace(run, noise_multiplier=0.0, delta=None)).preprocessing_noise_multipliers == ()
+    assert privacy_plan(run.replace(noise_multiplier=0.0, delta=None)).preprocessing_noise_multipliers == ()
 
 
 def test_as_many_clients_are_asked_for_noise_shares_as_a_round_has():
@@ -271,7 +271,7 @@ def test_as_many_clients_are_asked_for_noise_shares_as_a_round_has():
     measured = DataSizes(parameters=10, records={0: (10,) * 7})
     assert privacy_plan(asked, measured).sum.participants == 3
     # Records are drawn by all clients, and every one of these adds its share.
-    records = replace(asked, unit="record", records=70, sampling="poisson")
+    records = asked.replace(unit="record", records=70, sampling="poisson")
     assert privacy_plan(records, measured).sum.participants == 7
 
 

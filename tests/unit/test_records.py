@@ -39,7 +39,7 @@ def bundle_of(folder, **changes):
 
 
 def test_the_plan_is_that_of_dp_sgd(tmp_path):
-    private = next(run for run in bundle_of(tmp_path).runs if run.private)
+    private = next(run for run in bundle_of(tmp_path).runs if run.privacy)
     assert privacy_plan(private) == PrivacyPlan(
         population=1438,
         sampling_rate=0.05,

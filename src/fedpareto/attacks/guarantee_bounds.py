@@ -28,9 +28,9 @@ def covers(run: Run, adversary: str, secret: str) -> bool:
     With a trusted coordinator it does not hold against the coordinator itself. A guarantee for whole clients covers their
     records; one for records covers no client.
     """
-    if not run.private or (run.unit == "record" and secret == "client"):
+    if run.privacy is None or (run.contribution.unit == "record" and secret == "client"):
         return False
-    return adversary in (PARTICIPANTS, OUTSIDER) or run.trust != "central"
+    return adversary in (PARTICIPANTS, OUTSIDER) or run.contribution.trust != "central"
 
 
 def steps(plan: PrivacyPlan, secret: str) -> int:
