@@ -220,7 +220,7 @@ def expected_stddev(run, answered):
         # Of every step, times the learning rate over the expected batch: 2 records of any client.
         one = run.plan.noise_stddev * float(run.hyper.client_learning_rate) / 2
         return one * np.sqrt(run.plan.local.steps * answered)
-    return run.plan.noise_stddev * (np.sqrt(answered) if run.plan.trust == "local" else 1.0)
+    return run.plan.noise_stddev * (np.sqrt(answered) if run.plan.setting.trust == "local" else 1.0)
 
 
 GAUSSIAN = CENTRAL | {"local": LOCAL, "local record": LOCAL_RECORD}
@@ -331,9 +331,9 @@ def test_the_integer_noise_of_a_release_has_the_law_of_as_many_shares_as_there_a
         shares = int(report.cohort_size)
         assert run.plan.sum.fewest <= shares <= run.plan.sum.participants
         variance = run.plan.lattice.share_variance
-        assert p_value(noise, mass(run.plan.mechanism, variance, shares)) > ALARM
+        assert p_value(noise, mass(run.plan.setting.mechanism, variance, shares)) > ALARM
         for wrong in (2 / 3, 3 / 2):
-            assert p_value(noise, mass(run.plan.mechanism, variance * wrong, shares)) < ALARM
+            assert p_value(noise, mass(run.plan.setting.mechanism, variance * wrong, shares)) < ALARM
         # The fewest shares that are released hold the noise of the plan.
         fewest = np.sqrt(variance * run.plan.sum.fewest) * run.plan.lattice.granularity
         assert fewest == pytest.approx(run.plan.noise_multiplier * run.plan.clip_norm)
@@ -351,7 +351,7 @@ def test_clients_shares_are_independent(changes):
             shares.append(np.asarray(sums.update - plain.update, np.int64))
     assert len(shares) > 1
     assert_independent([row for share in shares for row in share.reshape(-1, CLASSES).astype(float)])
-    law = mass(run.plan.mechanism, run.plan.lattice.share_variance, 1)
+    law = mass(run.plan.setting.mechanism, run.plan.lattice.share_variance, 1)
     assert p_value(np.concatenate(shares), law) > ALARM
 
 

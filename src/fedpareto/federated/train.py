@@ -29,8 +29,8 @@ from fedpareto.federated.store.checkpoint import Checkpoints
 from fedpareto.federated.store.outcome import number, outcome
 from fedpareto.federated.store.store import RunResult
 from fedpareto.privacy.mechanisms.discrete import padded
-from fedpareto.privacy.parties import SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.privacy.setting import SecureAggregation
 from fedpareto.statuses import OK, STATUSES
 from fedpareto.sweep.account import AccountedRun
 from fedpareto.sweep.run import Bundle, Run

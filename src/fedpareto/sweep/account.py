@@ -11,9 +11,9 @@ from typing import Any
 
 from fedpareto.privacy.accounting.guarantee import Guarantee
 from fedpareto.privacy.mechanisms.banded import band_coefficients
-from fedpareto.privacy.parties import LocalSteps, SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
-from fedpareto.privacy.soundness import LEARNING, default_participation
+from fedpareto.privacy.setting import LocalSteps, PrivacySetting, SecureAggregation
+from fedpareto.privacy.soundness import LEARNING
 from fedpareto.sweep.groups import TargetEpsilon
 from fedpareto.sweep.run import Bundle, Run
 
@@ -64,47 +64,36 @@ def privacy_plan(run: Run, measured: DataSizes | None = None) -> PrivacyPlan:
       run: The run.
       measured: Needed where `run.needs_data_to_account`.
     """
-    data, training, cohort, bound, privacy = run.data, run.training, run.cohort, run.contribution, run.privacy
-    mechanism, clipping = (privacy and privacy.mechanism) or {"name": "gaussian"}, bound.clipping or {}
-    noise = 0.0 if privacy is None else privacy.noise_multiplier or UNCALIBRATED
-    asked_participation = privacy and privacy.participation
-    distributed = local = None
+    data, training, privacy, setting = run.data, run.training, run.privacy, run.setting
+    mechanism, clipping = (privacy and privacy.mechanism) or {}, run.contribution.clipping or {}
+    sizes: dict[str, Any] = {}
     if run.needs_data_to_account:
         if measured is None:
-            raise ValueError(f"run {run.run_id} with trust {bound.trust} needs the data to be accounted for")
-        if bound.trust == "distributed":
-            asked = data.clients if bound.unit == "record" else round(data.clients * cohort.sampling_rate)
-            distributed = SecureAggregation(
+            raise ValueError(f"run {run.run_id} with trust {setting.trust} needs the data to be accounted for")
+        if setting.summand == "integers":
+            asked = data.clients if setting.clients_draw_records else round(data.clients * setting.sampling_rate)
+            sizes["sum"] = SecureAggregation(
                 measured.parameters, max(1, asked), mechanism["bits"], mechanism["threshold"]
             )
-        elif bound.unit == "record":
+        elif setting.trains_records_locally:
             batch = training.batch_size or 1
             records = measured.records[run.seed]
             # Who has no record has nothing to protect, and speaks for nobody: the rate of the largest client is the smallest.
             rates = tuple(min(1.0, batch / (n or max(1, *records))) for n in records)
-            local = LocalSteps(training.local_steps or 1, rates)
+            sizes["local"] = LocalSteps(training.local_steps or 1, rates)
+    if "bands" in mechanism:
+        sizes["strategy"] = band_coefficients(training.rounds, min(mechanism["bands"], training.rounds))
+    if privacy is not None and training.preprocessing is not None:
+        sizes["preprocessing_noise_multipliers"] = _preliminary(training.preprocessing)
     return PrivacyPlan(
+        setting=setting,
         population=data.clients if data.records is None else data.records,
-        sampling_rate=cohort.sampling_rate,
         rounds=training.rounds,
-        clip_norm=bound.clip_norm,
-        noise_multiplier=noise,
+        clip_norm=run.contribution.clip_norm,
+        noise_multiplier=0.0 if privacy is None else privacy.noise_multiplier or UNCALIBRATED,
         delta=None if privacy is None else privacy.delta,
-        sampling=cohort.sampling,
-        unit=bound.unit,
-        trust=bound.trust,
-        participation=asked_participation or default_participation(bound.trust, cohort.sampling, bound.unit),
-        mechanism=mechanism["name"],
-        strategy=band_coefficients(training.rounds, min(mechanism["bands"], training.rounds))
-        if "bands" in mechanism
-        else (1.0,),
-        adaptive=clipping.get("name") == "adaptive",
         count_noise=clipping.get("count_noise"),
-        sum=distributed,
-        local=local,
-        preprocessing_noise_multipliers=()
-        if privacy is None or training.preprocessing is None
-        else _preliminary(training.preprocessing),
+        **sizes,
     )
 
 
@@ -199,6 +188,7 @@ def from_json(text: str) -> dict[str, AccountedRun]:
 def _plan_from_dict(stored: Mapping[str, Any]) -> PrivacyPlan:
     """Reads what `PrivacyPlan.to_dict` wrote."""
     values = {key: value for key, value in stored.items() if key in PrivacyPlan.__dataclass_fields__}
+    values["setting"] = PrivacySetting(**values["setting"])
     values |= {name: tuple(values[name]) for name in ("strategy", "preprocessing_noise_multipliers")}
     if values.get("sum") is not None:
         values["sum"] = SecureAggregation(**values["sum"])

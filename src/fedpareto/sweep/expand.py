@@ -10,7 +10,7 @@ from typing import Any
 
 from fedpareto.config.study import Study
 from fedpareto.data import facts
-from fedpareto.privacy.soundness import default_participation
+from fedpareto.privacy.setting import default_participation
 from fedpareto.sweep.groups import (
     Cohort,
     Contribution,
@@ -130,7 +130,7 @@ def _float(value: float | None) -> float | None:
 
 def _without_privacy(cell: Run) -> Run:
     """The cell as it trains without noise: whom the noise would protect from whom makes no difference then."""
-    unit = "client" if cell.trains_records_locally else cell.contribution.unit
+    unit = "client" if cell.setting.trains_records_locally else cell.contribution.unit
     spec = cell.training.preprocessing
     # It learns the same, exactly: the noise is no part of what such a run means.
     exact = spec and {k: v for k, v in spec.items() if k != "noise_multiplier"}

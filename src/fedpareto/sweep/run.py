@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from fedpareto.config.privacy_setting import privacy_setting
+from fedpareto.privacy.setting import PrivacySetting
 from fedpareto.sweep.groups import (
     Cohort,
     Contribution,
@@ -132,10 +134,10 @@ class Run:
         """
         return digest({k: v for k, v in self.to_dict().items() if v is not None and k != "baseline"})
 
-    @property
-    def trains_records_locally(self) -> bool:
-        """Whether clients run DP-SGD on their own records: their sizes decide what each of them proves."""
-        return self.contribution.unit == "record" and self.contribution.trust == "local"
+    @cached_property
+    def setting(self) -> PrivacySetting:
+        """What decides whether the run's guarantee is sound: who draws, what is summed."""
+        return privacy_setting(self.to_dict())
 
     @property
     def needs_data_to_account(self) -> bool:

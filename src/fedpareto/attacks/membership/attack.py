@@ -144,7 +144,7 @@ def _game(target: Target, run: Run, halves: list[InOut], signals: Signals, numbe
 
 def _of_records(game: _Game) -> tuple[_Scores, np.ndarray]:
     owner = game.owners()
-    drawn_by_server = game.run.contribution.unit == "record" and game.run.contribution.trust == "central"
+    drawn_by_server = game.run.setting.sums_records and not game.run.setting.clients_draw_records
     signals = paired(np.where(drawn_by_server | (owner >= 0), game.train, np.nan), game.halves)
     some = np.unique(np.linspace(0, game.test.shape[1] - 1, POPULATION).astype(int))
     scores = {

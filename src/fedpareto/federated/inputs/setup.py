@@ -64,8 +64,8 @@ def program_config(
         trust=run.contribution.trust,
         sampling=run.cohort.sampling,
         algorithm=run.training.algorithm,
-        batches=plan.batches,
-        adaptive=plan.adaptive,
+        batches=plan.setting.min_separation,
+        adaptive=plan.setting.clipping == "adaptive",
         weight_cap=None if run.contribution.weighting is None else run.contribution.weighting["cap"],
         drops=run.cohort.dropout is not None,
         straggles=run.cohort.stragglers is not None,
@@ -143,7 +143,7 @@ def measure(runs: Sequence[Run], data: PreparedData) -> DataSizes:
 
 def _asks_every_client(run: Run) -> bool:
     """Whether clients draw their own records for a sum, so that nobody else draws anything."""
-    return run.contribution.unit == "record" and run.contribution.trust == "distributed"
+    return run.setting.sums_records and run.setting.clients_draw_records
 
 
 def _record_rates(run: Run, plan: PrivacyPlan) -> tuple[float, ...] | None:
@@ -242,8 +242,8 @@ def run_params(
         proximal=_floats(run.training.proximal or 0.0 for run in padded),
         dropout=_floats(run.cohort.dropout or 0.0 for run in padded),
         stragglers=_floats(run.cohort.stragglers or 0.0 for run in padded),
-        adaptive=_adaptive(padded, plans) if plans[padded[0].run_id].adaptive else None,
-        strategy=_strategy(padded, plans) if plans[padded[0].run_id].mechanism == "banded" else None,
+        adaptive=_adaptive(padded, plans) if padded[0].setting.clipping == "adaptive" else None,
+        strategy=_strategy(padded, plans) if padded[0].setting.mechanism == "banded" else None,
         lattice=_lattice(padded, plans) if padded[0].contribution.trust == "distributed" else None,
         record_draws=_record_draws(padded, plans),
         preprocessing=None if learned is None else _stacked([learned[run.run_id] for run in padded]),

@@ -46,9 +46,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
     """One row of the `runs` table."""
     plan, final, keys = accounted.plan, accounted.final, run.to_dict()
     # With records as the unit every client has a part in every round: only it knows whether a record of its was drawn.
-    members = float(run.data.clients) if run.contribution.unit == "record" else plan.expected_cohort
-    if plan.local is not None:
-        members = plan.expected_cohort
+    members = float(run.data.clients) if run.setting.sums_records else plan.expected_cohort
     rounds_done = _rounds_done(run, plan.rounds, result)
     vectors = (
         0.0
@@ -69,7 +67,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "examples": len(data.y_train),
         "sampling_rate": run.cohort.sampling_rate,
         "sampling": run.cohort.sampling,
-        "participation": plan.participation if plan.private else None,
+        "participation": plan.setting.effective_participation if plan.private else None,
         "amplified": plan.private and plan.amplified,
         "rounds": run.training.rounds,
         "rounds_done": rounds_done,
@@ -92,7 +90,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "proximal": _float(run.training.proximal),
         "dropout": run.cohort.dropout or 0.0,
         "stragglers": run.cohort.stragglers or 0.0,
-        "adjacency": plan.adjacency,
+        "adjacency": plan.setting.adjacency,
         "clip_norm": _float(run.contribution.clip_norm),
         "noise_multiplier": plan.noise_multiplier,
         "target_epsilon": _float(keys["target_epsilon"]),
