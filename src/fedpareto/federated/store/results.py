@@ -72,11 +72,9 @@ def run_row(
     """One row of the `runs` table, without what the stage `tables` adds."""
     plan, final, keys = accounted.plan, accounted.final, run.to_dict()
     # With records as the unit every client has a part in every round: only it knows whether a record of its was drawn.
-    members = float(keys["clients"]) if keys["unit"] == "record" else plan.expected_cohort
-    if plan.local is not None:
-        members = plan.expected_cohort
+    members = float(run.data.clients) if run.setting.sums_records else plan.expected_cohort
     rounds_done = _rounds_done(run, plan.rounds, result)
-    vectors = members * rounds_done * VECTORS.get(keys["algorithm"], 1)
+    vectors = members * rounds_done * VECTORS.get(run.training.algorithm, 1)
     down = vectors * BYTES_PER_PARAMETER * result.parameters
     cost = result.secure_aggregation
     scored = result.status in FINISHED
@@ -84,13 +82,13 @@ def run_row(
         "run_id": run.run_id,
         "bundle_id": bundle_id,
         "parameters": result.parameters,
-        "partition": _partition(keys),
+        "partition": _partition(run),
         "examples": len(data.y_train),
-        "participation": plan.participation if plan.private else None,
+        "participation": plan.setting.effective_participation if plan.private else None,
         "amplified": plan.private and plan.amplified,
         "rounds_done": rounds_done,
         "mechanism": describe(keys["mechanism"] or {"name": "gaussian"}) if plan.private else None,
-        "adjacency": plan.adjacency,
+        "adjacency": plan.setting.adjacency,
         "noise_multiplier": plan.noise_multiplier,
         "seed": run.seed,
         **{accountant.column.name: final.epsilons[accountant.name] for accountant in ACCOUNTANTS},
@@ -160,18 +158,17 @@ def _score(metric: Metric, result: RunResult, scored: bool) -> float:
     return _float(result.metrics[metric.name][-1]) if scored else math.nan
 
 
-def _partition(keys: Mapping[str, Any]) -> str:
-    return describe({key: value for key, value in keys["partition"].items() if key != "minimum"})
+def _partition(run: Run) -> str:
+    return describe({key: value for key, value in run.data.partition.items() if key != "minimum"})
 
 
 def _rounds_done(run: Run, planned: int, result: RunResult) -> int:
     """Rounds that were trained: fewer than planned where the run was to stop at an accuracy, and reached it."""
-    accuracy = run.to_dict()["stop_at_accuracy"]
-    if accuracy is None:
+    if run.evaluation.stop_at_accuracy is None:
         return planned
     scores = zip(result.rounds, result.metrics["accuracy"], strict=True)
     # The program compares in float32.
-    target_accuracy = float(np.float32(accuracy))
+    target_accuracy = float(np.float32(run.evaluation.stop_at_accuracy))
     return next((after for after, score in scores if score is not None and score >= target_accuracy), planned)
 
 
@@ -205,7 +202,7 @@ def curve_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun]) -> pd.Data
 
     With it go delta, what of delta is spent beside the divergence, and up to which epsilon it holds.
     """
-    runs = [(run.run_id, accounted[run.run_id]) for run in bundle.runs if accounted[run.run_id].plan.private]
+    runs = [(run.run_id, accounted[run.run_id]) for run in bundle.runs if run.privacy is not None]
     rows = [
         {
             "run_id": name,
@@ -224,20 +221,19 @@ def curve_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun]) -> pd.Data
 def partition_rows(bundle: Bundle, data: PreparedData) -> pd.DataFrame:
     """Training examples by client and label, for the first seed of the bundle."""
     run = min(bundle.runs, key=lambda r: r.seed)
-    keys = run.to_dict()
     (partition,) = partitions_of([run], data).values()
     counts = label_counts(partition, data.y_train, len(data.class_names))
     return pd.DataFrame(
         [
             {
-                "dataset": keys["dataset"],
-                "partition": _partition(keys),
-                "clients": keys["clients"],
+                "dataset": run.data.dataset,
+                "partition": _partition(run),
+                "clients": run.data.clients,
                 "client": client,
                 "label": str(name),
                 "count": int(counts[client, label]),
             }
-            for client in range(keys["clients"])
+            for client in range(run.data.clients)
             for label, name in enumerate(data.class_names)
         ]
     )
