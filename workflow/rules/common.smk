@@ -54,7 +54,8 @@ CODE = {
         for path in provenance.sources(*(f"fedpareto.{module}" for module in modules))
     ]
     # Types and roles of columns make tables and figures; what is trained and attacked, they do not.
-    + [os.path.relpath(declared.FILE)] * (stage in ("tables", "figures"))
+    + [os.path.relpath(declared.FILE)]
+    * (stage in ("tables", "figures", "reproduction"))
     for stage, modules in {
         "data": ["data.prepare"],
         "privacy": [
