@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from fedpareto.components import figures
 from fedpareto.config.study import Config, Study
 from fedpareto.data import facts
 from fedpareto.privacy.soundness import default_participation
@@ -21,16 +22,6 @@ from fedpareto.system.files import whole
 
 EVALUATIONS = 20
 OF_PRIVACY = ("clip_norm", "noise_multiplier", "target_epsilon", "unit", "trust")
-FIGURES_OF_ANY_STUDY = ("rounds", "cost", "partition")
-FIGURES_OF_PRIVATE_STUDIES = ("pareto", "heatmap")
-FIGURES_OF_COMPARISONS = ("comparison",)
-FIGURES_OF_ATTACKS = {
-    "leakage": ("gradient_inversion", "membership", "client_membership"),
-    "reconstructions": ("gradient_inversion", "model_inversion"),
-    "roc": ("membership", "client_membership"),
-    "audit": ("audit",),
-    "riskfront": ("gradient_inversion", "membership", "client_membership"),
-}
 
 
 @dataclass(frozen=True)
@@ -77,17 +68,16 @@ class Sweep:
     def figures(self, study: str) -> tuple[str, ...]:
         """The figures that make sense for a study or a comparison: a trade-off needs a private run, leakage an attack."""
         members = self.comparisons.get(study, (study,))
-        runs = [run for member in members for run in self.studies[member]]
-        tried = {attack["name"] for run in runs for attack in self.attacks.get(run, ())}
-        leaks = tuple(figure for figure, attacks in FIGURES_OF_ATTACKS.items() if tried & set(attacks))
-        if not any(self._has_pictures(self.runs[run].dataset) for run in runs):
-            leaks = tuple(figure for figure in leaks if figure != "reconstructions")
-        recommended = ("recommendation",) if study in self.policies else ()
-        if study in self.comparisons:
-            # The other figures of attacks are those of one trust model.
-            return (*FIGURES_OF_COMPARISONS, *(figure for figure in leaks if figure == "riskfront"), *recommended)
-        tradeoffs = FIGURES_OF_PRIVATE_STUDIES if any(self.runs[run].private for run in runs) else ()
-        return (*tradeoffs, *FIGURES_OF_ANY_STUDY, *leaks, *recommended)
+        runs = [self.runs[run] for member in members for run in self.studies[member]]
+        return figures.of_study(
+            figures.COMPARISON if study in self.comparisons else figures.STUDY,
+            {
+                figures.PRIVACY: lambda: any(run.private for run in runs),
+                figures.PICTURES: lambda: any(self._has_pictures(run.dataset) for run in runs),
+                figures.POLICY: lambda: study in self.policies,
+            },
+            {attack["name"] for run in runs for attack in self.attacks.get(run.run_id, ())},
+        )
 
     def _has_pictures(self, dataset: str) -> bool:
         shape = facts.FLAT_IMAGE_SHAPES.get(dataset) or dataset_info(dataset, self.datasets).shape
