@@ -66,11 +66,11 @@ def _check_sense(
 ) -> None:
     """An attack that can be made and would find nothing, by the literals of its class.
 
-    | constant    | entries                                      | a problem where                                            |
-    |-------------|----------------------------------------------|------------------------------------------------------------|
-    | `POINTLESS` | settings, words                              | every point of the study has these settings                |
-    | `TOGETHER`  | arguments, another argument, its rule        | the arguments are these, and the other breaks the rule     |
-    | `MODELS`    | arguments, names by key of the study, words  | the arguments are these, and a key has none of these names |
+    | constant    | entries                               | a problem where                                          |
+    |-------------|---------------------------------------|----------------------------------------------------------|
+    | `POINTLESS` | settings, words                       | every point of the study has these settings              |
+    | `TOGETHER`  | arguments, another argument, its rule | the arguments are these, and the other breaks the rule   |
+    | `STUDIES`   | arguments, traits by component, words | the arguments are these, and no component has the traits |
     """
     known = {**study.axes, "private": (any(_noises(study)),)}
     for when, must in constants.get("POINTLESS", ()):
@@ -79,8 +79,8 @@ def _check_sense(
     for when, argument, rule in constants.get("TOGETHER", ()):
         if _asks_for(attack, when):
             valid([*key, argument], attack[argument], rule, problems)
-    for when, names, words in constants.get("MODELS", ()):
-        if _asks_for(attack, when) and not all(_is_met(study, name, some) for name, some in names.items()):
+    for when, traits, words in constants.get("STUDIES", ()):
+        if _asks_for(attack, when) and not all(_has(study, kind, wanted) for kind, wanted in traits.items()):
             argument = next(iter(when))
             problems.add([*key, argument], attack[argument], words["must"], words["hint"])
 
@@ -89,9 +89,17 @@ def _asks_for(attack: Mapping[str, Any], when: Mapping[str, Any]) -> bool:
     return all(attack[argument] == value for argument, value in when.items())
 
 
-def _is_met(study: Study, key: str, names: Sequence[str]) -> bool:
-    """Whether one of the names is among a key's values; of a component of the user's own that is not known."""
-    return any(spec["name"] in names or ":" in spec["name"] for spec in study.axes[key])
+def _has(study: Study, kind: str, wanted: Mapping[str, Any]) -> bool:
+    """Whether one of a study's components of a kind has a name and class constants; a user's own may leave them unsaid."""
+    return any(_is_such(kind, spec["name"], wanted) for spec in study.axes[kind])
+
+
+def _is_such(kind: str, name: str, wanted: Mapping[str, Any]) -> bool:
+    known, unsaid = {"name": name}, False
+    if registry.is_path(name) or name in registry.names(kind):  # else a choice of the schema, such as `none`
+        component = registry.find(kind, name)
+        known, unsaid = {**component.constants, "name": name}, component.own
+    return all(known[trait] == value if trait in known else unsaid for trait, value in wanted.items())
 
 
 def _noises(study: Study) -> list[Any]:

@@ -83,8 +83,8 @@ class RiskFront:
             style.plain_log(bar.ax.yaxis)
             bar.ax.minorticks_off()
         caption = (
-            f"{style.epsilon_label(points)}\n{style.means_over(int(points['n_seeds'].max()))}; the strongest attack that was tried, by "
-            "adversaries of the\npoint's own trust model: a trusted coordinator is none of them"
+            f"{style.epsilon_label(points)}\n{style.means_over(int(points['n_seeds'].max()))}; the strongest attack that was "
+            "tried, by adversaries of the\npoint's own trust model: a trusted coordinator is none of them"
         )
         style.key(figure, _legend(points, attacked), caption, 3)
         style.headline(figure, headline)

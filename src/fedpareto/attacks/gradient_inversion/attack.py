@@ -95,10 +95,10 @@ class GradientInversion:
     REFUSES: ClassVar = (
         ({"algorithm": "scaffold"}, "scaffold's clients send two vectors, and no attack here reads both"),
     )
-    MODELS: ClassVar = (
+    STUDIES: ClassVar = (
         (
             {"method": "analytic"},
-            {"model": ("logistic", "mlp", "2nn"), "preprocessing": ("none",)},
+            {"model": {"FIRST_LAYER": "dense"}, "preprocessing": {"name": "none"}},
             {
                 "must": "not be analytic where no dense layer sees the records as they are",
                 "hint": "use cosine or dlg",
