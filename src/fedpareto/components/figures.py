@@ -29,6 +29,12 @@ def ordered() -> tuple[registry.Component, ...]:
     return tuple(sorted(known, key=lambda figure: float(figure.constants.get("ORDER", math.inf))))
 
 
+def file_name(figure: str) -> str:
+    """The name of a figure's files: its component's `NAME`, or that of its class, in letters alone."""
+    component = registry.find("figure", figure)
+    return str(component.constants.get("NAME") or component.class_name).lower()
+
+
 def of_study(subject: str, has: Mapping[str, Callable[[], bool]], tried: Iterable[str]) -> tuple[str, ...]:
     """The figures that make sense.
 

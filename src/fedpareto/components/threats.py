@@ -25,6 +25,12 @@ FINAL_MODEL, FIRST_ROUND, EVERY_RELEASE = "final_model", "first_round", "every_r
 # A class is a fact of the population, which no guarantee promises to hide.
 RECORD, CLIENT, CLASS, UNIT = "record", "client", "class", "unit"
 
+# Literals that every attack has, and the values that they may have.
+LITERALS = {
+    "FAMILY": (MEMBERSHIP, RECONSTRUCTION, AUDIT),
+    "SECRET": (RECORD, CLIENT, CLASS, UNIT),
+    "SEES": (FINAL_MODEL, FIRST_ROUND, EVERY_RELEASE),
+}
 # Limit of a policy -> the family of attacks whose success it limits.
 LIMITS = {"largest_membership": MEMBERSHIP, "largest_reconstruction": RECONSTRUCTION}
 # Family -> its goals whose success is leakage, which a policy may limit: a class is nobody's.

@@ -36,6 +36,10 @@ def check_attacks(study: Study, problems: Problems) -> None:
     for i, attack in enumerate(study.attacks):
         key: list[str | int] = ["studies", study.name, "attacks", *([i] if len(study.attacks) > 1 else [])]
         constants = registry.find("attack", attack["name"]).constants
+        if unsaid := [name for name, values in threats.LITERALS.items() if constants.get(name) not in values]:
+            must = f"define {unsaid[0]}, a literal of its class"
+            problems.add(key, attack["name"], must, "one of " + ", ".join(threats.LITERALS[unsaid[0]]))
+            continue
         reasons = [threats.refusal(constants.get("REFUSES", ()), settings) for settings in _settings(study)]
         if all(reasons):
             problems.add(key, attack["name"], f"not be made on this study: {reasons[0]}", "leave it out")

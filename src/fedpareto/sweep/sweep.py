@@ -7,7 +7,7 @@ import math
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -38,6 +38,7 @@ class Sweep:
       comparisons: Name -> the studies that one figure sets side by side.
       attacks: Run id -> what is tried on it, for runs that are attacked.
       policies: Study or comparison -> what a point must keep to be recommended.
+      own_figures: Study -> figures of the user's own, `./file.py:Class`.
     """
 
     studies: Mapping[str, tuple[str, ...]]
@@ -49,6 +50,7 @@ class Sweep:
     comparisons: Mapping[str, tuple[str, ...]]
     attacks: Mapping[str, tuple[Mapping[str, Any], ...]]
     policies: Mapping[str, Mapping[str, Any]]
+    own_figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -69,7 +71,7 @@ class Sweep:
         """The figures that make sense for a study or a comparison: a trade-off needs a private run, leakage an attack."""
         members = self.comparisons.get(study, (study,))
         runs = [self.runs[run] for member in members for run in self.studies[member]]
-        return figures.of_study(
+        usual = figures.of_study(
             figures.COMPARISON if study in self.comparisons else figures.STUDY,
             {
                 figures.PRIVACY: lambda: any(run.private for run in runs),
@@ -78,6 +80,12 @@ class Sweep:
             },
             {attack["name"] for run in runs for attack in self.attacks.get(run.run_id, ())},
         )
+        return (*usual, *map(figures.file_name, self.own_figures.get(study, ())))
+
+    def figure(self, study: str, file_name: str) -> str:
+        """The name of the component that draws a study's figure of a file name."""
+        own = {figures.file_name(name): name for name in self.own_figures.get(study, ())}
+        return own.get(file_name, file_name)
 
     def _has_pictures(self, dataset: str) -> bool:
         shape = facts.FLAT_IMAGE_SHAPES.get(dataset) or dataset_info(dataset, self.datasets).shape
@@ -106,6 +114,7 @@ class Sweep:
                 },
                 "attacks": self.attacks,
                 "policies": self.policies,
+                "figures": self.own_figures,
             }
         )
 
@@ -124,6 +133,7 @@ class Sweep:
             comparisons={name: tuple(body["studies"]) for name, body in tree["comparisons"].items()},
             attacks={name: tuple(specs) for name, specs in tree["attacks"].items()},
             policies=tree["policies"],
+            own_figures={name: tuple(own) for name, own in tree["figures"].items()},
         )
 
 
@@ -161,6 +171,7 @@ def plan_sweep(config: Config) -> Sweep:
         attacks=attacks,
         policies={study.name: study.policy for study in config.studies if study.policy}
         | {name: comparison.policy for name, comparison in config.comparisons.items() if comparison.policy},
+        own_figures={study.name: study.figures for study in config.studies if study.figures},
     )
 
 
