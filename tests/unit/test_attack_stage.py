@@ -38,7 +38,7 @@ def attacked(folder, wanted, runs="ab", models="code"):
     return stage.attack_bundle(target, wanted, folder, models)
 
 
-def test_every_run_is_attacked_as_is_wanted_for_it(tmp_path, calls):
+def test_every_run_is_attacked_as_is_wanted_for_it(tmp_path, calls, capsys):
     found = attacked(tmp_path, {"a": [AUDIT, MEMBERSHIP], "b": [MEMBERSHIP]})
     assert calls == [("audit", ["a"]), ("membership", ["a", "b"])]
     assert list(zip(found["attacks"]["run_id"], found["attacks"]["attack"], strict=True)) == [
@@ -46,6 +46,7 @@ def test_every_run_is_attacked_as_is_wanted_for_it(tmp_path, calls):
         ("a", "membership"),
         ("b", "membership"),
     ]
+    assert "here the attack is made again" not in capsys.readouterr().out  # it is made for the first time
 
 
 def test_what_was_found_is_found_again(tmp_path, calls):

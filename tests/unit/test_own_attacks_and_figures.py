@@ -1,9 +1,16 @@
 """An attack and a figure of the user's own: one file each, read without running it, made and drawn like those that come with the package."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from attacked import STUDY, target
 
 from fedpareto.analysis.figures import draw as figures
@@ -12,6 +19,7 @@ from fedpareto.analysis.tables.leakage import successes
 from fedpareto.attacks import stage
 from fedpareto.components import provenance, registry, threats
 from fedpareto.config.load import ConfigError, checked
+from fedpareto.federated.inputs.setup import model_arrays
 from fedpareto.sweep.sweep import Sweep, plan_sweep
 
 ATTACK = '''
@@ -148,7 +156,7 @@ def test_an_own_figure_is_drawn_beside_the_others(project):
     assert set(plan.figures("s")) - set(planned().figures("s")) == {"tally"}
     assert plan.figure("s", "tally") == "./tally.py:Runs"
     assert plan.figure("s", "pareto") == "pareto"
-    tables = type("Tables", (), {"runs": range(3)})
+    tables = SimpleNamespace(runs=range(3))
     assert figures.build("./tally.py:Runs", tables, "One").axes[0].get_title() == "One: 3 runs"
     plt.close("all")
 
@@ -178,3 +186,25 @@ def test_an_edit_of_an_attack_repeats_that_attack_alone(project, capsys):
     assert made() == []
     (project / "die.py").write_text(ATTACK.replace("Coin", "Die").replace("self.bias", "1 - self.bias"))
     assert made() == ["./die.py:Die"]
+
+
+def test_the_examples_of_the_documentation_work(project):
+    text = Path(__file__).parents[2].joinpath("docs", "extending.md").read_text()
+    attack, figure = re.findall("```python\n(.*?)```", text, re.DOTALL)
+    (project / "large_weights.py").write_text(attack)
+    (project / "seconds.py").write_text(figure)
+    (specs,) = {str(specs): specs for specs in planned(**yaml_of(text, "attacks")).attacks.values()}.values()
+    assert [spec["scale"] for spec in specs] == [1.0, 2.0]
+    it = target()
+    model = model_arrays(jax.tree.map(np.asarray, it.model.init(jax.random.key(0))))
+    (row,) = stage.make(specs[0], replace(it, models={run.run_id: model for run in it.runs})).findings
+    assert (row.attack, row.reason) == ("./large_weights.py:LargeWeights", "")
+    assert "seconds" in planned(**yaml_of(text, "figures")).figures("s")
+    tables = SimpleNamespace(runs=pd.DataFrame({"wall_s": [1.0, 2.0]}))
+    assert figures.build("./seconds.py:Seconds", tables, "One").axes[0].get_title() == "One"
+    plt.close("all")
+
+
+def yaml_of(text, key):
+    """The line of a configuration that stands in a text."""
+    return yaml.safe_load(re.search(f"`({key}: .*?)`", text)[1])

@@ -157,6 +157,8 @@ def make(spec: Spec, target: Target) -> AttackResults:
 
 def _stored(folder: Path) -> dict[str, pd.DataFrame] | None:
     """The evidence that a finished attack left; None where there is none, or not all of it can be read."""
+    if not (folder / f"{next(iter(TABLES))}.parquet").is_file():
+        return None
     try:
         return _load(folder)
     except FileNotFoundError:
