@@ -47,7 +47,7 @@ class Coin:
     bias: Annotated[float, Rule(minimum=0, maximum=1)] = 0.5
 
     def not_applicable(self, run):
-        return None if run.private else "there is no privacy to toss for"
+        return None if run.privacy else "there is no privacy to toss for"
 
     def __call__(self, target):
         rows = [AttackResult(run.run_id, self.NAME, "toss", "outsider", "auc", self.bias, success=True) for run in target.runs]
@@ -138,7 +138,7 @@ def test_two_figures_of_one_name_are_refused(project):
 def test_an_own_attack_is_made_where_it_applies_and_its_rows_bear_its_name(project):
     it = target(baselines=["non_private"])
     findings = stage.make({"name": "./coin.py:Coin", "bias": 0.7}, it).findings
-    private = {run.run_id for run in it.runs if run.private}
+    private = {run.run_id for run in it.runs if run.privacy}
     assert len(findings) == len(it.runs) > len(private) > 0
     assert {row.attack for row in findings} == {"./coin.py:Coin"}
     assert {row.run_id for row in findings if not row.reason} == private

@@ -41,5 +41,9 @@ class Attack(Protocol):
 
 def refusal(attack: Attack, run: Run) -> str | None:
     """The reason of the attack's `REFUSES` for a run, None where there is none: settings that the configuration knows too."""
-    settings = {"unit": run.unit, "trust": run.trust, "algorithm": run.algorithm}
+    settings = {
+        "unit": run.contribution.unit,
+        "trust": run.contribution.trust,
+        "algorithm": run.training.algorithm,
+    }
     return threats.refusal(getattr(attack, "REFUSES", ()), settings)

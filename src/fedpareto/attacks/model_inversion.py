@@ -83,7 +83,7 @@ class ModelInversion:
         ]
         if not chosen:
             return AttackResults(missing)
-        public = public_of(target.data, target.runs[0].dataset)
+        public = public_of(target.data, target.runs[0].data.dataset)
         found = _representatives(target, chosen, public, self.steps)
         evaluator = LogisticRegression(C=0.1, tol=1e-2, max_iter=500)
         evaluator.fit(((public.x - public.mean) / public.unit)[:MOST_ROWS], public.y[:MOST_ROWS])

@@ -129,7 +129,7 @@ class GradientInversion:
         if self.method == "analytic" and path is None:
             reason = "no layer with a weight for every feature and a bias sees the records as they are"
             return AttackResults([_not_made(self, run, reason) for run in target.runs])
-        public = public_of(target.data, target.runs[0].dataset)
+        public = public_of(target.data, target.runs[0].data.dataset)
         transcripts = first_rounds(target.static, target.device_data, target.hypers, self.records, self.victims)
         seen = [
             update

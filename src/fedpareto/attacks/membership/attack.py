@@ -96,7 +96,9 @@ class ClientMembership:
     def not_applicable(self, run: Run) -> str | None:
         """Why the attack cannot be made on a run; None where it can."""
         reason = refusal(self, run)
-        return "there is one client, and no other to tell it from" if reason is None and run.clients == 1 else reason
+        return (
+            "there is one client, and no other to tell it from" if reason is None and run.data.clients == 1 else reason
+        )
 
     def __call__(self, target: Target) -> AttackResults:
         """Plays the game for every run: scores by method over all clients, and for each client."""
@@ -141,7 +143,7 @@ def _play(
     # Runs of one seed share their halves, so that noise levels are compared on equal terms.
     halves = [
         balanced_halves(
-            units, shadows, np.random.default_rng(key_data(f"{attack.NAME}/{target.runs[0].dataset}/{seed}"))
+            units, shadows, np.random.default_rng(key_data(f"{attack.NAME}/{target.runs[0].data.dataset}/{seed}"))
         )
         for seed in target.partitions
     ]
@@ -168,7 +170,7 @@ def _game(target: Target, run: Run, halves: list[InOut], signals: Signals, numbe
 
 def _of_records(game: _Game) -> tuple[_Scores, np.ndarray]:
     owner = game.owners()
-    drawn_by_server = game.run.unit == "record" and game.run.trust == "central"
+    drawn_by_server = game.run.setting.sums_records and not game.run.setting.clients_draw_records
     signals = paired(np.where(drawn_by_server | (owner >= 0), game.train, np.nan), game.halves)
     some = np.unique(np.linspace(0, game.test.shape[1] - 1, POPULATION).astype(int))
     scores = {
@@ -198,7 +200,7 @@ def _rows(
 ) -> tuple[list[AttackResult], list[RocPoint]]:
     findings: list[AttackResult] = []
     points: list[RocPoint] = []
-    own = range(run.clients) if 1 < run.clients <= MOST_CLIENTS else range(0)
+    own = range(run.data.clients) if 1 < run.data.clients <= MOST_CLIENTS else range(0)
     for client in (None, *own):
         chosen = np.ones(len(owner), bool) if client is None else owner == client
         for method, all_scores in scores.items():
