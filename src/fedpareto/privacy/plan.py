@@ -12,24 +12,20 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from fedpareto.privacy.mechanisms.banded import participation_sensitivity
-from fedpareto.privacy.mechanisms.discrete import Lattice, padded
-from fedpareto.privacy.mechanisms.discrete_sampler import largest_total_variation
+from fedpareto.components import lookup
+from fedpareto.privacy.mechanisms.adaptive_clipping import default_count_stddev, update_noise_multiplier
 from fedpareto.privacy.participation import binomial_tail, scheduled, smallest_bound
 from fedpareto.privacy.parties import LocalSteps, SecureAggregation
-from fedpareto.privacy.soundness import DISCRETE, SCHEDULED, PrivacySetting, schedule_length, violations
+from fedpareto.privacy.soundness import SCHEDULED, PrivacySetting, schedule_length, violations
 
 # A Poisson cohort has no largest size, a compiled program has. The pad is chosen so that the cohort outgrows it
 # over the whole run with at most this fraction of delta, and that probability is charged to delta.
 OVERFLOW_SHARE_OF_DELTA = 1e-3
 OVERFLOW_PROBABILITY_NON_PRIVATE = 1e-9
-# The same for how often one unit takes part, where that is what composes, and for the sampler of discrete noise.
+# The same for how often one unit takes part, where that is what composes.
 PARTICIPATION_SHARE_OF_DELTA = 1e-3
-SAMPLER_SHARE_OF_DELTA = 1e-3
 LEAST_RATE = 2.0**-32  # coins have 32 bits
 LIMITS = (1e-18, 1e18)  # of noise multiplier and clip norm: their product and its square are numbers of float32
-COUNT_NOISE_OF_COHORT = 1 / 20  # Andrew et al. (2021)
-COUNT_NOISE_OF_MULTIPLIER = 2.0  # at which the noise on updates is 3 % more than without adaptive clipping
 
 
 class PrivacyPlanError(ValueError):
@@ -56,7 +52,8 @@ class PrivacyPlan:
       unit: What neighbouring data sets differ in.
       trust: Who adds the noise.
       participation: Whether the adversary sees who took part in a round (`seen`) or not (`secret`).
-      mechanism: `gaussian`, `discrete_gaussian`, `skellam` or `banded`.
+      mechanism: `gaussian`, `discrete_gaussian`, `skellam`, `banded`, or the path of a user's own.
+      mechanism_arguments: Its arguments by name, sorted.
       strategy: First column of the strategy matrix of `banded` noise, of L2 norm 1; as many numbers as there are bands.
       adaptive: Whether the clip norm follows a quantile of the updates.
       count_noise: Standard deviation of the noise on the centred count of updates within the clip norm; None for the
@@ -78,6 +75,7 @@ class PrivacyPlan:
     trust: str = "central"
     participation: str = "secret"
     mechanism: str = "gaussian"
+    mechanism_arguments: tuple[tuple[str, Any], ...] = ()
     strategy: tuple[float, ...] = (1.0,)
     adaptive: bool = False
     count_noise: float | None = None
@@ -139,6 +137,11 @@ class PrivacyPlan:
             learns_from_records=bool(self.preprocessing_noise_multipliers),
         )
 
+    @cached_property
+    def noise(self) -> Any:
+        """The mechanism: a `fedpareto.privacy.mechanisms.interface.Mechanism`."""
+        return lookup.build("mechanism", {"name": self.mechanism, **dict(self.mechanism_arguments)})
+
     @property
     def private(self) -> bool:
         """Whether noise is added at all."""
@@ -199,40 +202,20 @@ class PrivacyPlan:
         """Standard deviation of the noise on the centred count of updates within the clip norm, in clients."""
         if self.count_noise is not None:
             return self.count_noise
-        return max(COUNT_NOISE_OF_COHORT * self.expected_cohort, COUNT_NOISE_OF_MULTIPLIER * self.noise_multiplier)
+        return default_count_stddev(self.expected_cohort, self.noise_multiplier)
 
     @property
     def noise_stddev(self) -> float:
         """Standard deviation of the noise added to each coordinate of what is noised.
 
         With adaptive clipping at the first clip norm, and larger than `noise_multiplier` says, because the count takes its
-        share: 1/z^2 = 1/z_update^2 + 1/(2 count_stddev)^2 (Andrew et al. 2021, Theorem 1; a centred bit has sensitivity 1/2).
+        share.
         """
         if self.clip_norm is None:
             return 0.0
         if not (self.adaptive and self.private):
             return self.noise_multiplier * self.clip_norm
-        left = self.noise_multiplier**-2 - (2 * self.count_stddev) ** -2
-        return left**-0.5 * self.clip_norm
-
-    @cached_property
-    def lattice(self) -> Lattice:
-        """How contributions become integers under secure aggregation, and what their noisy sum proves."""
-        if self.sum is None or self.clip_norm is None or not self.private:
-            raise PrivacyPlanError("only a private run with trust distributed has a lattice")
-        try:
-            return Lattice(
-                distribution=self.mechanism,
-                dimension=padded(self.sum.dimension),
-                bits=self.sum.bits,
-                shares=self.sum.participants,
-                threshold=self.sum.fewest,
-                contributions=self.expected_cohort,
-                clip_norm=self.clip_norm,
-                noise_stddev=self.noise_stddev,
-            )
-        except ValueError as error:
-            raise PrivacyPlanError(str(error)) from error
+        return update_noise_multiplier(self.noise_multiplier, self.count_stddev) * self.clip_norm
 
     @cached_property
     def max_cohort_size(self) -> int:
@@ -265,30 +248,13 @@ class PrivacyPlan:
         return PARTICIPATION_SHARE_OF_DELTA * (self.delta or 0.0) if drawn else 0.0
 
     @property
-    def sampler_budget(self) -> float:
-        """The part of delta set aside for the sampler of discrete noise, which is exact but for `sampler_error`."""
-        return SAMPLER_SHARE_OF_DELTA * (self.delta or 0.0) if self.mechanism in DISCRETE else 0.0
-
-    @cached_property
-    def sampler_error(self) -> float:
-        """Total variation between all discrete noise of the run and its exact law (union over all that is drawn)."""
-        if self.mechanism not in DISCRETE or self.sum is None:
-            return 0.0
-        try:
-            one = largest_total_variation(self.mechanism, self.lattice.share_variance)
-        except ValueError as error:
-            raise PrivacyPlanError(
-                f"bits = {self.sum.bits} for {self.sum.participants} noise shares: {error}"
-            ) from error
-        return one * self.lattice.dimension * self.sum.participants * self.rounds
-
-    @property
     def accounted_delta(self) -> float:
         """The delta left for the accountant once all that may go wrong with probability alone is paid for."""
         if self.delta is None:
             raise PrivacyPlanError("a run without noise has no delta")
         own_batches = OVERFLOW_SHARE_OF_DELTA * self.delta if self.unit == "record" and self.trust != "central" else 0.0
-        return self.delta - self.overflow_probability - self.participation_budget - own_batches - self.sampler_budget
+        sampler = float(self.noise.delta_share(self))
+        return self.delta - self.overflow_probability - self.participation_budget - own_batches - sampler
 
     @property
     def uses_black_box_amplification(self) -> bool:
@@ -296,7 +262,7 @@ class PrivacyPlan:
 
         It may promise less than no secrecy at all, so that both guarantees are computed and the better one counts.
         """
-        return self.amplified and (self.mechanism in DISCRETE or self.local is not None)
+        return self.amplified and (self.local is not None or self.noise.event(self) is None)
 
     @property
     def reserved_delta(self) -> float:
@@ -308,13 +274,8 @@ class PrivacyPlan:
 
     @property
     def largest_epsilon(self) -> float:
-        """The epsilon up to which the sampler of discrete noise is exact enough for the delta set aside for it.
-
-        A sampler within total variation eta of the exact one turns (epsilon, delta) into (epsilon, delta + (1 + e^epsilon) eta).
-        """
-        if self.mechanism not in DISCRETE or self.sampler_error == 0:
-            return math.inf
-        return math.log(max(math.exp(-700.0), self.sampler_budget / self.sampler_error - 1))
+        """The epsilon up to which the mechanism's sampler is exact enough for the delta set aside for it."""
+        return float(self.noise.largest_epsilon(self))
 
     def participations(self, rounds: int) -> int:
         """Rounds among the first `rounds` that may use one unit.
@@ -330,10 +291,11 @@ class PrivacyPlan:
     def releases(self, rounds: int) -> float:
         """How many times the guarantee of one `step_event` composes over the first `rounds` rounds.
 
-        For correlated noise the whole run is one Gaussian, of the squared sensitivity of all participations together.
+        Noise that is correlated over rounds composes as its mechanism says.
         """
-        if self.mechanism == "banded":
-            return participation_sensitivity(self.strategy, rounds, self.batches) ** 2 if rounds else 0.0
+        composed = self.noise.compositions(self, rounds)
+        if composed is not None:
+            return float(composed)
         return float(self.participations(rounds) * (1 if self.local is None or self.amplified else self.local.steps))
 
     def after(self, rounds: int) -> PrivacyPlan:
@@ -372,5 +334,5 @@ _VALUES = {
     "unit": ("client", "record"),
     "trust": ("central", "distributed", "local"),
     "participation": ("secret", "seen"),
-    "mechanism": ("gaussian", "discrete_gaussian", "skellam", "banded"),
+    "mechanism": tuple(lookup.BUILT_IN["mechanism"]),
 }

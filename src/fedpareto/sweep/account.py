@@ -91,6 +91,7 @@ def privacy_plan(run: Run, measured: DataSizes | None = None) -> PrivacyPlan:
         trust=run.trust,
         participation=run.participation or default_participation(run.trust, run.sampling, run.unit),
         mechanism=mechanism["name"],
+        mechanism_arguments=tuple(sorted((key, value) for key, value in mechanism.items() if key != "name")),
         strategy=band_coefficients(run.rounds, min(mechanism["bands"], run.rounds)) if "bands" in mechanism else (1.0,),
         adaptive=clipping.get("name") == "adaptive",
         count_noise=clipping.get("count_noise"),
@@ -193,6 +194,7 @@ def _plan_from_dict(stored: Mapping[str, Any]) -> PrivacyPlan:
     """Reads what `PrivacyPlan.to_dict` wrote."""
     values = {key: value for key, value in stored.items() if key in PrivacyPlan.__dataclass_fields__}
     values |= {name: tuple(values[name]) for name in ("strategy", "preprocessing_noise_multipliers")}
+    values["mechanism_arguments"] = tuple((name, value) for name, value in values["mechanism_arguments"])
     if values.get("sum") is not None:
         values["sum"] = SecureAggregation(**values["sum"])
     if values.get("local") is not None:

@@ -37,6 +37,7 @@ from fedpareto.attacks.membership.shadow_runs import (
 from fedpareto.attacks.results import OUTSIDER, AttackResult, AttackResults, RocPoint, not_made, together
 from fedpareto.attacks.target import Target
 from fedpareto.config.attackable import why_not
+from fedpareto.federated.contributions.contribution import CONTRIBUTIONS
 from fedpareto.federated.inputs.setup import key_data
 from fedpareto.sweep.run import Run
 
@@ -142,7 +143,7 @@ def _game(target: Target, run: Run, halves: list[InOut], signals: Signals, numbe
 
 def _of_records(game: _Game) -> tuple[_Scores, np.ndarray]:
     owner = game.owners()
-    drawn_by_server = game.run.unit == "record" and game.run.trust == "central"
+    drawn_by_server = CONTRIBUTIONS[game.run.unit, game.run.trust].DRAWS_RECORDS
     signals = paired(np.where(drawn_by_server | (owner >= 0), game.train, np.nan), game.halves)
     some = np.unique(np.linspace(0, game.test.shape[1] - 1, POPULATION).astype(int))
     scores = {

@@ -13,7 +13,8 @@ import pandas as pd
 
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import label_counts
-from fedpareto.federated.inputs.setup import partitions_of
+from fedpareto.federated.inputs.device_data import partitions_of
+from fedpareto.federated.inputs.setup import algorithm_of
 from fedpareto.federated.store.store import RunResult
 from fedpareto.statuses import FINISHED
 from fedpareto.sweep.account import AccountedRun
@@ -50,7 +51,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
     if plan.local is not None:
         members = plan.expected_cohort
     rounds_done = _rounds_done(run, plan.rounds, result)
-    vectors = 0.0 if run.algorithm == "alone" else members * rounds_done * (2 if run.algorithm == "scaffold" else 1)
+    vectors = float(members * rounds_done * algorithm_of(run).VECTORS)
     down = vectors * BYTES_PER_PARAMETER * result.parameters
     cost = result.secure_aggregation
     scored = result.status in FINISHED
