@@ -10,8 +10,8 @@ from attacked import target
 from fedpareto.attacks.model_inversion import model_inversion
 from fedpareto.attacks.results import OUTSIDER
 from fedpareto.attacks.target import train
-from fedpareto.federated.engine.program import first_state
 from fedpareto.federated.inputs.setup import model_arrays
+from fedpareto.federated.inputs.state import first_state
 
 SPEC = {"name": "model_inversion"}
 

@@ -68,7 +68,6 @@ def lattice_of(plan: PrivacyPlan) -> Lattice:
         raise PrivacyPlanError(str(error)) from error
 
 
-@lru_cache(maxsize=256)
 def sampler_error(plan: PrivacyPlan) -> float:
     """Total variation between all discrete noise of the run and its exact law (union over all that is drawn)."""
     if plan.sum is None:
@@ -105,9 +104,8 @@ class LatticeMechanism(IntegerMechanism):
 
         A sampler within total variation eta of the exact one turns (epsilon, delta) into (epsilon, delta + (1 + e^epsilon) eta).
         """
-        if sampler_error(plan) == 0:
-            return math.inf
-        return math.log(max(math.exp(-700.0), self.delta_share(plan) / sampler_error(plan) - 1))
+        error = sampler_error(plan)
+        return math.inf if error == 0 else math.log(max(math.exp(-700.0), self.delta_share(plan) / error - 1))
 
     def device_params(self, plans: Sequence[PrivacyPlan]) -> Sequence[IntegerGrid]:
         """The plans' grids, their tables of noise brought to one size."""
