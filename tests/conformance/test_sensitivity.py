@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problem import CLASSES, CLIENTS, FEATURES, MODEL, PAD, first_run, make_data, make_hypers, make_static
 
-from fedpareto.components import lookup
-from fedpareto.federated.algorithms.interface import LocalWork, traced_arguments
+from fedpareto.components import registry
+from fedpareto.federated.algorithms.fedprox import FedProx
+from fedpareto.federated.algorithms.interface import LocalWork, shape_of, traced_arguments
 from fedpareto.federated.algorithms.scaffold import Controls
 from fedpareto.federated.contributions.contribution import contribution_of
 from fedpareto.federated.contributions.interface import Round
@@ -110,8 +111,10 @@ def program_config(choice):
         work=LocalWork(epochs=2, steps=None, batch_size=4),
         unit=choice.unit,
         trust=choice.trust,
-        algorithm=lookup.build("algorithm", {"name": choice.algorithm}),
-        mechanism=lookup.build("mechanism", {"name": choice.mechanism}),
+        algorithm=shape_of(
+            FedProx(0.1) if choice.algorithm == "fedprox" else registry.build("algorithm", {"name": choice.algorithm})
+        ),
+        mechanism=registry.build("mechanism", {"name": choice.mechanism}),
         weight_cap=choice.weight_cap,
         drops=choice.dropout,
         straggles=choice.stragglers,

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from fedpareto.components import lookup
+from fedpareto.components import registry
 from fedpareto.privacy.mechanisms.adaptive_clipping import default_count_stddev, update_noise_multiplier
 from fedpareto.privacy.participation import binomial_tail, scheduled, smallest_bound
 from fedpareto.privacy.parties import LocalSteps, SecureAggregation
@@ -106,6 +106,10 @@ class PrivacyPlan:
         for name, values in _VALUES.items():
             if getattr(self, name) not in values:
                 raise PrivacyPlanError(f"{name} = {getattr(self, name)} must be {' or '.join(values)}")
+        try:
+            registry.find("mechanism", self.mechanism)
+        except registry.ComponentError as error:
+            raise PrivacyPlanError(f"mechanism = {error}") from error
         if (self.sum is not None) != (self.trust == "distributed"):
             raise PrivacyPlanError("trust distributed, and no other, needs the sizes of secure aggregation")
         if (self.local is not None) != (self.unit == "record" and self.trust == "local"):
@@ -140,7 +144,7 @@ class PrivacyPlan:
     @cached_property
     def noise(self) -> Any:
         """The mechanism: a `fedpareto.privacy.mechanisms.interface.Mechanism`."""
-        return lookup.build("mechanism", {"name": self.mechanism, **dict(self.mechanism_arguments)})
+        return registry.build("mechanism", {"name": self.mechanism, **dict(self.mechanism_arguments)})
 
     @property
     def private(self) -> bool:
@@ -334,5 +338,4 @@ _VALUES = {
     "unit": ("client", "record"),
     "trust": ("central", "distributed", "local"),
     "participation": ("secret", "seen"),
-    "mechanism": tuple(lookup.BUILT_IN["mechanism"]),
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 
+from fedpareto.components.rules import Rule
 from fedpareto.federated.algorithms.interface import Algorithm, ClientUpdate, LocalProblem
 from fedpareto.federated.algorithms.local_sgd import local_sgd
 
@@ -27,7 +28,7 @@ class FedProx(Algorithm):
         ("client", "local"),
         ("client", "distributed"),
     )
-    proximal: float = 0.0
+    proximal: Annotated[float, Rule(exclusiveMinimum=0, hint="e.g. 0.01")]
 
     def client(self, problem: LocalProblem, state: None) -> tuple[ClientUpdate, None]:
         """Local SGD with the gradient of the proximal term added."""

@@ -31,6 +31,7 @@ class LocalOnly(Algorithm):
     """Every client trains by itself; no rounds, no server, nothing to protect."""
 
     NAME: ClassVar[str] = "alone"
+    REFERENCE: ClassVar[bool] = True
     VECTORS: ClassVar[int] = 0
 
     def program(self, static: ProgramConfig, devices: list[jax.Device], runs_at_once: int) -> Program:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedpareto.components import lookup
+from fedpareto.components import registry
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition
 from fedpareto.federated.algorithms.interface import Algorithm, LocalWork, shape_of, traced_arguments
@@ -77,7 +77,7 @@ def program_config(
 def algorithm_of(run: Run) -> Algorithm:
     """The algorithm that a run names, with its arguments."""
     arguments = {} if run.proximal is None else {"proximal": run.proximal}
-    algorithm: Algorithm = lookup.build("algorithm", {"name": run.algorithm, **arguments})
+    algorithm: Algorithm = registry.build("algorithm", {"name": run.algorithm, **arguments})
     return algorithm
 
 

@@ -21,13 +21,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from fedpareto.components.rules import AT_LEAST_ONE
 from fedpareto.privacy.mechanisms.gaussian import gaussian_noise
 from fedpareto.privacy.mechanisms.interface import Mechanism, NoiseParams
 from fedpareto.privacy.plan import PrivacyPlan
@@ -44,12 +45,12 @@ class Banded(Mechanism):
     """Gaussian noise that takes back a part of the noise of the last `bands` - 1 rounds.
 
     Attributes:
-      bands: Number of bands of the strategy matrix.
+      bands: Rounds over which noise is correlated.
     """
 
     NAME: ClassVar[str] = "banded"
     SOUND_FOR: ClassVar[tuple[tuple[str, str], ...]] = (("client", "central"),)
-    bands: int = 4
+    bands: Annotated[int, AT_LEAST_ONE] = 4
 
     def event(self, plan: PrivacyPlan) -> Any:
         """The Gaussian that `compositions` scales to the whole run."""

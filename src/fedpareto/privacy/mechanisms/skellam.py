@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from fedpareto.components.rules import Rule
 from fedpareto.privacy.mechanisms.lattice_mechanism import LatticeMechanism
 
 
@@ -19,5 +20,5 @@ class Skellam(LatticeMechanism):
 
     NAME: ClassVar[str] = "skellam"
     SOUND_FOR: ClassVar[tuple[tuple[str, str], ...]] = (("client", "distributed"), ("record", "distributed"))
-    bits: int = 16
-    threshold: float = 0.8
+    bits: Annotated[int, Rule(minimum=4, maximum=24)] = 16
+    threshold: Annotated[float, Rule(exclusiveMinimum=0.5, maximum=1)] = 0.8
