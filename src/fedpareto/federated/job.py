@@ -58,8 +58,8 @@ def job_of(
     Raises:
       ValueError: The plans were made for another number of training records.
     """
-    if runs[0].records not in (None, len(prepared.y_train)):
-        raise ValueError(f"{len(prepared.y_train)} training records, and the plan was made for {runs[0].records}")
+    if runs[0].data.records not in (None, len(prepared.y_train)):
+        raise ValueError(f"{len(prepared.y_train)} training records, and the plan was made for {runs[0].data.records}")
     layout, where, model = lay_out(runs, plans, prepared, execution)
     partitions = partitions_of(runs, prepared)
     static = program_config(runs, plans, partitions, model, layout)

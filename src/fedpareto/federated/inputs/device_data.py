@@ -51,17 +51,17 @@ def partitions_of(runs: Sequence[Run], data: PreparedData) -> dict[int, Partitio
       DataError: The data are not those that the runs were planned for: cohorts would be drawn of others than are there.
     """
     run = runs[0]
-    if run.records not in (None, len(data.y_train)):
+    if run.data.records not in (None, len(data.y_train)):
         raise DataError(
-            f"the data hold {len(data.y_train):,} training examples and the plan {run.records:,} (run the sweep again: it "
+            f"the data hold {len(data.y_train):,} training examples and the plan {run.data.records:,} (run the sweep again: it "
             "makes a new plan)"
         )
     return {
         seed: partition(
             data.y_train,
             data.y_test,
-            scheme=run.partition,
-            clients=run.clients,
+            scheme=run.data.partition,
+            clients=run.data.clients,
             seed=seed,
             client_train=data.client_train,
             client_test=data.client_test,

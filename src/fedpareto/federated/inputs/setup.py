@@ -44,31 +44,33 @@ def program_config(
         model=model,
         algorithm=shape_of(algorithm_of(run)),
         mechanism=plan.noise,
-        work=LocalWork(run.local_epochs, run.local_steps, run.batch_size),
-        clients=run.clients,
-        sampling_rate=run.sampling_rate,
+        work=LocalWork(run.training.local_epochs, run.training.local_steps, run.training.batch_size),
+        clients=run.data.clients,
+        sampling_rate=run.cohort.sampling_rate,
         max_cohort_size=max(plans[r.run_id].max_cohort_size for r in runs),
         expected_cohort=plan.expected_cohort,
-        optimizer=run.server_optimizer["name"],
+        optimizer=run.training.server_optimizer["name"],
         optimizer_flags=tuple(
-            (key, value) for key, value in sorted(run.server_optimizer.items()) if key != "name" and not _traced(value)
+            (key, value)
+            for key, value in sorted(run.training.server_optimizer.items())
+            if key != "name" and not _traced(value)
         ),
-        rounds=run.rounds,
+        rounds=run.training.rounds,
         evaluation_rounds=run.evaluation_rounds,
-        unit=run.unit,
-        trust=run.trust,
-        sampling=run.sampling,
-        batches=plan.batches,
-        weight_cap=None if run.weighting is None else run.weighting["cap"],
-        drops=run.dropout is not None,
-        straggles=run.stragglers is not None,
+        unit=run.contribution.unit,
+        trust=run.contribution.trust,
+        sampling=run.cohort.sampling,
+        batches=plan.setting.min_separation,
+        weight_cap=None if run.contribution.weighting is None else run.contribution.weighting["cap"],
+        drops=run.cohort.dropout is not None,
+        straggles=run.cohort.stragglers is not None,
         fewest_answers=0 if plan.sum is None else plan.sum.fewest,
-        local_steps=run.local_steps or 1,
+        local_steps=run.training.local_steps or 1,
         max_batch_size=max((_batch_pad(r, plans[r.run_id], partitions[r.seed]) for r in runs), default=1),
         examples_pad=max(p.train_index.shape[1] for p in partitions.values()),
-        preprocessing=tuple((run.preprocessing or {}).items()),
-        augmentation=Augmentation.of(run.augmentation),
-        averaging=None if run.averaging is None else run.averaging["decay"],
+        preprocessing=tuple((run.training.preprocessing or {}).items()),
+        augmentation=Augmentation.of(run.training.augmentation),
+        averaging=None if run.training.averaging is None else run.training.averaging["decay"],
         at_once=layout.at_once,
         cohort_devices=layout.cohort_devices,
     )
@@ -76,14 +78,14 @@ def program_config(
 
 def algorithm_of(run: Run) -> Algorithm:
     """The algorithm that a run names, with its arguments."""
-    arguments = {} if run.proximal is None else {"proximal": run.proximal}
-    algorithm: Algorithm = registry.build("algorithm", {"name": run.algorithm, **arguments})
+    arguments = {} if run.training.proximal is None else {"proximal": run.training.proximal}
+    algorithm: Algorithm = registry.build("algorithm", {"name": run.training.algorithm, **arguments})
     return algorithm
 
 
 def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
     """The model that a run trains, of examples as its preprocessing leaves them."""
-    shape = output_shape(run.preprocessing, data.x_train.shape[1:])
+    shape = output_shape(run.training.preprocessing, data.x_train.shape[1:])
     return build(run.model, shape, len(data.class_names), numerics)
 
 
@@ -103,9 +105,9 @@ def lay_out(
     """
     run = runs[0]
     cohort = plans[run.run_id].expected_cohort if algorithm_of(run).VECTORS else 0.0
-    views = 1 if run.augmentation is None else int(run.augmentation["multiplicity"])
+    views = 1 if run.training.augmentation is None else int(run.training.augmentation["multiplicity"])
     model = model_of(run, data)
-    layout, where = devices.choose(len(runs), model, cohort, run.unit, wanted, views)
+    layout, where = devices.choose(len(runs), model, cohort, run.contribution.unit, wanted, views)
     return layout, where, model if layout.numerics == model.numerics else model_of(run, data, layout.numerics)
 
 
@@ -116,7 +118,7 @@ def learned_of(
 
     The noise is what the run's plan was accounted for with.
     """
-    spec = runs[0].preprocessing
+    spec = runs[0].training.preprocessing
     if spec is None or not releases_of(spec):
         return None
     # Runs of a bundle differ in noise alone, so that the pass over all records is made at most twice.
@@ -128,7 +130,9 @@ def learned_of(
     for run in runs:
         noise = plans[run.run_id].preprocessing_noise_multipliers
         key = jax.random.wrap_key_data(jnp.asarray(key_data(f"preprocessing/{run.run_id}")))
-        found[run.run_id] = learned(run.preprocessing or spec, means[bool(noise)], noise, len(data.x_train), key)
+        found[run.run_id] = learned(
+            run.training.preprocessing or spec, means[bool(noise)], noise, len(data.x_train), key
+        )
     return found
 
 
@@ -143,7 +147,11 @@ def _record_rates(run: Run, plan: PrivacyPlan) -> tuple[float, ...] | None:
     """Rate at which each client draws its own records; None where it does not."""
     if plan.local is not None:
         return plan.local.record_rates
-    return (run.sampling_rate,) * run.clients if CONTRIBUTIONS[run.unit, run.trust].ASKS_EVERYBODY else None
+    return (
+        (run.cohort.sampling_rate,) * run.data.clients
+        if CONTRIBUTIONS[run.contribution.unit, run.contribution.trust].ASKS_EVERYBODY
+        else None
+    )
 
 
 def _batch_pad(run: Run, plan: PrivacyPlan, dealt: Partition) -> int:
@@ -168,20 +176,26 @@ def run_params(
     position = {seed: i for i, seed in enumerate(seeds)}
     public = np.stack([key_data(f"public/{run.seed}") for run in padded])
     secret = np.stack([key_data(f"secret/{run.run_id}") for run in padded])
-    names = [key for key, value in sorted(padded[0].server_optimizer.items()) if key != "name" and _traced(value)]
+    names = [
+        key for key, value in sorted(padded[0].training.server_optimizer.items()) if key != "name" and _traced(value)
+    ]
     return RunParams(
         partition=jnp.asarray([position[run.seed] for run in padded], jnp.int32),
         public_key=jnp.asarray(public),
         secret_key=jnp.asarray(secret),
-        client_learning_rate=_floats(run.client_learning_rate or 0.0 for run in padded),
-        server={name: _floats(run.server_optimizer[name] for run in padded) for name in names},
-        clip_norm=_floats(math.inf if run.clip_norm is None else run.clip_norm for run in padded),
+        client_learning_rate=_floats(run.training.client_learning_rate or 0.0 for run in padded),
+        server={name: _floats(run.training.server_optimizer[name] for run in padded) for name in names},
+        clip_norm=_floats(
+            math.inf if run.contribution.clip_norm is None else run.contribution.clip_norm for run in padded
+        ),
         noise_stddev=_floats(plans[run.run_id].noise_stddev for run in padded),
         max_rounds=jnp.asarray([plans[run.run_id].rounds for run in padded], jnp.int32),
-        target_accuracy=_floats(math.inf if run.stop_at_accuracy is None else run.stop_at_accuracy for run in padded),
+        target_accuracy=_floats(
+            math.inf if run.evaluation.stop_at_accuracy is None else run.evaluation.stop_at_accuracy for run in padded
+        ),
         algorithm=_algorithm(padded),
-        dropout=_floats(run.dropout or 0.0 for run in padded),
-        stragglers=_floats(run.stragglers or 0.0 for run in padded),
+        dropout=_floats(run.cohort.dropout or 0.0 for run in padded),
+        stragglers=_floats(run.cohort.stragglers or 0.0 for run in padded),
         adaptive=_adaptive(padded, plans),
         mechanism=_mechanism([plans[run.run_id] for run in padded]),
         record_draws=_record_draws(padded, plans),
@@ -202,9 +216,9 @@ def _mechanism(plans: Sequence[PrivacyPlan]) -> Any:
 
 
 def _adaptive(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> AdaptiveClip | None:
-    if not plans[runs[0].run_id].adaptive:
+    if plans[runs[0].run_id].setting.clipping != "adaptive":
         return None
-    rules = [run.clipping or {} for run in runs]
+    rules = [run.contribution.clipping or {} for run in runs]
     return AdaptiveClip(
         quantile=_floats(rule["quantile"] for rule in rules),
         learning_rate=_floats(rule["learning_rate"] for rule in rules),
@@ -224,7 +238,7 @@ def _record_draws(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> jax.
 
 
 def _decays(runs: Sequence[Run]) -> jax.Array | None:
-    factors = [run.client_learning_rate_decay for run in runs]
+    factors = [run.training.client_learning_rate_decay for run in runs]
     return None if factors[0] is None else _floats(factor or 1.0 for factor in factors)
 
 

@@ -24,15 +24,17 @@ def step_event(plan: PrivacyPlan) -> dp_accounting.DpEvent:
         return dp_accounting.NonPrivateDpEvent()
     release = plan.noise.event(plan)
     if release is None or (plan.local is not None and plan.amplified):
-        raise PrivacyPlanError(f"{plan.mechanism} noise with trust {plan.trust} has no event in dp-accounting")
+        raise PrivacyPlanError(
+            f"{plan.setting.mechanism} noise with trust {plan.setting.trust} has no event in dp-accounting"
+        )
     if plan.local is not None:
         return dp_accounting.PoissonSampledDpEvent(plan.local.worst, release)
     if not plan.amplified:
         # Full participation by Poisson stays what it says: the accountant knows that rate 1 amplifies nothing.
-        poisson = plan.sampling == "poisson" and plan.participation == "secret"
-        return dp_accounting.PoissonSampledDpEvent(plan.sampling_rate, release) if poisson else release
-    if plan.sampling == "poisson":
-        return dp_accounting.PoissonSampledDpEvent(plan.sampling_rate, release)
+        poisson = plan.setting.sampling == "poisson" and plan.setting.effective_participation == "secret"
+        return dp_accounting.PoissonSampledDpEvent(plan.setting.sampling_rate, release) if poisson else release
+    if plan.setting.sampling == "poisson":
+        return dp_accounting.PoissonSampledDpEvent(plan.setting.sampling_rate, release)
     return dp_accounting.SampledWithoutReplacementDpEvent(plan.population, plan.max_cohort_size, release)
 
 

@@ -60,7 +60,7 @@ class Banded(Mechanism):
 
     def compositions(self, plan: PrivacyPlan, rounds: int) -> float:
         """The squared sensitivity of all participations of a unit together, of which the whole run is one Gaussian."""
-        return participation_sensitivity(plan.strategy, rounds, plan.batches) ** 2 if rounds else 0.0
+        return participation_sensitivity(plan.strategy, rounds, plan.setting.min_separation) ** 2 if rounds else 0.0
 
     def device_params(self, plans: Sequence[PrivacyPlan]) -> Sequence[np.ndarray]:
         """The first column of each plan's strategy matrix, float32 [bands]."""

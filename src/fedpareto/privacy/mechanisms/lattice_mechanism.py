@@ -7,7 +7,6 @@ modular sum (Kairouz, Liu and Steinke 2021, Algorithm 1). Inside a sweep the pla
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from fedpareto.privacy.delta_budget import SAMPLER_SHARE, largest_epsilon
 from fedpareto.privacy.mechanisms.discrete import Lattice, padded
 from fedpareto.privacy.mechanisms.discrete_encoding import (
     DeviceAliasTable,
@@ -32,8 +32,6 @@ from fedpareto.privacy.mechanisms.interface import IntegerMechanism
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
 PyTree = Any
-# The part of delta set aside for the sampler of the noise, which is exact but for `sampler_error`.
-SAMPLER_SHARE_OF_DELTA = 1e-3
 
 
 class IntegerGrid(NamedTuple):
@@ -55,7 +53,7 @@ def lattice_of(plan: PrivacyPlan) -> Lattice:
         raise PrivacyPlanError("only a private run with trust distributed has a lattice")
     try:
         return Lattice(
-            distribution=plan.mechanism,
+            distribution=plan.setting.mechanism,
             dimension=padded(plan.sum.dimension),
             bits=plan.sum.bits,
             shares=plan.sum.participants,
@@ -73,7 +71,7 @@ def sampler_error(plan: PrivacyPlan) -> float:
     if plan.sum is None:
         return 0.0
     try:
-        one = largest_total_variation(plan.mechanism, lattice_of(plan).share_variance)
+        one = largest_total_variation(plan.setting.mechanism, lattice_of(plan).share_variance)
     except ValueError as error:
         raise PrivacyPlanError(f"bits = {plan.sum.bits} for {plan.sum.participants} noise shares: {error}") from error
     return one * lattice_of(plan).dimension * plan.sum.participants * plan.rounds
@@ -93,19 +91,15 @@ class LatticeMechanism(IntegerMechanism):
 
     def rdp(self, plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
         """That of one sum of rounded vectors and noise shares."""
-        return lattice_of(plan).rdp(orders, swapped=plan.adjacency == "replace_one")
+        return lattice_of(plan).rdp(orders, swapped=plan.setting.adjacency == "replace_one")
 
     def delta_share(self, plan: PrivacyPlan) -> float:
         """The part of delta that pays for `sampler_error`."""
-        return SAMPLER_SHARE_OF_DELTA * (plan.delta or 0.0)
+        return SAMPLER_SHARE * (plan.delta or 0.0)
 
     def largest_epsilon(self, plan: PrivacyPlan) -> float:
-        """The epsilon up to which the sampler is exact enough for the delta set aside for it.
-
-        A sampler within total variation eta of the exact one turns (epsilon, delta) into (epsilon, delta + (1 + e^epsilon) eta).
-        """
-        error = sampler_error(plan)
-        return math.inf if error == 0 else math.log(max(math.exp(-700.0), self.delta_share(plan) / error - 1))
+        """The epsilon up to which the sampler is exact enough for the delta set aside for it."""
+        return largest_epsilon(self.delta_share(plan), sampler_error(plan))
 
     def device_params(self, plans: Sequence[PrivacyPlan]) -> Sequence[IntegerGrid]:
         """The plans' grids, their tables of noise brought to one size."""
