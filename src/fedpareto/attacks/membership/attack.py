@@ -37,7 +37,6 @@ from fedpareto.attacks.membership.shadow_runs import (
 from fedpareto.attacks.results import OUTSIDER, AttackResult, AttackResults, RocPoint, not_made, together
 from fedpareto.attacks.target import Target
 from fedpareto.config.attackable import why_not
-from fedpareto.federated.contributions.contribution import CONTRIBUTIONS
 from fedpareto.federated.inputs.setup import key_data
 from fedpareto.sweep.run import Run
 
@@ -145,7 +144,7 @@ def _game(target: Target, run: Run, halves: list[InOut], signals: Signals, numbe
 
 def _of_records(game: _Game) -> tuple[_Scores, np.ndarray]:
     owner = game.owners()
-    drawn_by_server = CONTRIBUTIONS[game.run.contribution.unit, game.run.contribution.trust].DRAWS_RECORDS
+    drawn_by_server = game.run.setting.sums_records and not game.run.setting.clients_draw_records
     signals = paired(np.where(drawn_by_server | (owner >= 0), game.train, np.nan), game.halves)
     some = np.unique(np.linspace(0, game.test.shape[1] - 1, POPULATION).astype(int))
     scores = {

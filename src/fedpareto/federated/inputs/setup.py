@@ -15,7 +15,6 @@ from fedpareto.components import registry
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition
 from fedpareto.federated.algorithms.interface import Algorithm, LocalWork, shape_of, traced_arguments
-from fedpareto.federated.contributions.contribution import CONTRIBUTIONS
 from fedpareto.federated.execution import devices
 from fedpareto.federated.execution.devices import Layout
 from fedpareto.federated.inputs.device_data import partitions_of
@@ -147,11 +146,8 @@ def _record_rates(run: Run, plan: PrivacyPlan) -> tuple[float, ...] | None:
     """Rate at which each client draws its own records; None where it does not."""
     if plan.local is not None:
         return plan.local.record_rates
-    return (
-        (run.cohort.sampling_rate,) * run.data.clients
-        if CONTRIBUTIONS[run.contribution.unit, run.contribution.trust].ASKS_EVERYBODY
-        else None
-    )
+    asked = run.setting.sums_records and run.setting.clients_draw_records
+    return (run.cohort.sampling_rate,) * run.data.clients if asked else None
 
 
 def _batch_pad(run: Run, plan: PrivacyPlan, dealt: Partition) -> int:
