@@ -211,9 +211,9 @@ def test_every_server_optimizer_trains(name, arguments):
     assert (loss[:, -1] < loss[:, 0]).all()
 
 
-@pytest.mark.parametrize("name", schema()["server_optimizers"])
+@pytest.mark.parametrize("name", schema()["server_optimizer"])
 def test_every_optimizer_of_the_configuration_takes_all_its_arguments_as_arguments_of_the_program(name):
-    rules = schema()["server_optimizers"][name]
+    rules = schema()["server_optimizer"][name]
     traced = {"learning_rate": 0.1} | {key: 0.3 for key, rule in rules.items() if rule["type"] == "number"}
     flags = {key: True for key, rule in rules.items() if rule["type"] == "boolean"}
     params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
