@@ -31,7 +31,7 @@ import jax.numpy as jnp  # noqa: E402
 from fedpareto.config import load as config  # noqa: E402
 from fedpareto.data import arrays  # noqa: E402
 from fedpareto.data.prepare import prepare  # noqa: E402
-from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork, example_losses  # noqa: E402
+from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork  # noqa: E402
 from fedpareto.federated.engine.program import make_program  # noqa: E402
 from fedpareto.federated.execution.devices import choose  # noqa: E402
 from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams  # noqa: E402
@@ -40,6 +40,7 @@ from fedpareto.federated.job import Job, job_of  # noqa: E402
 from fedpareto.models.model import build  # noqa: E402
 from fedpareto.sweep import sweep as plan  # noqa: E402
 from fedpareto.sweep.account import account, to_json  # noqa: E402
+from fedpareto.tasks.classification import Classification  # noqa: E402
 
 STUDIES = Path(__file__).with_name("studies.yaml")
 POPULATIONS = (10_000, 100_000, 1_000_000)
@@ -101,7 +102,7 @@ def plain_times(chunk: int, x: np.ndarray, y: np.ndarray, steps: int = 300) -> l
 
     def gradient(params, x, y):
         def chunk_sum(total, rows):
-            loss = lambda p: jnp.sum(example_losses(model.apply(p, x[rows]), y[rows]))  # noqa: E731
+            loss = lambda p: jnp.sum(Classification().loss(model.apply(p, x[rows]), y[rows]))  # noqa: E731
             return jax.tree.map(jnp.add, total, jax.grad(loss)(params)), None
 
         zero = jax.tree.map(jnp.zeros_like, params)
@@ -187,6 +188,7 @@ def population_of(clients: int, examples: int = 4, rounds: int = 20) -> None:
     layout, devices = choose(1, model, cohort, "client")
     static = ProgramConfig(
         model=model,
+        task=Classification(),
         work=LocalWork(1, None, 4),
         clients=clients,
         sampling_rate=cohort / clients,

@@ -11,9 +11,11 @@ from fedpareto.federated.engine.program import make_program
 from fedpareto.federated.engine.round import one_round
 from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams, ServerState
 from fedpareto.models.model import build
+from fedpareto.tasks.classification import Classification
 
 CLIENTS, PAD, FEATURES, CLASSES = 12, 9, 5, 3
 MODEL = build({"name": "mlp", "hidden": "4"}, (FEATURES,), CLASSES)
+TASK = Classification()
 
 _compiled = jax.jit(one_round, static_argnums=0)
 
@@ -28,6 +30,7 @@ def compiled_round(static, data, hyper, params, optimizer_state, round_index, me
 def make_static(**changes):
     static = ProgramConfig(
         model=MODEL,
+        task=TASK,
         work=LocalWork(epochs=2, steps=None, batch_size=4),
         clients=CLIENTS,
         sampling_rate=0.5,

@@ -14,6 +14,7 @@ from problem import (
     FEATURES,
     MODEL,
     PAD,
+    TASK,
     assert_same_bits,
     compiled_round,
     first_run,
@@ -233,7 +234,7 @@ def test_local_steps_run_on_into_the_next_pass():
         index = data.train_index[0, 0]
         key = jax.random.key(7)
         return client_update(
-            MODEL.apply, work, params, data.train, index, jnp.int32(count), jnp.float32(0.1), key
+            MODEL.apply, TASK.loss, work, params, data.train, index, jnp.int32(count), jnp.float32(0.1), key
         ).delta
 
     two_epochs = update(LocalWork(2, None, 4), 8)

@@ -75,6 +75,7 @@ class Run:
       augmentation: `name` and arguments of the random views of training images, or None.
       averaging: `name` and `decay` of the moving average of the parameters that is scored and kept, or None.
       client_learning_rate_decay: Factor on the clients' learning rate from one round to the next, or None for 1.
+      task: `name` and arguments; None for classification.
     """
 
     dataset: str
@@ -114,6 +115,7 @@ class Run:
     augmentation: dict[str, Any] | None = None
     averaging: dict[str, Any] | None = None
     client_learning_rate_decay: float | None = None
+    task: dict[str, Any] | None = None
 
     @cached_property
     def run_id(self) -> str:

@@ -279,6 +279,7 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
         seed=0,
         augmentation=_unless_named(axes["augmentation"], "none"),
         averaging=_unless_named(axes["averaging"], "none"),
+        task=_unless_named(axes["task"], "classification"),
         client_learning_rate_decay=None if decay == 1 else float(decay),
     )
 

@@ -59,7 +59,9 @@ def _local_sgd(static: ProgramConfig, hyper: RunParams, params: PyTree, x: jax.A
     batch = records if static.work.batch_size is None else min(static.work.batch_size, records)
     batches = -(-records // batch)
     proximal = hyper.proximal if static.algorithm == "fedprox" else None
-    gradient = jax.grad(lambda p, rows, labels, real: masked_loss(static.model.apply(p, rows), labels, real))
+    gradient = jax.grad(
+        lambda p, rows, labels, real: masked_loss(static.task.loss, static.model.apply(p, rows), labels, real)
+    )
 
     def step(local: PyTree, s: jax.Array) -> tuple[PyTree, None]:
         rows, labels, real = x, y, jnp.ones(records, bool)
@@ -89,7 +91,7 @@ def _clipped_gradients(
     real = jnp.ones(len(x), bool)
 
     def gradient(local: PyTree) -> PyTree:
-        return clipped_gradient_sum(static.model, local, x, y, real, clip_norm).gradient
+        return clipped_gradient_sum(static.model, static.task.loss, local, x, y, real, clip_norm).gradient
 
     if static.trust != "local":
         return jax.tree.map(jnp.negative, gradient(params))

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedpareto.federated.algorithms.local_sgd import LocalWork, client_update, example_losses
+from fedpareto.federated.algorithms.local_sgd import LocalWork, client_update
 from fedpareto.federated.engine.evaluation import by_chunk, example_scores
 from fedpareto.federated.engine.program import Program, compile_over_runs
 from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams
 from fedpareto.models.model import Model
-from fedpareto.tasks.final_scores import answers
+from fedpareto.tasks.interface import Task
 
 PyTree = Any
 
@@ -26,19 +26,15 @@ class AloneState(NamedTuple):
 
     Attributes:
       block: int32, clients done.
-      accuracy: float32 [clients], NaN where not yet known.
-      loss: float32 [clients], nats.
-      answers: [clients, test examples], `final_scores.answers` of each model.
-      first_accuracy: float32, of the parameters that all of them start from.
-      first_loss: float32, likewise.
+      scores: float32 [clients] by name of a metric that is taken at every evaluation, NaN where not yet known.
+      predictions: [clients, test examples, ...], `Task.predictions` of each model.
+      first_scores: float32 by name, those of the parameters that all of them start from.
     """
 
     block: jax.Array
-    accuracy: jax.Array
-    loss: jax.Array
-    answers: jax.Array
-    first_accuracy: jax.Array
-    first_loss: jax.Array
+    scores: dict[str, jax.Array]
+    predictions: jax.Array
+    first_scores: dict[str, jax.Array]
 
 
 def expected_work(work: LocalWork, rounds: int, sampling_rate: float) -> LocalWork:
@@ -49,9 +45,20 @@ def expected_work(work: LocalWork, rounds: int, sampling_rate: float) -> LocalWo
     return LocalWork(None, max(1, round(times * work.steps)), work.batch_size)
 
 
+def _scored(task: Task, model: Model, params: PyTree, data: DeviceData) -> tuple[dict[str, jax.Array], jax.Array]:
+    """The metrics of a model on the whole test set, float32 scalars by name, and its predictions."""
+
+    def score(outputs: jax.Array, targets: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
+        return example_scores(task, outputs, targets), task.predictions(outputs)
+
+    values, predictions = by_chunk(model.apply, params, data.test.x, data.test.y, score)
+    scores = task.scores({name: jnp.mean(value) for name, value in values.items()})
+    return {metric.name: scores[metric.name] for metric in task.by_evaluation}, predictions
+
+
 def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at_once: int = 1) -> Program:
     """The program of a bundle of `alone` runs."""
-    work = expected_work(static.work, static.rounds, static.sampling_rate)
+    work, task = expected_work(static.work, static.rounds, static.sampling_rate), static.task
 
     def first_params(model: Model, hyper: RunParams) -> PyTree:
         public = jax.random.wrap_key_data(hyper.public_key)
@@ -61,15 +68,12 @@ def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at
         model = static.preprocessed(hyper).model
         unknown = jnp.full((static.clients,), jnp.nan, jnp.float32)
         params = first_params(model, hyper)
-        said = jax.eval_shape(lambda p: answers(model.apply(p, data.test.x[:1])), params)
-        losses, correct = example_scores(model.apply, params, data.test.x, data.test.y)
+        first_scores, predictions = _scored(task, model, params, data)
         return AloneState(
             block=jnp.int32(0),
-            accuracy=unknown,
-            loss=unknown,
-            answers=jnp.zeros((static.clients, data.test.y.shape[0]), said.dtype),
-            first_accuracy=jnp.mean(correct),
-            first_loss=jnp.mean(losses),
+            scores=dict.fromkeys(first_scores, unknown),
+            predictions=jnp.zeros((static.clients, *predictions.shape), predictions.dtype),
+            first_scores=first_scores,
         )
 
     def advance_run(data: DeviceData, hyper: RunParams, state: AloneState, stop: jax.Array) -> AloneState:
@@ -80,6 +84,7 @@ def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at
         def train_client(client: jax.Array, state: AloneState) -> AloneState:
             update = client_update(
                 model.apply,
+                task.loss,
                 work,
                 params,
                 data.train,
@@ -90,18 +95,11 @@ def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at
                 augmentation=static.augmentation,
             )
             own = jax.tree.map(jnp.add, params, update.delta)
-            losses, correct, said = by_chunk(
-                model.apply,
-                own,
-                data.test.x,
-                data.test.y,
-                lambda logits, y: (example_losses(logits, y), jnp.argmax(logits, axis=1) == y, answers(logits)),
-            )
+            scores, predictions = _scored(task, model, own, data)
             return state._replace(
                 block=client + 1,
-                accuracy=state.accuracy.at[client].set(jnp.mean(correct.astype(jnp.float32))),
-                loss=state.loss.at[client].set(jnp.mean(losses)),
-                answers=state.answers.at[client].set(said),
+                scores={name: values.at[client].set(scores[name]) for name, values in state.scores.items()},
+                predictions=state.predictions.at[client].set(predictions),
             )
 
         return jax.lax.fori_loop(state.block, stop, train_client, state)

@@ -13,6 +13,7 @@ from fedpareto.federated.transforms.augmentation import Augmentation, keys_of
 
 PyTree = Any
 Apply = Callable[[PyTree, jax.Array], jax.Array]
+Loss = Callable[[jax.Array, jax.Array], jax.Array]  # `Task.loss`: (outputs, targets) -> float32 [batch]
 VIEWS = 2**31 - 1  # folded into a client's key for its augmentations: a number that no epoch has
 
 
@@ -32,7 +33,7 @@ class LocalWork:
 
 
 class Examples(NamedTuple):
-    """All training examples, one array for all clients: x float32 [n, ...], y int32 [n]."""
+    """All training examples, one array for all clients: x float32 [n, ...], y int32 [n] or float32 [n, ...] (`Task`)."""
 
     x: jax.Array
     y: jax.Array
@@ -47,6 +48,7 @@ class ClientUpdate(NamedTuple):
 
 def client_update(
     apply: Apply,
+    loss: Loss,
     work: LocalWork,
     params: PyTree,
     examples: Examples,
@@ -63,7 +65,8 @@ def client_update(
     """Local SGD from `params` on the client's examples.
 
     Args:
-      apply: The model, (parameters, x) -> logits.
+      apply: The model, (parameters, x) -> outputs.
+      loss: The task's loss of each example.
       work: Epochs or steps, and batch size; static.
       params: The global parameters.
       examples: All clients' examples.
@@ -89,7 +92,7 @@ def client_update(
     if share_of_steps is not None:
         total_steps = jnp.ceil(share_of_steps * total_steps).astype(jnp.int32)
         epochs = (total_steps + steps_per_epoch - 1) // jnp.maximum(steps_per_epoch, 1)
-    gradient = jax.grad(lambda p, x, y, real: masked_loss(apply(p, x), y, real))
+    gradient = jax.grad(lambda p, x, y, real: masked_loss(loss, apply(p, x), y, real))
     key_views = jax.random.fold_in(key, VIEWS)
 
     def epoch(e: jax.Array, local: PyTree) -> PyTree:
@@ -115,23 +118,17 @@ def client_update(
     return ClientUpdate(jax.tree.map(jnp.subtract, trained, params), jnp.asarray(total_steps, jnp.int32))
 
 
-def masked_loss(logits: jax.Array, labels: jax.Array, real: jax.Array) -> jax.Array:
-    """Mean softmax cross-entropy over the examples marked `real`; 0 where there are none.
+def masked_loss(loss: Loss, outputs: jax.Array, targets: jax.Array, real: jax.Array) -> jax.Array:
+    """Mean loss over the examples marked `real`; 0 where there are none.
 
     Args:
-      logits: float32 [batch, classes].
-      labels: int32 [batch].
+      loss: The task's loss of each example.
+      outputs: float32 [batch, outputs].
+      targets: [batch] or [batch, ...].
       real: bool [batch].
     """
-    losses = example_losses(logits, labels)
+    losses = loss(outputs, targets)
     return jnp.sum(jnp.where(real, losses, 0.0)) / jnp.maximum(jnp.sum(real), 1)
-
-
-def example_losses(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Softmax cross-entropy of each example, float32 [batch], from logits [batch, classes] and labels int32 [batch]."""
-    # A comparison with the class numbers: picking the label's entry by index would scatter in the gradient.
-    chosen = jnp.where(labels[:, None] == jnp.arange(logits.shape[1]), logits, 0.0).sum(axis=1)
-    return jax.nn.logsumexp(logits, axis=1) - chosen
 
 
 def _shuffle(key: jax.Array, index: jax.Array, count: jax.Array, rows: int) -> jax.Array:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fedpareto.federated.algorithms.local_sgd import Apply, ClientUpdate, Examples, LocalWork, client_update
+from fedpareto.federated.algorithms.local_sgd import Apply, ClientUpdate, Examples, LocalWork, Loss, client_update
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams, ServerState
 from fedpareto.federated.transforms.augmentation import Augmentation
 from fedpareto.privacy.sampling import Cohort
@@ -29,6 +29,7 @@ def unit_steps(work: LocalWork, pad: int) -> int:
 
 def scaffold_update(
     apply: Apply,
+    loss: Loss,
     work: LocalWork,
     params: PyTree,
     examples: Examples,
@@ -45,6 +46,7 @@ def scaffold_update(
 
     Args:
       apply: The model.
+      loss: The task's loss of each example.
       work: Local training.
       params: Global parameters.
       examples: All clients' examples.
@@ -63,7 +65,7 @@ def scaffold_update(
     own = jax.tree.map(lambda leaf: leaf[client], memory.client_controls)
     correction = jax.tree.map(jnp.subtract, memory.control, own)
     update = client_update(
-        *(apply, work, params, examples, index, count, learning_rate, key),
+        *(apply, loss, work, params, examples, index, count, learning_rate, key),
         correction=correction,
         augmentation=augmentation,
     )

@@ -108,7 +108,7 @@ def _client(static: ProgramConfig, data: DeviceData, hyper: RunParams, this: Rou
         index, count = data.train_index[hyper.partition, client], data.train_count[hyper.partition, client]
         key = jax.random.fold_in(key_local, client)
         answers, share_of_steps = _behaviour(static, hyper, this, client)
-        arguments = (static.model.apply, static.work, this.params, data.train, index, count)
+        arguments = (static.model.apply, static.task.loss, static.work, this.params, data.train, index, count)
         kept: PyTree | None = None
         if static.algorithm == "scaffold":
             update, kept = scaffold_update(
@@ -156,7 +156,7 @@ def _records(static: ProgramConfig, data: DeviceData, hyper: RunParams, this: Ro
         if static.augmentation is not None:
             x = static.augmentation.views(keys_of(key_views, members), x)
         in_views = static.augmentation is not None and static.augmentation.multiplicity > 1
-        total = clipped_gradient_sum(static.model, this.params, x, y, real, this.clip_norm, in_views)
+        total = clipped_gradient_sum(static.model, static.task.loss, this.params, x, y, real, this.clip_norm, in_views)
         clipped = jnp.sum(only(real, _is_clipped(total.norms, this.clip_norm)))
         answered = jnp.sum(real).astype(jnp.float32)
         zero = jnp.float32(0)

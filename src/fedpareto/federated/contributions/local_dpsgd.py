@@ -61,7 +61,9 @@ def noisy_update(
         local, seen = carry
         drawn = poisson_subset(jax.random.fold_in(key_records, s), eligible, last, static.max_batch_size)
         rows, real = index[drawn.members], jnp.arange(static.max_batch_size) < drawn.size
-        total = clipped_gradient_sum(static.model, local, train.x[rows], train.y[rows], real, hyper.clip_norm)
+        total = clipped_gradient_sum(
+            static.model, static.task.loss, local, train.x[rows], train.y[rows], real, hyper.clip_norm
+        )
         noise = gaussian_noise(jax.random.fold_in(key_noise, s), local, hyper.noise_stddev)
         rate = hyper.client_learning_rate / expected
         local = jax.tree.map(lambda p, g, z: p - rate * (g + z), local, total.gradient, noise)

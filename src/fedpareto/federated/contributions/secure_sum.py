@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from fedpareto.federated.algorithms.local_sgd import Examples, example_losses
+from fedpareto.federated.algorithms.local_sgd import Examples
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.privacy.clipping import clip_factor, global_norm, scale
 from fedpareto.privacy.mechanisms.discrete_encoding import noise_share, rotate, round_conditionally, unrotate, wrap
@@ -88,7 +88,7 @@ def integer_records(
         total, seen = carry
         row = index[drawn.members[i]]
         x, y = train.x[row][None], train.y[row][None]
-        gradient = jax.grad(lambda p: example_losses(static.model.apply(p, x), y)[0])(params)
+        gradient = jax.grad(lambda p: static.task.loss(static.model.apply(p, x), y)[0])(params)
         norm = global_norm(gradient)
         clipped = jax.tree.map(jnp.negative, scale(gradient, clip_factor(norm, hyper.clip_norm)))
         own = _rounded(static, hyper, round_index, jax.random.fold_in(key_round, i), clipped)

@@ -20,21 +20,11 @@ from fedpareto.federated.engine.evaluation import evaluate
 from fedpareto.federated.engine.round import one_round
 from fedpareto.federated.execution.cohort_sum import COHORT_AXIS
 from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams, ServerState
+from fedpareto.tasks.interface import Task
 
 PyTree = Any
-METRICS = (
-    "accuracy",
-    "loss",
-    "worst_client_accuracy",
-    "median_client_accuracy",
-    "mean_client_accuracy",
-    "cohort_size",
-    "clipped_fraction",
-    "update_norm",
-    "clip_norm",
-    "wrapped_fraction",
-)
-REPORTED = METRICS[5:]  # of the last round, where the others are the scores of the model
+# Of the last round before an evaluation, beside the scores of the model.
+REPORTED = ("cohort_size", "clipped_fraction", "update_norm", "clip_norm", "wrapped_fraction")
 RUNS = "runs"
 
 
@@ -45,7 +35,7 @@ class State(NamedTuple):
       block: int32, evaluations done; block b ends at `evaluation_rounds[b]`.
       params: Model parameters.
       optimizer_state: State of the server optimizer.
-      metrics: `METRICS` by name, float32 [evaluations], NaN where not yet known.
+      metrics: `metric_names` by name, float32 [evaluations], NaN where not yet known.
       diverged_round: int32, the first round after which the parameters, or at an evaluation their loss on the test set, were
         not finite; or -1.
       overflow_rounds: int32, rounds whose cohort did not fit in the buffer.
@@ -114,12 +104,17 @@ def first_state(static: ProgramConfig, hyper: RunParams) -> State:
         block=jnp.int32(0),
         params=params,
         optimizer_state=static.server(hyper.server).init(params),
-        metrics=dict.fromkeys(METRICS, empty),
+        metrics=dict.fromkeys(metric_names(static.task), empty),
         diverged_round=jnp.int32(-1),
         overflow_rounds=jnp.int32(0),
         refused_rounds=jnp.int32(0),
         memory=_first_memory(static, hyper, params),
     )
+
+
+def metric_names(task: Task) -> tuple[str, ...]:
+    """All that is taken at an evaluation: the scores of the model, and the report of the last round."""
+    return *task.score_names, *REPORTED
 
 
 def compile_over_runs(
@@ -191,8 +186,8 @@ def _block(static: ProgramConfig, data: DeviceData, hyper: RunParams, state: Sta
             finite &= jnp.all(jnp.isfinite(leaf))
         diverged_round = jnp.where((diverged_round < 0) & ~finite, r + 1, diverged_round)
         overflow_rounds, refused_rounds = overflow_rounds + (now.overflow > 0), refused_rounds + (now.refused > 0)
-        kept = jnp.stack([getattr(now, name) for name in REPORTED])
-        return params, optimizer_state, memory, diverged_round, overflow_rounds, refused_rounds, kept
+        report = {name: getattr(now, name) for name in REPORTED}
+        return params, optimizer_state, memory, diverged_round, overflow_rounds, refused_rounds, report
 
     carry = (
         state.params,
@@ -201,16 +196,19 @@ def _block(static: ProgramConfig, data: DeviceData, hyper: RunParams, state: Sta
         state.diverged_round,
         state.overflow_rounds,
         state.refused_rounds,
-        jnp.full((len(REPORTED),), jnp.nan, jnp.float32),
+        dict.fromkeys(REPORTED, jnp.float32(jnp.nan)),
     )
     # A diverged run has nothing left to learn: its remaining rounds are skipped and cost no other run anything.
     # So are those of one that is as good as was asked for; accuracies that are not known yet are NaN, and no reason to stop.
-    ended = (state.diverged_round >= 0) | jnp.any(state.metrics["accuracy"] >= hyper.target_accuracy)
+    ended = state.diverged_round >= 0
+    if "accuracy" in state.metrics:
+        ended |= jnp.any(state.metrics["accuracy"] >= hyper.target_accuracy)
     start = jnp.where(ended, stop, start)
     carry = jax.lax.fori_loop(start, stop, body, carry)
     params, optimizer_state, memory, diverged_round, overflow_rounds, refused_rounds, report = carry
     scores = evaluate(
         static.model.apply,
+        static.task,
         scored(params, memory),
         data.test.x,
         data.test.y,
@@ -218,12 +216,12 @@ def _block(static: ProgramConfig, data: DeviceData, hyper: RunParams, state: Sta
         static.clients,
         static.cohort_devices,
     )
-    diverged_round = jnp.where((diverged_round < 0) & ~jnp.isfinite(scores.loss), stop, diverged_round)
+    diverged_round = jnp.where((diverged_round < 0) & ~jnp.isfinite(scores["loss"]), stop, diverged_round)
     alive = diverged_round < 0
-    values = jnp.stack([*scores, *report])
+    values = scores | report
     metrics = {
-        name: state.metrics[name].at[state.block].set(jnp.where(alive, value, jnp.nan))
-        for name, value in zip(METRICS, values, strict=True)
+        name: state.metrics[name].at[state.block].set(jnp.where(alive, values[name], jnp.nan))
+        for name in metric_names(static.task)
     }
     return State(
         state.block + 1, params, optimizer_state, metrics, diverged_round, overflow_rounds, refused_rounds, memory

@@ -15,6 +15,7 @@ from fedpareto.federated.transforms.augmentation import Augmentation
 from fedpareto.federated.transforms.preprocessing import prepend
 from fedpareto.models.model import Model
 from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
+from fedpareto.tasks.interface import Task
 
 PyTree = Any
 
@@ -62,6 +63,7 @@ class ProgramConfig:
 
     Attributes:
       model: The model.
+      task: Its loss and scores.
       work: Local training of a client; not used where the unit is `record`.
       clients: Number of clients.
       sampling: How the cohort is drawn.
@@ -93,6 +95,7 @@ class ProgramConfig:
     """
 
     model: Model
+    task: Task
     work: LocalWork
     clients: int
     sampling_rate: float

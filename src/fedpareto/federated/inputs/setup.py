@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,10 @@ from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.sampling import last_to_join
 from fedpareto.sweep.account import DataSizes, releases_of
 from fedpareto.sweep.run import Run
+from fedpareto.tasks.classification import Classification
+from fedpareto.tasks.interface import Task
+
+TASKS: dict[str, Callable[..., Task]] = {Classification.NAME: Classification}
 
 
 def program_config(
@@ -47,6 +51,7 @@ def program_config(
     run, plan = runs[0], plans[runs[0].run_id]
     return ProgramConfig(
         model=model,
+        task=task_of(run),
         work=LocalWork(run.local_epochs, run.local_steps, run.batch_size),
         clients=run.clients,
         sampling_rate=run.sampling_rate,
@@ -82,7 +87,13 @@ def program_config(
 def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
     """The model that a run trains, of examples as its preprocessing leaves them."""
     shape = output_shape(run.preprocessing, data.x_train.shape[1:])
-    return build(run.model, shape, len(data.class_names), numerics)
+    return build(run.model, shape, task_of(run).outputs(data.y_train, len(data.class_names)), numerics)
+
+
+def task_of(run: Run) -> Task:
+    """The task of a run."""
+    arguments = dict(run.task or {"name": Classification.NAME})
+    return TASKS[arguments.pop("name")](**arguments)
 
 
 def lay_out(
@@ -168,10 +179,11 @@ def partitions_of(runs: Sequence[Run], data: PreparedData) -> dict[int, Partitio
             f"the data hold {len(data.y_train):,} training examples and the plan {run.records:,} (run the sweep again: it "
             "makes a new plan)"
         )
+    strata = task_of(run).strata(np.concatenate([data.y_train, data.y_test]))
     return {
         seed: partition(
-            data.y_train,
-            data.y_test,
+            strata[: len(data.y_train)],
+            strata[len(data.y_train) :],
             scheme=run.partition,
             clients=run.clients,
             seed=seed,

@@ -13,16 +13,14 @@ import pandas as pd
 
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import label_counts
-from fedpareto.federated.inputs.setup import partitions_of
+from fedpareto.federated.inputs.setup import partitions_of, task_of
 from fedpareto.federated.store.store import RunResult
 from fedpareto.statuses import FINISHED
 from fedpareto.sweep.account import AccountedRun
 from fedpareto.sweep.run import Bundle, Run, describe
 from fedpareto.system.files import whole
-from fedpareto.tasks.final_scores import FINAL
 
 BYTES_PER_PARAMETER = 4  # updates and models travel as float32
-SCORES = ("accuracy", "loss", "worst_client_accuracy", "median_client_accuracy", "mean_client_accuracy")
 
 
 def write_bundle(
@@ -54,10 +52,12 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
     down = vectors * BYTES_PER_PARAMETER * result.parameters
     cost = result.secure_aggregation
     scored = result.status in FINISHED
+    task = task_of(run)
     return {
         "run_id": run.run_id,
         "bundle_id": bundle_id,
         "dataset": run.dataset,
+        "task": describe(run.task or {"name": task.NAME}),
         "model": describe(run.model),
         "parameters": result.parameters,
         "partition": describe({k: v for k, v in run.partition.items() if k != "minimum"}),
@@ -104,8 +104,8 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "releases": final.releases,
         "rdp_order": final.rdp_order,
         "accounting_warnings": "; ".join(final.warnings),
-        **{name: _float(result.metrics[name][-1]) if scored else math.nan for name in SCORES},
-        **{name: _float(result.final[name]) for name in FINAL},
+        **{name: _float(result.metrics[name][-1]) if scored else math.nan for name in task.score_names},
+        **{metric.name: _float(result.final[metric.name]) for metric in task.final},
         "bytes_up": vectors * cost["bytes_up"] if cost else down,
         "bytes_down": down + vectors * cost["bytes_down"] if cost else down,
         "bits_per_parameter": 8 * BYTES_PER_PARAMETER if plan.sum is None else plan.sum.bits,
@@ -177,10 +177,12 @@ def curve_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun]) -> pd.Data
 
 
 def partition_rows(bundle: Bundle, data: PreparedData) -> pd.DataFrame:
-    """Training examples by client and label, for the first seed of the bundle."""
+    """Training examples by client and label (class, or stratum of the targets), for the first seed of the bundle."""
     run = min(bundle.runs, key=lambda r: r.seed)
     (partition,) = partitions_of([run], data).values()
-    counts = label_counts(partition, data.y_train, len(data.class_names))
+    strata = task_of(run).strata(np.concatenate([data.y_train, data.y_test]))[: len(data.y_train)]
+    names = list(map(str, data.class_names)) or [f"stratum {number + 1}" for number in range(int(strata.max()) + 1)]
+    counts = label_counts(partition, strata, len(names))
     return pd.DataFrame(
         [
             {
@@ -188,11 +190,11 @@ def partition_rows(bundle: Bundle, data: PreparedData) -> pd.DataFrame:
                 "partition": describe({k: v for k, v in run.partition.items() if k != "minimum"}),
                 "clients": run.clients,
                 "client": client,
-                "label": str(name),
+                "label": name,
                 "count": int(counts[client, label]),
             }
             for client in range(run.clients)
-            for label, name in enumerate(data.class_names)
+            for label, name in enumerate(names)
         ]
     )
 
