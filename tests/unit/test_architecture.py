@@ -18,7 +18,7 @@ FLOORS = (
     ("sweep",),
     ("federated",),
     ("attacks",),
-    ("cli",),
+    ("cli", "notebook"),
     ("__init__", "__main__"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -105,7 +105,7 @@ def attack_bundle(
       The rows of `TABLES`, by name.
     """
     specs = {canonical(dict(spec)): spec for own in wanted.values() for spec in own}
-    known = f"{provenance.fingerprint(__name__)} {models}"
+    known = f"{provenance.fingerprint(provenance.sources(__name__))} {models}"
     parts = [_frames(AttackResults(lost))]
     for i, (text, spec) in enumerate(specs.items()):
         runs = tuple(run for run in target.runs if any(canonical(dict(one)) == text for one in wanted[run.run_id]))

@@ -62,7 +62,9 @@ def train_bundle(
       checkpoints_folder: Where half-trained bundles are kept.
       execution: Fields of `devices.Layout` that the user has set.
     """
-    fingerprint = hashlib.sha256(f"{provenance.fingerprint(__name__)} {data.content_sha256}".encode()).hexdigest()[:16]
+    fingerprint = hashlib.sha256(
+        f"{provenance.fingerprint(provenance.sources(__name__))} {data.content_sha256}".encode()
+    ).hexdigest()[:16]
     kept = {run.run_id: store.load(runs_folder, run.run_id, fingerprint) for run in bundle.runs}
     missing = [run for run in bundle.runs if kept[run.run_id] is None]
     log(f"bundle {bundle.bundle_id}: {len(bundle.runs)} runs, {len(missing)} to train")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedpareto.components import registry
 from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition, partition
@@ -33,11 +34,8 @@ from fedpareto.privacy.mechanisms.discrete_sampler import share_table
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.sampling import last_to_join
 from fedpareto.sweep.account import DataSizes, releases_of
-from fedpareto.sweep.run import Run
-from fedpareto.tasks.classification import Classification
+from fedpareto.sweep.run import USUAL_TASK, Run
 from fedpareto.tasks.interface import Task
-
-TASKS: dict[str, Callable[..., Task]] = {Classification.NAME: Classification}
 
 
 def program_config(
@@ -92,8 +90,8 @@ def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
 
 def task_of(run: Run) -> Task:
     """The task of a run."""
-    arguments = dict(run.task or {"name": Classification.NAME})
-    return TASKS[arguments.pop("name")](**arguments)
+    task: Task = registry.build("task", run.task or {"name": USUAL_TASK})
+    return task
 
 
 def lay_out(
