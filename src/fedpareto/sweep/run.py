@@ -13,7 +13,6 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-USUAL_TASK = "classification"  # the task of a run that names none
 # What may differ between runs of one compiled program.
 TRACED = (
     "clip_norm",

@@ -16,7 +16,7 @@ from typing import Any
 from fedpareto.config.study import Config, Study
 from fedpareto.data import facts
 from fedpareto.privacy.soundness import default_participation
-from fedpareto.sweep.run import USUAL_TASK, Bundle, Run, canonical, digest
+from fedpareto.sweep.run import Bundle, Run, canonical, digest
 from fedpareto.system.files import whole
 
 EVALUATIONS = 20
@@ -279,7 +279,7 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
         seed=0,
         augmentation=_unless_named(axes["augmentation"], "none"),
         averaging=_unless_named(axes["averaging"], "none"),
-        task=_unless_named(axes["task"], USUAL_TASK),
+        task=_unless_named(axes["task"], "classification"),
         client_learning_rate_decay=None if decay == 1 else float(decay),
     )
 

@@ -1,14 +1,15 @@
 """What a task is: the loss that is trained on, and the metrics by which a model is judged.
 
-A task is one frozen dataclass in one file. It inherits from `Task`, names itself and its metrics in literal class constants, which
-are read without importing the file, and defines `outputs`, `loss` and `example_scores`; the rest has defaults.
+A task is one frozen dataclass in one file. It inherits from `Task`, names its metrics in literal class constants, which are read
+without importing the file, and defines `outputs`, `loss` and `example_scores`; the rest has defaults.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
@@ -58,19 +59,17 @@ def client_scores(metric: Metric) -> tuple[str, str, str]:
     return WORST.format(metric.name), MEDIAN.format(metric.name), MEAN.format(metric.name)
 
 
-class Task(Protocol):
+class Task(ABC):
     """What is learned.
 
     Outputs are what a model returns, float32 [batch, outputs]; targets are int32 [batch], class numbers, where `TARGETS` is
     `classes`, and float32 [batch] or [batch, ...] where it is `numbers`.
 
     Attributes:
-      NAME: Its name in a configuration.
       TARGETS: The kind of targets, `classes` or `numbers`.
       METRICS: Name -> the other fields of a `Metric`; the first metric is the one that figures draw.
     """
 
-    NAME: ClassVar[str]
     TARGETS: ClassVar[str]
     METRICS: ClassVar[Mapping[str, Mapping[str, Any]]]
 
@@ -94,6 +93,7 @@ class Task(Protocol):
         """The names of all scores of an evaluation, in the order of the tables."""
         return *(metric.name for metric in self.by_evaluation), *client_scores(self.by_evaluation[0])
 
+    @abstractmethod
     def outputs(self, targets: np.ndarray, classes: int) -> int:
         """The number of a model's outputs.
 
@@ -101,18 +101,17 @@ class Task(Protocol):
           targets: [n] or [n, ...], those of the training set.
           classes: Number of classes; 0 where targets are numbers.
         """
-        ...
 
+    @abstractmethod
     def loss(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """The loss of each example, float32 [batch].
 
         It depends on the example's own output and target alone: per-example clipping bounds a record's share for no other reason.
         """
-        ...
 
+    @abstractmethod
     def example_scores(self, outputs: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
         """Scores of each example, float32 [batch] by name, of which `scores` takes the means; the loss is added by the engine."""
-        ...
 
     def scores(self, means: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         """The metrics of an evaluation from the means of `example_scores` and of the loss; by default the means themselves.

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedpareto.components import registry
 from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition, partition
@@ -34,7 +33,8 @@ from fedpareto.privacy.mechanisms.discrete_sampler import share_table
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.sampling import last_to_join
 from fedpareto.sweep.account import DataSizes, releases_of
-from fedpareto.sweep.run import USUAL_TASK, Run
+from fedpareto.sweep.run import Run
+from fedpareto.tasks import build as tasks
 from fedpareto.tasks.interface import Task
 
 
@@ -83,15 +83,25 @@ def program_config(
 
 
 def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
-    """The model that a run trains, of examples as its preprocessing leaves them."""
+    """The model that a run trains, of examples as its preprocessing leaves them.
+
+    Raises:
+      DataError: The run's task learns other targets than the data have.
+      ComponentError: It is no task, see `tasks.build`.
+    """
+    task = task_of(run)
+    if data.targets != task.TARGETS:
+        name = tasks.spec_of(run.task)["name"]
+        raise DataError(f"the targets of the data are {data.targets}, and task {name} learns {task.TARGETS}")
     shape = output_shape(run.preprocessing, data.x_train.shape[1:])
-    return build(run.model, shape, task_of(run).outputs(data.y_train, len(data.class_names)), numerics)
+    outputs = task.outputs(data.y_train, len(data.class_names))
+    tasks.check(run.task, task, outputs, data.y_train)
+    return build(run.model, shape, outputs, numerics)
 
 
 def task_of(run: Run) -> Task:
     """The task of a run."""
-    task: Task = registry.build("task", run.task or {"name": USUAL_TASK})
-    return task
+    return tasks.build(run.task)
 
 
 def lay_out(

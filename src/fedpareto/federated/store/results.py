@@ -19,6 +19,7 @@ from fedpareto.statuses import FINISHED
 from fedpareto.sweep.account import AccountedRun
 from fedpareto.sweep.run import Bundle, Run, describe
 from fedpareto.system.files import whole
+from fedpareto.tasks.build import spec_of
 
 BYTES_PER_PARAMETER = 4  # updates and models travel as float32
 
@@ -57,7 +58,7 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
         "run_id": run.run_id,
         "bundle_id": bundle_id,
         "dataset": run.dataset,
-        "task": describe(run.task or {"name": task.NAME}),
+        "task": describe(spec_of(run.task)),
         "model": describe(run.model),
         "parameters": result.parameters,
         "partition": describe({k: v for k, v in run.partition.items() if k != "minimum"}),

@@ -1,0 +1,63 @@
+"""Checks of what a study learns: the task's own literals, and the targets of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedpareto.components import registry
+from fedpareto.config.problems import Problems
+from fedpareto.config.study import Study, study_key
+from fedpareto.data import facts
+
+TARGETS = ("classes", "numbers")
+# Fields of `tasks.interface.Metric` but its name, and the types of their values.
+FIELDS = {"label": str, "better": str, "limits": tuple, "percent": bool, "every_evaluation": bool}
+
+
+def check_task(study: Study, known: Mapping[str, facts.DatasetInfo], problems: Problems) -> None:
+    """Adds every problem of `task`, and of what asks for its metrics.
+
+    Args:
+      study: The study.
+      known: Facts of its data sets by name.
+      problems: Where they are added.
+    """
+    for i, spec in enumerate(study.axes["task"]):
+        key, name = study_key(study, "task", i), spec["name"]
+        constants = registry.find("task", name).constants
+        targets, metrics = constants.get("TARGETS"), constants.get("METRICS", {})
+        if targets not in TARGETS:
+            problems.add(
+                key, name, "say whether its targets are classes or numbers", 'e.g. TARGETS: ClassVar = "numbers"'
+            )
+            continue
+        if not _are_metrics(metrics):
+            hint = 'METRICS: ClassVar = {"mae": {"label": "mean absolute error", "better": "lower"}}, in literals'
+            problems.add(key, name, "name its metrics, each with a label", hint)
+            continue
+        for dataset, fact in known.items():
+            if fact.targets != targets:
+                must = f"be a task of {fact.targets}: those are the targets of {dataset}, and it wants {targets}"
+                problems.add(key, name, must, "use another task or another data set")
+        stops = [stop for stop in study.axes["stop_at_accuracy"] if stop is not None]
+        if stops and not metrics.get("accuracy", {"every_evaluation": False}).get("every_evaluation", True):
+            must = f"not stand beside task {name}, which takes no accuracy at an evaluation"
+            problems.add(study_key(study, "stop_at_accuracy"), stops[0], must, "remove the key")
+
+
+def _are_metrics(metrics: Any) -> bool:
+    """Whether `Metric` can be made of each entry of a task's `METRICS`."""
+    return (
+        isinstance(metrics, Mapping)
+        and bool(metrics)
+        and all(
+            isinstance(name, str)
+            and name.isidentifier()
+            and isinstance(body, Mapping)
+            and isinstance(body.get("label"), str)
+            and all(isinstance(value, FIELDS.get(field, ())) for field, value in body.items())
+            and body.get("better", "higher") in ("higher", "lower")
+            for name, body in metrics.items()
+        )
+    )
