@@ -26,9 +26,9 @@ from fedpareto.privacy.conformance import (
     check_sampling,
     check_sensitivity,
 )
-from fedpareto.privacy.parties import SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlanError
 from fedpareto.privacy.sampling import last_to_join
+from fedpareto.privacy.setting import PrivacySetting, SecureAggregation
 
 ELSEWHERE = ("distinguishing", "released")
 
@@ -66,7 +66,7 @@ def test_01_fedpareto_bounds_the_weight_of_a_client():
     weighted = engine_of_clients(weight_cap=PAD - 2)
     assert check_sensitivity(weighted) == []
     assert check_divisor(weighted) == []
-    refused = [fault.key for fault in soundness.violations(soundness.PrivacySetting(weight_cap=0))]
+    refused = [fault.key for fault in soundness.violations(PrivacySetting(weight_cap=0))]
     assert refused == ["weighting"]
 
 
@@ -154,7 +154,7 @@ def test_13_fedpareto_refuses_noise_shares_of_a_poisson_cohort():
         sum=SecureAggregation(50, 6, 16, 0.8),
     )
     with pytest.raises(PrivacyPlanError, match="the size of the cohort must be public"):
-        replace(plan, sampling="poisson")
+        plan.replace(sampling="poisson")
 
 
 def test_14_fedpareto_takes_nothing_from_an_update_that_is_not_finite():

@@ -8,14 +8,14 @@ from fedpareto.attacks import guarantee_bounds as bounds
 from fedpareto.attacks.membership import attack as of_attack
 from fedpareto.attacks.membership.attack import client_membership, membership
 from fedpareto.attacks.membership.shadow_runs import Signals
-from fedpareto.attacks.results import AttackResult, RocPoint, frame
+from fedpareto.attacks.results import frame
 
 SPEC = {"shadows": 16}
 METHODS = {"loss_threshold", "lira_online", "lira_offline", "rmia"}
 
 
 def tables(evidence):
-    return frame(AttackResult, evidence.findings), frame(RocPoint, evidence.roc)
+    return frame("attacks", evidence.findings), frame("roc", evidence.roc)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def at_chance(auc):
 def test_noise_brings_every_method_to_chance(noisy):
     """False alarms: 1e-3 for each area that is held against chance, at twice its interval of 95 % (Student, 15 degrees)."""
     attacked, *both = noisy
-    weak, strong = sorted(attacked.runs, key=lambda run: run.noise_multiplier)
+    weak, strong = sorted(attacked.runs, key=lambda run: run.to_dict()["noise_multiplier"])
     assert attacked.accounted[weak.run_id].final.epsilon_rdp == pytest.approx(1.0, abs=0.1)
     for findings, roc in both:
         auc = findings[findings.score == "auc"]
@@ -144,7 +144,7 @@ def test_shadows_that_diverged_are_no_targets(attack, monkeypatch):
     signals = Signals(*(np.random.default_rng(0).normal(size=(1, 16, n)).astype(np.float32) for n in (455, 114)))
     monkeypatch.setattr(of_attack, "shadow_signals", lambda *_: signals)
     signals.train[0, 3, 7] = np.inf  # one score is enough
-    rows = frame(AttackResult, attack(attacked, SPEC).findings)
+    rows = frame("attacks", attack(attacked, SPEC).findings)
     units = 6 if attack is client_membership else 455
     assert (rows[rows.client.isna()].positives == 7 * units).all()
     assert (rows[rows.client.isna()].negatives == 7 * units).all()

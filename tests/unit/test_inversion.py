@@ -39,7 +39,7 @@ def found(evidence, score, run=None, adversary=SERVER):
 
 def runs_of(it):
     """The run without privacy, and the private one."""
-    return sorted(it.runs, key=lambda run: run.private)
+    return sorted(it.runs, key=lambda run: run.privacy is not None)
 
 
 @pytest.mark.parametrize("method", ["cosine", "dlg", "analytic"])
@@ -127,7 +127,7 @@ def test_an_adversary_who_sees_nothing_in_an_update_says_so(clients):
     still.__dict__["hypers"] = clients.hypers._replace(client_learning_rate=rates)  # a cached property
     rows = [row for row in gradient_inversion(still, SPEC | {"method": "analytic"}).findings if row.reason]
     assert {row.reason for row in rows} == {"what it sees of the first round is zero or not finite"}
-    noisy = {run.run_id for run in clients.runs if run.private}
+    noisy = {run.run_id for run in clients.runs if run.privacy}
     assert sorted((row.run_id in noisy, row.adversary) for row in rows) == [
         *((False, "participants"), (False, "server")),
         (True, "server"),

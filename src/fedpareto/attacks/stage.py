@@ -15,7 +15,7 @@ from fedpareto.attacks.audit.attack import audit
 from fedpareto.attacks.gradient_inversion.attack import gradient_inversion
 from fedpareto.attacks.membership.attack import client_membership, membership
 from fedpareto.attacks.model_inversion import model_inversion
-from fedpareto.attacks.results import AttackResult, AttackResults, Picture, RocPoint, asked, frame, not_made
+from fedpareto.attacks.results import KINDS, AttackResult, AttackResults, asked, frame, not_made
 from fedpareto.attacks.target import Target
 from fedpareto.components import provenance
 from fedpareto.data.arrays import PreparedData
@@ -36,8 +36,6 @@ ATTACKS: dict[str, Callable[[Target, Spec], AttackResults]] = {
     "client_membership": client_membership,
     "audit": audit,
 }
-# File -> what one of its rows is. The first is written last: where it is, the others are.
-TABLES: dict[str, type] = {"attacks": AttackResult, "roc": RocPoint, "pictures": Picture}
 
 
 def attack_stored(
@@ -102,7 +100,7 @@ def attack_bundle(
       lost: Rows of runs that are not among the target's.
 
     Returns:
-      The rows of `TABLES`, by name.
+      The rows of `results.KINDS`, by name.
     """
     specs = {canonical(dict(spec)): spec for own in wanted.values() for spec in own}
     known = f"{provenance.fingerprint(provenance.sources(__name__))} {models}"
@@ -126,7 +124,7 @@ def attack_bundle(
                 log(line)
         parts.append(found)
     return {
-        table: pd.concat([part[table] for part in parts if len(part[table])] or [parts[0][table]]) for table in TABLES
+        table: pd.concat([part[table] for part in parts if len(part[table])] or [parts[0][table]]) for table in KINDS
     }
 
 
@@ -143,7 +141,7 @@ def _stored(folder: Path) -> dict[str, pd.DataFrame] | None:
 
 def _load(folder: Path) -> dict[str, pd.DataFrame]:
     frames = {}
-    for table in TABLES:
+    for table in KINDS:
         path = folder / f"{table}.parquet"
         with damage.reading(path):
             frames[table] = pd.read_parquet(path)
@@ -161,11 +159,11 @@ def _reasons(findings: Sequence[AttackResult]) -> list[str]:
 
 def write(folder: Path, frames: Mapping[str, pd.DataFrame]) -> None:
     """Writes one Parquet file a table, each in one step."""
-    for table in reversed(TABLES):
+    for table in reversed(KINDS):
         with whole(folder / f"{table}.parquet") as path:
             frames[table].to_parquet(path, index=False)
 
 
 def _frames(evidence: AttackResults) -> dict[str, pd.DataFrame]:
     rows = (evidence.findings, evidence.roc, evidence.pictures)
-    return {table: frame(kind, own) for (table, kind), own in zip(TABLES.items(), rows, strict=True)}
+    return {table: frame(table, own) for table, own in zip(KINDS, rows, strict=True)}

@@ -9,9 +9,11 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+from fedpareto.columns.declared import ACCOUNTANTS
 from fedpareto.privacy.accounting import calibration
 from fedpareto.privacy.accounting.epsilon import guarantee
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
+from fedpareto.privacy.setting import PrivacySetting
 
 # Where no population is named there is no cohort buffer either, and no overflow to charge to delta.
 UNSTATED_POPULATION = 1
@@ -54,26 +56,23 @@ def _plan(arguments: argparse.Namespace, noise_multiplier: float) -> PrivacyPlan
             raise PrivacyPlanError("fixed_size sampling needs --population and a --sample-size that is not larger")
         population, rate = arguments.population, arguments.sample_size / arguments.population
     return PrivacyPlan(
+        PrivacySetting(sampling=arguments.sampling, sampling_rate=rate),
         population=population,
-        sampling_rate=rate,
         rounds=arguments.steps,
         clip_norm=1.0,
         noise_multiplier=noise_multiplier,
         delta=arguments.delta,
-        sampling=arguments.sampling,
     )
 
 
 def _answer(plan: PrivacyPlan, proven: Any, as_json: bool, **more: Any) -> None:
     answer = {
-        "epsilon_rdp": proven.epsilon_rdp,
-        "epsilon_pld": proven.epsilon_pld,
-        "epsilon_rdp_classic": proven.epsilon_rdp_classic,
+        **{accountant.column.name: proven.epsilons[accountant.name] for accountant in ACCOUNTANTS},
         "rdp_order": proven.rdp_order,
         "delta": plan.delta,
-        "unit": plan.unit,
-        "adjacency": plan.adjacency,
-        "sampling": plan.sampling,
+        "unit": plan.setting.unit,
+        "adjacency": plan.setting.adjacency,
+        "sampling": plan.setting.sampling,
         "noise_multiplier": plan.noise_multiplier,
         **more,
     }

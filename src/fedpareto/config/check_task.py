@@ -11,8 +11,8 @@ from fedpareto.config.study import Study, study_key
 from fedpareto.data import facts
 
 TARGETS = ("classes", "numbers")
-# Fields of `tasks.interface.Metric` but its name, and the types of their values.
-FIELDS = {"label": str, "better": str, "limits": tuple, "percent": bool, "every_evaluation": bool}
+# Fields of `columns.column.Metric` that a task fills in, and the types of their values.
+FIELDS = {"label": str, "help": str, "unit": str, "better": str, "limits": tuple, "percent": bool, "by_round": bool}
 
 
 def check_task(study: Study, known: Mapping[str, facts.DatasetInfo], problems: Problems) -> None:
@@ -34,14 +34,14 @@ def check_task(study: Study, known: Mapping[str, facts.DatasetInfo], problems: P
             continue
         if not _are_metrics(metrics):
             hint = 'METRICS: ClassVar = {"mae": {"label": "mean absolute error", "better": "lower"}}, in literals'
-            problems.add(key, name, "name its metrics, each with a label", hint)
+            problems.add(key, name, "name its metrics, the first one with a label", hint)
             continue
         for dataset, fact in known.items():
             if fact.targets != targets:
                 must = f"be a task of {fact.targets}: those are the targets of {dataset}, and it wants {targets}"
                 problems.add(key, name, must, "use another task or another data set")
         stops = [stop for stop in study.axes["stop_at_accuracy"] if stop is not None]
-        if stops and not metrics.get("accuracy", {"every_evaluation": False}).get("every_evaluation", True):
+        if stops and not metrics.get("accuracy", {"by_round": False}).get("by_round", True):
             must = f"not stand beside task {name}, which takes no accuracy at an evaluation"
             problems.add(study_key(study, "stop_at_accuracy"), stops[0], must, "remove the key")
 
@@ -50,12 +50,11 @@ def _are_metrics(metrics: Any) -> bool:
     """Whether `Metric` can be made of each entry of a task's `METRICS`."""
     return (
         isinstance(metrics, Mapping)
-        and bool(metrics)
+        and any("label" in body for body in [*metrics.values()][:1] if isinstance(body, Mapping))
         and all(
             isinstance(name, str)
             and name.isidentifier()
             and isinstance(body, Mapping)
-            and isinstance(body.get("label"), str)
             and all(isinstance(value, FIELDS.get(field, ())) for field, value in body.items())
             and body.get("better", "higher") in ("higher", "lower")
             for name, body in metrics.items()

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedpareto.columns.metrics import USUAL_TASK
 from fedpareto.components import registry
 from fedpareto.components.registry import ComponentError
 from fedpareto.tasks.interface import Task
 
 EXAMPLES = 4  # on which a task is tried before it trains
-USUAL = {"name": "classification"}
+USUAL = {"name": USUAL_TASK}
 
 
 def spec_of(spec: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -22,11 +22,35 @@ class Classification(Task):
     NAME: ClassVar = "classification"
     TARGETS: ClassVar = "classes"
     METRICS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "accuracy": {"label": "test accuracy", "better": "higher", "limits": (0, 1), "percent": True},
-        "loss": {"label": "test loss", "better": "lower", "limits": (0, None)},
-        "f1": {"label": "test F1", "better": "higher", "limits": (0, 1), "every_evaluation": False},
-        "auroc": {"label": "test AUROC", "better": "higher", "limits": (0, 1), "every_evaluation": False},
-        "auprc": {"label": "test AUPRC", "better": "higher", "limits": (0, 1), "every_evaluation": False},
+        "accuracy": {
+            "label": "test accuracy",
+            "help": "Accuracy on the test set.",
+            "unit": "share",
+            "limits": (0, 1),
+            "percent": True,
+        },
+        "loss": {"help": "Mean cross-entropy on the test set.", "unit": "nats", "better": "lower", "limits": (0, None)},
+        "f1": {
+            "label": "F1",
+            "help": "F1 of the final model; of more than two classes their mean.",
+            "unit": "share",
+            "limits": (0, 1),
+            "by_round": False,
+        },
+        "auroc": {
+            "label": "area under the ROC curve",
+            "help": "Area under the ROC curve of the final model; two classes only.",
+            "unit": "share",
+            "limits": (0, 1),
+            "by_round": False,
+        },
+        "auprc": {
+            "label": "average precision",
+            "help": "Average precision of the final model; two classes only.",
+            "unit": "share",
+            "limits": (0, 1),
+            "by_round": False,
+        },
     }
 
     def outputs(self, targets: np.ndarray, classes: int) -> int:

@@ -8,55 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 
+from fedpareto.columns.column import Metric
+from fedpareto.columns.metrics import metrics_of, scores_of
+
 CLASSES, NUMBERS = "classes", "numbers"
 STRATA = 10  # of targets that are numbers, equally filled
-WORST, MEDIAN, MEAN = (f"{of}_client_{{}}" for of in ("worst", "median", "mean"))
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A score of a model on the test set.
-
-    Attributes:
-      name: Its column in the tables.
-      label: Its name in figures.
-      better: Whether the `higher` or the `lower` value is the better one.
-      limits: The smallest and the largest possible value; None where there is none.
-      percent: Whether figures show it in percent.
-      every_evaluation: Whether it is the mean of a score of each example, taken at every evaluation (`Task.example_scores`); else
-        it is computed of the final model's predictions (`Task.final_metrics`).
-    """
-
-    name: str
-    label: str
-    better: Literal["higher", "lower"] = "higher"
-    limits: tuple[float | None, float | None] = (None, None)
-    percent: bool = False
-    every_evaluation: bool = True
-
-    def improves(self, value: float, bound: float, margin: float = 0.0) -> bool:
-        """Whether a value is better than `bound` by more than `margin`."""
-        return value > bound + margin if self.better == "higher" else value < bound - margin
-
-
-LOSS = Metric("loss", "test loss", better="lower")
-
-
-def metrics_of(constants: Mapping[str, Mapping[str, Any]]) -> tuple[Metric, ...]:
-    """The metrics that a task's `METRICS` declares, and the loss, which every task has."""
-    declared = tuple(Metric(name, **body) for name, body in constants.items())
-    return declared if LOSS.name in constants else (*declared, LOSS)
-
-
-def client_scores(metric: Metric) -> tuple[str, str, str]:
-    """The names of the worst, the median and the mean over clients of a metric on each client's own test examples."""
-    return WORST.format(metric.name), MEDIAN.format(metric.name), MEAN.format(metric.name)
 
 
 class Task(ABC):
@@ -67,7 +28,8 @@ class Task(ABC):
 
     Attributes:
       TARGETS: The kind of targets, `classes` or `numbers`.
-      METRICS: Name -> the other fields of a `Metric`; the first metric is the one that figures draw.
+      METRICS: Name -> fields of a `columns.column.Metric`: `label`, and perhaps `help`, `unit`, `better`, `limits`, `percent` and
+        `by_round`, which is false for a metric that `final_metrics` computes. The first metric is the one that figures draw.
     """
 
     TARGETS: ClassVar[str]
@@ -81,17 +43,22 @@ class Task(ABC):
     @property
     def by_evaluation(self) -> tuple[Metric, ...]:
         """The metrics that are taken at every evaluation; the first one also client by client."""
-        return tuple(metric for metric in self.metrics if metric.every_evaluation)
+        return tuple(metric for metric in self.metrics if metric.by_round)
 
     @property
     def final(self) -> tuple[Metric, ...]:
         """The metrics of the final model alone."""
-        return tuple(metric for metric in self.metrics if not metric.every_evaluation)
+        return tuple(metric for metric in self.metrics if not metric.by_round)
+
+    @property
+    def scores_of_runs(self) -> tuple[Metric, ...]:
+        """All scores of a run, in the order of the tables."""
+        return scores_of(self.metrics)
 
     @property
     def score_names(self) -> tuple[str, ...]:
         """The names of all scores of an evaluation, in the order of the tables."""
-        return *(metric.name for metric in self.by_evaluation), *client_scores(self.by_evaluation[0])
+        return tuple(metric.name for metric in self.scores_of_runs if metric.by_round)
 
     @abstractmethod
     def outputs(self, targets: np.ndarray, classes: int) -> int:

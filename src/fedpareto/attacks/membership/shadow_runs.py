@@ -156,7 +156,7 @@ def hypers_of_shadows(target: Target, attack: str, shadows: int, record_mask: np
         partition=hypers.partition * shadows + np.tile(np.arange(shadows, dtype=np.int32), len(target.runs)),
         secret_key=np.stack([key_data(name) for name in names]),
     )
-    spec = target.runs[0].preprocessing
+    spec = target.runs[0].training.preprocessing
     if spec is not None and releases_of(spec):
         rows = [row for half in record_mask for row in half]
         hypers = hypers._replace(preprocessing=_relearned(target, names, hypers.partition, rows))
@@ -173,7 +173,7 @@ def _relearned(
     means: dict[tuple[int, bool], list[np.ndarray]] = {}
     for number, (name, partition) in enumerate(zip(names, partitions, strict=True)):
         run = target.runs[number * len(target.runs) // len(names)]
-        spec, noise = run.preprocessing or {}, target.plans[run.run_id].preprocessing_noise_multipliers
+        spec, noise = run.training.preprocessing or {}, target.plans[run.run_id].preprocessing_noise_multipliers
         key = int(partition), bool(noise)
         if key not in means:
             there = rows[key[0]]

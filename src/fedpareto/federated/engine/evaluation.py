@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from fedpareto.columns.metrics import client_metrics
 from fedpareto.federated.algorithms.local_sgd import Apply
 from fedpareto.federated.execution.cohort_sum import COHORT_AXIS, LANES
-from fedpareto.tasks.interface import Task, client_scores
+from fedpareto.tasks.interface import Task
 
 PyTree = Any
 CHUNK = 128  # Test examples at a time: what they need of memory fits in a CPU cache.
@@ -51,7 +52,7 @@ def evaluate(
     first = task.by_evaluation[0]
     of_clients = task.scores(by_client)[first.name]
     worst = jnp.nanmin(of_clients) if first.better == "higher" else jnp.nanmax(of_clients)
-    names = client_scores(first)
+    names = [metric.name for metric in client_metrics(first)]
     summary = dict(zip(names, (worst, jnp.nanmedian(of_clients), jnp.nanmean(of_clients)), strict=True))
     return task.scores({name: jnp.mean(value) for name, value in values.items()}) | summary
 

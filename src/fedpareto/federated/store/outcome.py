@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from fedpareto.columns.metrics import client_metrics
 from fedpareto.federated.algorithms.local_only import AloneState
 from fedpareto.federated.engine.program import State, metric_names
 from fedpareto.statuses import DIVERGED, LEARNED_NOTHING, OK, REFUSED
 from fedpareto.sweep.run import Run
-from fedpareto.tasks.interface import Task, client_scores
+from fedpareto.tasks.interface import Task
 
 ROUNDING = 1e-5  # of scores in float32: by less nothing is better
 Values = Sequence[float | None]
@@ -55,17 +56,17 @@ def _outcome_alone(run: Run, task: Task, state: AloneState, y_test: np.ndarray) 
     of_clients = state.scores[first.name]
     worst = of_clients.min() if first.better == "higher" else of_clients.max()
     summary = (worst, np.median(of_clients), np.mean(of_clients))
-    values |= dict(zip(client_scores(first), map(float, summary), strict=True))
+    values |= dict(zip((metric.name for metric in client_metrics(first)), map(float, summary), strict=True))
     metrics = {name: [number(values.get(name, math.nan))] for name in metric_names(task)}
     # Its only evaluation is after training.
     before = {name: number(float(score)) for name, score in state.first_scores.items()}
     better = learned(task, {name: [value, *metrics[name]] for name, value in before.items()}, y_test)
     return {
         "status": DIVERGED if not finite else OK if better else LEARNED_NOTHING,
-        "diverged_round": None if finite else run.rounds,
+        "diverged_round": None if finite else run.training.rounds,
         "overflow_rounds": 0,
         "refused_rounds": 0,
-        "rounds": [run.rounds],
+        "rounds": [run.training.rounds],
         "metrics": metrics,
     }
 
