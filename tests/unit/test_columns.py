@@ -32,6 +32,7 @@ from fedpareto.federated.store.results import NO_COLUMN
 from fedpareto.federated.store.results import additions_of as additions_of_bundle
 from fedpareto.privacy.accounting.epsilon import guarantee
 from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.privacy.setting import PrivacySetting
 from fedpareto.sweep.sweep import plan_sweep
 
 ROOT = Path(__file__).parents[2]
@@ -91,9 +92,7 @@ def test_a_further_key_of_a_run_is_declared_by_the_study_language(tmp_path, monk
 def test_accountants_are_those_that_guarantees_and_the_study_language_know():
     known = [accountant.name for accountant in ACCOUNTANTS]
     for noise in (0.0, 1.0):
-        plan = PrivacyPlan(
-            population=10, sampling_rate=0.5, rounds=2, clip_norm=1.0, noise_multiplier=noise, delta=1e-5
-        )
+        plan = PrivacyPlan(PrivacySetting(), population=1, rounds=1, clip_norm=1.0, noise_multiplier=noise, delta=1e-5)
         assert list(guarantee(plan).epsilons) == known
     assert schema()["study"]["accountant"]["enum"] == [accountant.name for accountant in CALIBRATING]
 
@@ -168,14 +167,24 @@ def test_a_column_that_a_bundle_lacks_is_named(name, column, tmp_path):
         build_tables(json.loads((folder / "plan.json").read_text()), folder / "bundles")
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_tables_of_another_version_are_not_drawn(name, tmp_path):
-    folder = bundle(tmp_path)
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The tables of a bundle."""
+    folder = bundle(tmp_path_factory.mktemp("written"))
     write_tables(folder / "plan.json", folder / "bundles", folder / "tables")
-    path = folder / "tables" / f"{name}.parquet"
-    pd.read_parquet(path).assign(more=1).to_parquet(path)
+    return folder / "tables"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_another_version_are_not_drawn(name, written, tmp_path):
+    for path in written.glob("*.parquet"):
+        (tmp_path / path.name).hardlink_to(path)
+    path = tmp_path / f"{name}.parquet"
+    frame = pd.read_parquet(path).assign(more=1)
+    path.unlink()
+    frame.to_parquet(path)
     with pytest.raises(TableError, match=rf"{name}\.parquet: more is no column of the table {name} \(make the tables"):
-        read_tables(folder / "tables")
+        read_tables(tmp_path)
 
 
 def test_what_is_written_is_declared(tmp_path):
