@@ -281,6 +281,8 @@ def test_what_does_not_fit_is_refused_when_the_configuration_is_read(folder):
     (folder / "own_tasks.py").write_text(TASKS.replace('{"accuracy": {', '{"right": {'))
     line = refused(task="./own_tasks.py:Hinge", stop_at_accuracy=0.5, noise_multiplier=0, delta=None)
     assert "takes no accuracy at an evaluation" in line
+    (folder / "own_tasks.py").write_text(TASKS.replace('{"accuracy": {', '{"rounds": {'))
+    assert "call no metric rounds, which is another column of the tables" in refused(task="./own_tasks.py:Hinge")
     (folder / "own_tasks.py").write_text(TASKS.replace('"label": "test accuracy"', '"unit": "share"'))
     assert "name its metrics, the first one with a label" in refused(task="./own_tasks.py:Hinge")
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fedpareto.columns.declared import Additions, table
 from fedpareto.components import registry
 from fedpareto.config.problems import Problems
 from fedpareto.config.study import Study, study_key
 from fedpareto.data import facts
 
 TARGETS = ("classes", "numbers")
+# Columns beside those of scores, whose place a metric would take.
+TAKEN = {column.name for name in ("runs", "rounds") for column in table(name, Additions(metrics=())).columns}
 # Fields of `columns.column.Metric` that a task fills in, and the types of their values.
 FIELDS = {"label": str, "help": str, "unit": str, "better": str, "limits": tuple, "percent": bool, "by_round": bool}
 
@@ -36,6 +39,9 @@ def check_task(study: Study, known: Mapping[str, facts.DatasetInfo], problems: P
             hint = 'METRICS: ClassVar = {"mae": {"label": "mean absolute error", "better": "lower"}}, in literals'
             problems.add(key, name, "name its metrics, the first one with a label", hint)
             continue
+        if taken := [metric for metric in metrics if metric in TAKEN]:
+            must = f"call no metric {taken[0]}, which is another column of the tables"
+            problems.add(key, name, must, f"e.g. my_{taken[0]}")
         for dataset, fact in known.items():
             if fact.targets != targets:
                 must = f"be a task of {fact.targets}: those are the targets of {dataset}, and it wants {targets}"
