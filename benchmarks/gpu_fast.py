@@ -18,7 +18,6 @@ import ours
 from gpu_stage import Stage, evaluation_chunk, job_of_bundle, memory, mnist, seconds_of
 from ours import blocks_of, bundle_of
 
-from fedpareto.federated.algorithms.local_sgd import example_losses
 from fedpareto.federated.contributions.per_example import clipped_gradient_sum
 from fedpareto.federated.engine.evaluation import evaluate
 from fedpareto.federated.inputs.setup import measure
@@ -84,13 +83,17 @@ def local_cost(job: Job) -> dict[str, float]:
     chunks = math.ceil(static.expected_cohort / chunk)
     shape = job.static.model.example_shape
     if static.unit == "record":
-        step = jax.jit(lambda p, x, y: clipped_gradient_sum(static.model, p, x, y, y >= 0, jnp.float32(1)).gradient)
+        step = jax.jit(
+            lambda p, x, y: (
+                clipped_gradient_sum(static.model, static.task.loss, p, x, y, y >= 0, jnp.float32(1)).gradient
+            )
+        )
         arguments = params, jnp.zeros((chunk, *shape)), jnp.zeros(chunk, jnp.int32)
     else:
         pad, batch = static.examples_pad, static.work.batch_size or static.examples_pad
 
         def one(p: Any, x: Any, y: Any) -> Any:
-            gradient = jax.grad(lambda p: jnp.mean(example_losses(static.model.apply(p, x), y)))(p)
+            gradient = jax.grad(lambda p: jnp.mean(static.task.loss(static.model.apply(p, x), y)))(p)
             return jax.tree.map(lambda a, g: a - 0.1 * g, p, gradient)
 
         step = jax.jit(jax.vmap(one))
@@ -181,7 +184,7 @@ def evaluation(size: int) -> dict[str, Any]:
     params, test = job.static.model.init(jax.random.key(0)), job.data.test
     with evaluation_chunk(size):
         client = jnp.zeros(len(test.y), jnp.int32)
-        score = jax.jit(lambda p, x, y: evaluate(job.static.model.apply, p, x, y, client, 1))
+        score = jax.jit(lambda p, x, y: evaluate(job.static.model.apply, job.static.task, p, x, y, client, 1))
         seconds = seconds_of(lambda: score(params, test.x, test.y))
     return {"value": float(f"{1e3 * seconds:.4g}"), "unit": "ms", "data": source}
 

@@ -33,7 +33,6 @@ from fedpareto.data import arrays  # noqa: E402
 from fedpareto.data.prepare import prepare  # noqa: E402
 from fedpareto.federated.algorithms.fedavg import FedAvg  # noqa: E402
 from fedpareto.federated.algorithms.interface import LocalWork  # noqa: E402
-from fedpareto.federated.algorithms.local_sgd import example_losses  # noqa: E402
 from fedpareto.federated.engine.program import make_program  # noqa: E402
 from fedpareto.federated.execution.devices import choose  # noqa: E402
 from fedpareto.federated.inputs.device_data import DeviceData, Examples  # noqa: E402
@@ -44,6 +43,7 @@ from fedpareto.models.model import build  # noqa: E402
 from fedpareto.privacy.mechanisms.gaussian import Gaussian  # noqa: E402
 from fedpareto.sweep import sweep as plan  # noqa: E402
 from fedpareto.sweep.account import account, to_json  # noqa: E402
+from fedpareto.tasks.classification import Classification  # noqa: E402
 
 STUDIES = Path(__file__).with_name("studies.yaml")
 POPULATIONS = (10_000, 100_000, 1_000_000)
@@ -105,7 +105,7 @@ def plain_times(chunk: int, x: np.ndarray, y: np.ndarray, steps: int = 300) -> l
 
     def gradient(params, x, y):
         def chunk_sum(total, rows):
-            loss = lambda p: jnp.sum(example_losses(model.apply(p, x[rows]), y[rows]))  # noqa: E731
+            loss = lambda p: jnp.sum(Classification().loss(model.apply(p, x[rows]), y[rows]))  # noqa: E731
             return jax.tree.map(jnp.add, total, jax.grad(loss)(params)), None
 
         zero = jax.tree.map(jnp.zeros_like, params)
@@ -191,6 +191,7 @@ def population_of(clients: int, examples: int = 4, rounds: int = 20) -> None:
     layout, devices = choose(1, model, cohort, "client")
     static = ProgramConfig(
         model=model,
+        task=Classification(),
         algorithm=FedAvg(),
         mechanism=Gaussian(),
         work=LocalWork(1, None, 4),

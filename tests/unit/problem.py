@@ -15,9 +15,11 @@ from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.federated.inputs.state import Carried, ServerState
 from fedpareto.models.model import build
 from fedpareto.privacy.mechanisms.gaussian import Gaussian
+from fedpareto.tasks.classification import Classification
 
 CLIENTS, PAD, FEATURES, CLASSES = 12, 9, 5, 3
 MODEL = build({"name": "mlp", "hidden": "4"}, (FEATURES,), CLASSES)
+TASK = Classification()
 
 _compiled = jax.jit(one_round, static_argnums=0)
 
@@ -34,6 +36,7 @@ def make_static(**changes):
         model=MODEL,
         algorithm=FedAvg(),
         mechanism=Gaussian(),
+        task=TASK,
         work=LocalWork(epochs=2, steps=None, batch_size=4),
         clients=CLIENTS,
         sampling_rate=0.5,

@@ -11,8 +11,9 @@ PACKAGE = Path(__file__).parents[2] / "src" / "fedpareto"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Rooms by floor: a module imports from its own room and from rooms of lower floors.
 FLOORS = (
-    ("columns", "statuses", "system"),
+    ("statuses", "system"),
     ("components",),
+    ("columns",),
     ("models", "tasks", "privacy", "data", "analysis"),
     ("config",),
     ("sweep",),

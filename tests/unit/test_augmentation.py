@@ -16,6 +16,7 @@ from fedpareto.federated.transforms.augmentation import Augmentation, keys_of
 from fedpareto.federated.transforms.preprocessing import prepend
 from fedpareto.models.layers import Dense
 from fedpareto.models.model import build, from_module
+from fedpareto.tasks.classification import Classification
 
 IMAGE = jnp.arange(6 * 5 * 2, dtype=jnp.float32).reshape(6, 5, 2)
 
@@ -78,6 +79,7 @@ class Tiny(nn.Module):
         return Dense(3)(nn.tanh(Dense(4)(jnp.sum(weights * x, axis=(1, 2)))))
 
 
+LOSS = Classification().loss
 MODEL = from_module(Tiny(), (6, 5, 2))
 PARAMS = MODEL.init(jax.random.key(1))
 
@@ -97,12 +99,12 @@ def test_the_mean_gradient_of_the_views_is_clipped_and_not_each_of_them():
         norms.append(float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(mean)))))
         total = jax.tree.map(lambda a, g, n=norms[-1]: a + g * min(1.0, 0.3 / n), total, mean)
     assert max(norms) > 0.3
-    ours = jax.jit(partial(clipped_gradient_sum, MODEL, in_views=True))(PARAMS, x, y, real, clip)
+    ours = jax.jit(partial(clipped_gradient_sum, MODEL, LOSS, in_views=True))(PARAMS, x, y, real, clip)
     for a, b in zip(jax.tree.leaves(ours.gradient), jax.tree.leaves(total), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     np.testing.assert_allclose(np.asarray(ours.norms)[np.asarray(real)], norms, rtol=1e-5)
-    same = clipped_gradient_sum(MODEL, PARAMS, jnp.stack([x[:, 0]] * 3, 1), y, real, clip, in_views=True)
-    once = clipped_gradient_sum(MODEL, PARAMS, x[:, 0], y, real, clip)
+    same = clipped_gradient_sum(MODEL, LOSS, PARAMS, jnp.stack([x[:, 0]] * 3, 1), y, real, clip, in_views=True)
+    once = clipped_gradient_sum(MODEL, LOSS, PARAMS, x[:, 0], y, real, clip)
     for a, b in zip(jax.tree.leaves(same.gradient), jax.tree.leaves(once.gradient), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
@@ -114,8 +116,8 @@ def test_views_are_averaged_behind_a_projection_too():
     model, params = prepend(inner, spec, {"directions": directions}), inner.init(jax.random.key(0))
     x = jax.random.normal(jax.random.key(1), (3, 2, 6, 5, 2))
     y, real, clip = jnp.asarray([0, 1, 1]), jnp.ones(3, bool), jnp.float32(jnp.inf)
-    ours = clipped_gradient_sum(model, params, x, y, real, clip, in_views=True)
-    each = [clipped_gradient_sum(model, params, x[:, view], y, real, clip).gradient for view in range(2)]
+    ours = clipped_gradient_sum(model, LOSS, params, x, y, real, clip, in_views=True)
+    each = [clipped_gradient_sum(model, LOSS, params, x[:, view], y, real, clip).gradient for view in range(2)]
     for a, b, c in zip(jax.tree.leaves(ours.gradient), *map(jax.tree.leaves, each), strict=True):
         np.testing.assert_allclose(a, (b + c) / 2, atol=1e-5)
 
@@ -133,7 +135,7 @@ def test_local_steps_see_new_views_at_every_step_and_in_every_round():
         work, index = LocalWork(epochs=3, steps=None, batch_size=1), jnp.arange(2)
         numbers = {"count": jnp.int32(2), "learning_rate": jnp.float32(0.1), "client": jnp.int32(0)}
         shown = {"key": jax.random.key(key), "augmentation": augmentation}
-        update = local_sgd(LocalProblem(apply, work, PARAMS, examples, index, **numbers, **shown))
+        update = local_sgd(LocalProblem(apply, LOSS, work, PARAMS, examples, index, **numbers, **shown))
         jax.block_until_ready(update.delta)
         jax.effects_barrier()
         return {view.tobytes() for view in seen}, update.delta

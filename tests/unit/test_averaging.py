@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import yaml
-from problem import MODEL, assert_same_bits, compiled_round, first_run, make_data, make_hypers, make_static, train
+from problem import MODEL, TASK, assert_same_bits, compiled_round, first_run, make_data, make_hypers, make_static, train
 
 from fedpareto.config.load import load
 from fedpareto.data import arrays
@@ -36,8 +36,8 @@ def test_the_average_follows_its_rule_and_is_what_is_scored():
         for ours, leaf in zip(jax.tree.leaves(state.model), expected, strict=True):
             np.testing.assert_allclose(ours[0], leaf, rtol=1e-5, atol=1e-6)
         own = jax.tree.map(lambda leaf: leaf[0], state.model)
-        scores = evaluate(MODEL.apply, own, data.test.x, data.test.y, data.test_client[0], static.clients)
-        np.testing.assert_allclose(state.metrics["loss"][0, block - 1], scores.loss, rtol=1e-5)
+        scores = evaluate(MODEL.apply, TASK, own, data.test.x, data.test.y, data.test_client[0], static.clients)
+        np.testing.assert_allclose(state.metrics["loss"][0, block - 1], scores["loss"], rtol=1e-5)
 
 
 def test_training_is_the_same_with_an_average_beside_it_and_both_survive_a_checkpoint_to_the_bit(tmp_path):

@@ -14,6 +14,7 @@ from problem import (
     FEATURES,
     MODEL,
     PAD,
+    TASK,
     assert_same_bits,
     compiled_round,
     first_run,
@@ -235,7 +236,8 @@ def test_local_steps_run_on_into_the_next_pass():
         index = data.train_index[0, 0]
         key = jax.random.key(7)
         numbers = {"count": jnp.int32(count), "learning_rate": jnp.float32(0.1), "client": jnp.int32(0)}
-        return local_sgd(LocalProblem(MODEL.apply, work, params, data.train, index, key=key, **numbers)).delta
+        problem = LocalProblem(MODEL.apply, TASK.loss, work, params, data.train, index, key=key, **numbers)
+        return local_sgd(problem).delta
 
     two_epochs = update(LocalWork(2, None, 4), 8)
     assert_same_bits(two_epochs, update(LocalWork(None, 4, 4), 8))

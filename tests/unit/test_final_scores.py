@@ -19,7 +19,10 @@ from fedpareto.federated.store.results import run_row
 from fedpareto.federated.train import _final, train_bundle
 from fedpareto.sweep.account import account
 from fedpareto.sweep.sweep import plan_sweep
-from fedpareto.tasks.final_scores import FINAL, answers, final_scores
+from fedpareto.tasks.classification import Classification
+
+TASK = Classification()
+FINAL = tuple(metric.name for metric in TASK.final)
 
 STUDY = {
     "dataset": "breast_cancer",
@@ -35,7 +38,7 @@ STUDY = {
 def test_the_positive_class_is_the_one_numbered_one():
     logits = jnp.array([[0.0, 3.0], [1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
     labels = np.array([1, 1, 0, 0, 0])
-    scores = final_scores(np.asarray(answers(logits)), labels, 2)
+    scores = TASK.final_metrics(np.asarray(TASK.predictions(logits)), labels)
     assert scores["f1"] == pytest.approx(
         0.5
     )  # one found, one missed, one accused wrongly; a tie says 0, as argmax does
@@ -44,15 +47,15 @@ def test_the_positive_class_is_the_one_numbered_one():
 
 
 def test_of_more_classes_f1_is_the_mean_of_all():
-    labels, said = np.array([0, 0, 0, 0, 1, 2]), np.array([0, 0, 0, 0, 1, 1])
-    scores = final_scores(said, labels, 3)
+    labels, predictions = np.array([0, 0, 0, 0, 1, 2]), np.array([0, 0, 0, 0, 1, 1])
+    scores = TASK.final_metrics(predictions, labels)
     assert scores["f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
     assert np.isnan([scores["auroc"], scores["auprc"]]).all()
-    assert answers(jnp.eye(3)).tolist() == [0, 1, 2]
+    assert TASK.predictions(jnp.eye(3)).tolist() == [0, 1, 2]
 
 
 def test_one_class_alone_has_no_curve():
-    scores = final_scores(np.array([1.0, -1.0]), np.array([0, 0]), 2)
+    scores = TASK.final_metrics(np.array([1.0, -1.0]), np.array([0, 0]))
     assert scores["f1"] == 0
     assert np.isnan([scores["auroc"], scores["auprc"]]).all()
 
@@ -91,15 +94,18 @@ def test_clients_alone_have_the_mean_of_theirs(trained):
     _, data, rows, _ = trained
     assert all(0.5 < rows["alone"][name] < rows["fedavg"][name] for name in FINAL)
     right, wrong = np.where(data.y_test == 1, 1.0, -1.0), np.where(data.y_test == 1, -1.0, 1.0)
-    state = AloneState(2, np.ones(2), np.ones(2), np.stack([right, wrong]), 0.5, 0.7)
-    assert _final(state, None, data) == pytest.approx(
+    scores = {"accuracy": np.ones(2), "loss": np.ones(2)}
+    state = AloneState(2, scores, np.stack([right, wrong]), {"accuracy": 0.5, "loss": 0.7})
+    assert _final(TASK, state, None, data) == pytest.approx(
         {"f1": 0.5, "auroc": 0.5, "auprc": (1 + np.mean(data.y_test)) / 2}
     )
-    assert _final(state._replace(loss=np.array([1.0, np.nan])), None, data) == dict.fromkeys(FINAL)
+    assert _final(TASK, state._replace(scores=scores | {"loss": np.array([1.0, np.nan])}), None, data) == dict.fromkeys(
+        FINAL
+    )
 
 
 def test_a_run_that_diverged_has_none(trained):
     _, data, _, (bundle_id, run, accounted, result, _) = trained
-    assert _final(SimpleNamespace(diverged_round=2), None, data) == dict.fromkeys(FINAL)
+    assert _final(TASK, SimpleNamespace(diverged_round=2), None, data) == dict.fromkeys(FINAL)
     lost = replace(result, status="diverged", final=dict.fromkeys(FINAL))
     assert pd.isna(pd.Series(run_row(bundle_id, run, accounted, lost, data))[[*FINAL]]).all()

@@ -10,13 +10,14 @@ import pytest
 from engine import QUICK
 from for_a_gpu import lowered
 
-from fedpareto.federated.algorithms.local_sgd import example_losses
 from fedpareto.federated.contributions.per_example import clipped_gradient_sum
 from fedpareto.federated.execution import devices
 from fedpareto.models.model import build
 from fedpareto.models.numerics import CONVOLUTIONS, PRECISIONS, Numerics
+from fedpareto.tasks.classification import Classification
 
 IMAGES = {"dp_cnn": (28, 28, 1), "scatter_cnn": (8, 8, 6)}  # strides and both paddings
+LOSS = Classification().loss
 PRODUCT = re.compile(r"stablehlo\.(?:dot_general |convolution\().*")
 PRECISION = re.compile(r"precision = \[(\w+), (\w+)\]|#stablehlo<precision (\w+)>, #stablehlo<precision (\w+)>")
 
@@ -29,14 +30,14 @@ def batch(name, n=6):
 
 def loss_and_gradient(model):
     def loss(params, x, y):
-        return jnp.mean(example_losses(model.apply(params, x), y))
+        return jnp.mean(LOSS(model.apply(params, x), y))
 
     return jax.jit(jax.value_and_grad(loss), compiler_options=QUICK)
 
 
 def clipped(model):
     def total(params, x, y):
-        return clipped_gradient_sum(model, params, x, y, y >= 0, jnp.float32(0.5))
+        return clipped_gradient_sum(model, LOSS, params, x, y, y >= 0, jnp.float32(0.5))
 
     return jax.jit(total, compiler_options=QUICK)
 

@@ -13,6 +13,7 @@ from fedpareto.statuses import FINISHED, STATUSES
 from fedpareto.sweep.account import account
 from fedpareto.sweep.run import Bundle
 from fedpareto.sweep.sweep import plan_sweep
+from fedpareto.tasks.classification import Classification
 
 LABELS = np.repeat([0, 1, 2], [5, 3, 2])
 COMMONEST, ENTROPY = 0.5, -(0.5 * np.log(0.5) + 0.3 * np.log(0.3) + 0.2 * np.log(0.2))
@@ -34,11 +35,11 @@ COMMONEST, ENTROPY = 0.5, -(0.5 * np.log(0.5) + 0.3 * np.log(0.3) + 0.2 * np.log
     ],
 )
 def test_learning_is_being_better_than_what_looks_at_no_example(accuracy, loss, better):
-    assert learned(accuracy, loss, LABELS) is better
+    assert learned(Classification(), {"accuracy": accuracy, "loss": loss}, LABELS) is better
 
 
 def test_nothing_is_better_than_the_only_class():
-    assert not learned([0.0, 1.0], [1.0, 0.0], np.zeros(4, int))
+    assert not learned(Classification(), {"accuracy": [0.0, 1.0], "loss": [1.0, 0.0]}, np.zeros(4, int))
 
 
 def trained(folder, **changes):

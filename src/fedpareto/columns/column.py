@@ -56,6 +56,9 @@ class Metric:
       label: Its name in figures, empty where none draws it.
       by_round: Whether it is known at every evaluation, and not of the final model alone.
       over_seeds: What `tradeoff` says of it over the seeds of a point: `mean`, or `mean`, `low` and `high` (95 % interval).
+      better: Whether the `higher` or the `lower` value is the better one.
+      limits: The smallest and the largest possible value; None where there is none.
+      percent: Whether figures show it in percent.
     """
 
     name: str
@@ -64,6 +67,13 @@ class Metric:
     label: str = ""
     by_round: bool = False
     over_seeds: tuple[str, ...] = ()
+    better: str = "higher"
+    limits: tuple[float | None, float | None] = (None, None)
+    percent: bool = False
+
+    def improves(self, value: float, bound: float, margin: float = 0.0) -> bool:
+        """Whether a value is better than `bound` by more than `margin`."""
+        return value > bound + margin if self.better == "higher" else value < bound - margin
 
     @property
     def column(self) -> Column:

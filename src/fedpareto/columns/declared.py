@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fedpareto.columns.column import KEY, Accountant, Column, ColumnError, Metric, Table
+from fedpareto.columns.metrics import usual
 
 T = TypeVar("T", Metric, Column)
 FILE = Path(__file__).with_name("columns.toml")
@@ -18,10 +19,7 @@ ACCOUNTANTS = tuple(Accountant(name, **entry) for name, entry in _DECLARED["acco
 # In the order of a comparison with print: those for comparison alone first.
 COMPARED = tuple(sorted(ACCOUNTANTS, key=lambda accountant: accountant.calibrates))
 CALIBRATING = tuple(accountant for accountant in ACCOUNTANTS if accountant.calibrates)
-CLASSIFICATION = tuple(
-    Metric(name, **entry | {"over_seeds": tuple(entry.get("over_seeds", ()))})
-    for name, entry in _DECLARED["metrics"].items()
-)
+CLASSIFICATION = usual()
 
 
 @dataclass(frozen=True)
@@ -42,15 +40,22 @@ class Additions:
         Raises:
           ColumnError: Two of them declare one name differently.
         """
-        return Additions(_union(self.metrics, other.metrics), _union(self.keys, other.keys))
+        return Additions(
+            _union(self.metrics, other.metrics, _same_metric), _union(self.keys, other.keys, Column.__eq__)
+        )
 
 
-def _union(ours: Iterable[T], others: Iterable[T]) -> tuple[T, ...]:
+def _union(ours: Iterable[T], others: Iterable[T], same: Callable[[T, T], bool]) -> tuple[T, ...]:
     found = {entry.name: entry for entry in ours}
     for entry in others:
-        if found.setdefault(entry.name, entry) != entry:
+        if not same(found.setdefault(entry.name, entry), entry):
             raise ColumnError(f"column {entry.name} is declared in two ways (give the metric of one task another name)")
     return tuple(found.values())
+
+
+def _same_metric(one: Metric, other: Metric) -> bool:
+    """Whether two tasks mean the same by a name; their words for it may differ."""
+    return (one.better, one.by_round, one.over_seeds) == (other.better, other.by_round, other.over_seeds)
 
 
 DEFAULT = Additions()

@@ -111,5 +111,7 @@ def additions_of(path: Path) -> Additions:
     if text is None:
         return DEFAULT
     read = json.loads(text)
-    metrics = tuple(Metric(**entry | {"over_seeds": tuple(entry["over_seeds"])}) for entry in read["metrics"])
+    metrics = tuple(
+        Metric(**entry | {name: tuple(entry[name]) for name in ("over_seeds", "limits")}) for entry in read["metrics"]
+    )
     return Additions(metrics, tuple(Column(**entry) for entry in read["keys"]))

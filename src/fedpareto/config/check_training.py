@@ -11,6 +11,7 @@ from fedpareto.components import registry
 from fedpareto.config.check_attacks import check_attacks, check_policies
 from fedpareto.config.check_figures import check_figures
 from fedpareto.config.check_privacy import check_mechanism, check_privacy, check_record
+from fedpareto.config.check_task import check_task
 from fedpareto.config.problems import Problems, nearest
 from fedpareto.config.study import Config, Study, study_key
 from fedpareto.data import UserFileError, facts
@@ -30,6 +31,7 @@ def check(config: Config, problems: Problems) -> None:
         known = _facts(study, config.datasets, problems)
         if not study.well_formed:
             continue
+        check_task(study, known, problems)
         check_mechanism(study, problems)
         if "record" in study.axes["unit"]:
             check_record(study, known, problems)

@@ -21,10 +21,10 @@ class PreparedData:
 
     Attributes:
       x_train: float32 [n, ...]: [n, features] for tables, [n, height, width, channels] for images.
-      y_train: int32 [n], class numbers.
+      y_train: int32 [n], class numbers; float32 [n] or [n, ...] where what is to be predicted are numbers.
       x_test: float32 [m, ...].
-      y_test: int32 [m].
-      class_names: unicode [classes].
+      y_test: The same, [m] or [m, ...].
+      class_names: unicode [classes]; none where targets are numbers.
       client_train: int32 [n], the natural client of each training example, or None.
       client_test: int32 [m], likewise; whoever has test examples only is no client, and has a number behind theirs.
       client_names: unicode [natural clients], or None.
@@ -38,6 +38,11 @@ class PreparedData:
     client_train: np.ndarray | None = None
     client_test: np.ndarray | None = None
     client_names: np.ndarray | None = None
+
+    @property
+    def targets(self) -> str:
+        """What is to be predicted: `classes` or `numbers`."""
+        return "numbers" if self.y_train.dtype == np.float32 else "classes"
 
     @property
     def content_sha256(self) -> str:

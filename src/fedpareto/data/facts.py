@@ -18,11 +18,13 @@ class DatasetInfo:
       train: Training examples; None where only reading the whole file would tell.
       shape: Height, width and channels of an example that is an image, else None.
       clients: Number of natural clients, or None where it has none.
+      targets: What is to be predicted: `classes` or `numbers`.
     """
 
     train: int | None
     shape: tuple[int, ...] | None = None
     clients: int | None = None
+    targets: str = "classes"
 
 
 MNIST_SHAPE, CIFAR_SHAPE = (28, 28, 1), (32, 32, 3)

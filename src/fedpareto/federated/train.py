@@ -33,7 +33,7 @@ from fedpareto.privacy.setting import SecureAggregation
 from fedpareto.statuses import OK, STATUSES
 from fedpareto.sweep.account import AccountedRun
 from fedpareto.sweep.run import Bundle, Run
-from fedpareto.tasks.final_scores import FINAL, answers, final_scores
+from fedpareto.tasks.interface import Task
 
 SEGMENT_SECONDS = 10.0
 PREPROCESSING = "preprocessing"  # before the names of what a run has learned of the records, in the file of its model
@@ -116,16 +116,20 @@ def _train(
         block, state = restored
         log(f"resumed after block {block} of {program.blocks}")
     best = max((accounted[run.run_id].final.epsilon_rdp for run in runs if plans[run.run_id].private), default=math.inf)
-    state, seconds = _run_segments(program, data, job.hypers, state, block, checkpoints=checkpoints, epsilon=best)
+    task = job.static.task
+    first = task.by_evaluation[0].name
+    state, seconds = _run_segments(
+        program, data, job.hypers, state, block, checkpoints=checkpoints, epsilon=best, metric=first
+    )
 
     state, hypers = jax.device_get((state, job.hypers))
     costs = _secure_aggregation(plans)
 
     @jax.jit
     def answered(hyper: RunParams, test: Examples, params: PyTree) -> jax.Array:
-        """What a model says of the test set, in chunks and on the device; it is scored on the host."""
+        """Predictions of a model for the test set, in chunks and on the device; they are scored on the host."""
         own = job.static.preprocessed(hyper).model
-        found: jax.Array = by_chunk(own.apply, params, test.x, test.y, lambda logits, _: answers(logits))
+        found: jax.Array = by_chunk(own.apply, params, test.x, test.y, lambda outputs, _: task.predictions(outputs))
         return found
 
     results = []
@@ -140,8 +144,8 @@ def _train(
             versions=provenance.versions(),
             parameters=job.static.model.parameters,
             secure_aggregation=costs.get(plans[run.run_id].sum),
-            **outcome(run, plans[run.run_id].rounds, own, prepared.y_test),
-            final=_final(own, partial(answered, hyper, data.test), prepared),
+            **outcome(run, plans[run.run_id].rounds, task, own, prepared.y_test),
+            final=_final(task, own, partial(answered, hyper, data.test), prepared),
         )
         kept = {f"{PREPROCESSING}/{name}": array for name, array in (job.learned or {}).get(run.run_id, {}).items()}
         store.save(runs_folder, result, kept | model_arrays(own.model) if isinstance(own, State) else None)
@@ -177,7 +181,15 @@ def _secure_aggregation(plans: Mapping[str, PrivacyPlan]) -> dict[SecureAggregat
 
 
 def _run_segments(
-    program: Program, data: Any, hypers: Any, state: PyTree, block: int, *, checkpoints: Checkpoints, epsilon: float
+    program: Program,
+    data: Any,
+    hypers: Any,
+    state: PyTree,
+    block: int,
+    *,
+    checkpoints: Checkpoints,
+    epsilon: float,
+    metric: str,
 ) -> tuple[PyTree, float]:
     """Runs the rest of the blocks in segments of about `SEGMENT_SECONDS`.
 
@@ -201,7 +213,7 @@ def _run_segments(
             timed_seconds, timed_rounds = timed_seconds + took, timed_rounds + done[stop] - done[block]
             rate = timed_seconds / max(1, timed_rounds)
         block = stop
-        _report(program, state, block, rate * (done[-1] - done[block]), epsilon)
+        _report(program, state, block, rate * (done[-1] - done[block]), epsilon, metric)
         # A quick segment is not worth a checkpoint. Nor is the first: it is the evaluation before any training (or one
         # client alone), and what it compiled is in a cache already.
         if block < program.blocks and not compiling and took > SEGMENT_SECONDS / 4:
@@ -210,24 +222,28 @@ def _run_segments(
     return state, rate * done[-1]
 
 
-def _report(program: Program, state: PyTree, block: int, seconds: float, epsilon: float) -> None:
+def _report(program: Program, state: PyTree, block: int, seconds: float, epsilon: float, metric: str) -> None:
     left = "" if seconds == 0 and block < program.blocks else f", {seconds:.0f} s left"
     if isinstance(state, State):
-        accuracy = float(np.nanmean(np.asarray(state.metrics["accuracy"])[:, block - 1]))
-        what = f"round {program.rounds_after[block - 1]}/{program.rounds_after[-1]}, mean accuracy {accuracy:.3f}"
+        mean = float(np.nanmean(np.asarray(state.metrics[metric])[:, block - 1]))
+        score = f"mean {metric.replace('_', ' ')} {mean:.3f}"
+        what = f"round {program.rounds_after[block - 1]}/{program.rounds_after[-1]}, {score}"
     else:
         what = f"client {block}/{program.blocks} trained alone"
     log(f"{what}, largest epsilon of the bundle at its end {epsilon:.3g}{left}")
 
 
 def _final(
-    state: State | AloneState, answered: Callable[[PyTree], jax.Array], prepared: PreparedData
+    task: Task, state: State | AloneState, answered: Callable[[PyTree], jax.Array], prepared: PreparedData
 ) -> dict[str, float | None]:
-    """`FINAL` of the final state of one run; all None where it diverged."""
+    """`Task.final` of the final state of one run; all None where it diverged."""
     models: Sequence[np.ndarray]
     if isinstance(state, AloneState):
-        models = list(state.answers) if np.isfinite(state.loss).all() else []
+        models = list(state.predictions) if np.isfinite(state.scores["loss"]).all() else []
     else:
         models = [np.asarray(answered(state.model))] if state.diverged_round < 0 else []
-    scores = [final_scores(one, prepared.y_test, len(prepared.class_names)) for one in models]
-    return {name: number(float(np.mean([one[name] for one in scores]))) if scores else None for name in FINAL}
+    scores = [task.final_metrics(predictions, prepared.y_test) for predictions in models]
+    return {
+        metric.name: number(float(np.mean([score[metric.name] for score in scores]))) if scores else None
+        for metric in task.final
+    }

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from fedpareto.columns.metrics import USUAL_TASK
 from fedpareto.config.study import Study
 from fedpareto.data import facts
 from fedpareto.privacy.setting import default_participation
@@ -110,6 +111,7 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
             stop_at_accuracy=_float(axes["stop_at_accuracy"]),
         ),
         seed=0,
+        task=_unless_named(axes["task"], USUAL_TASK),
     )
 
 

@@ -85,6 +85,7 @@ KEYS = {
     "augmentation": ("training", "augmentation"),
     "averaging": ("training", "averaging"),
     "client_learning_rate_decay": ("training", "client_learning_rate_decay"),
+    "task": ("", "task"),
 }
 
 
@@ -114,6 +115,7 @@ class Run:
       evaluation: When the model is scored.
       seed: Seed of partition, initialisation and shuffling.
       baseline: `non_private`, `centralised` or `alone` for a reference run, else None.
+      task: `name` and arguments; None for classification.
     """
 
     data: Data
@@ -125,6 +127,7 @@ class Run:
     evaluation: Evaluation
     seed: int
     baseline: str | None = None
+    task: Spec | None = None
 
     @cached_property
     def run_id(self) -> str:

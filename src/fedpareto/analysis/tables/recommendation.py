@@ -16,12 +16,15 @@ import pandas as pd
 from fedpareto.analysis.tables.attacks import aimed_at, not_made
 from fedpareto.analysis.tables.front import resampled_means
 from fedpareto.analysis.tables.leakage import add_leakage, counted, successes
+from fedpareto.analysis.tables.score import by_seed, drawn, gain
 from fedpareto.analysis.tables.tradeoff import comparable_epsilon
-from fedpareto.columns.declared import DEFAULT, Additions, table
+from fedpareto.columns.column import Metric
+from fedpareto.columns.declared import CLASSIFICATION, DEFAULT, Additions, table
 from fedpareto.columns.frames import empty, of_rows, typed
 from fedpareto.components import threats
 from fedpareto.statuses import FINISHED
 
+ACCURACY = CLASSIFICATION[0]
 TRUSTED, NOT_TRUSTED = "trusted", "not trusted"
 # The trust models that are left, by what is assumed of the coordinator.
 COORDINATORS = {TRUSTED: ("central", "distributed", "local"), NOT_TRUSTED: ("distributed", "local")}
@@ -59,7 +62,7 @@ def recommend(
       additions: Columns beside those of `columns.toml`.
 
     Returns:
-      A row for each policy, data set, partition, unit and each of `COORDINATORS`: the point with the highest mean accuracy of
+      A row for each policy, data set, partition, unit and each of `COORDINATORS`: the point with the best mean score (accuracy) of
       those within the limits, or none. `cost` is in percentage points of accuracy, against the most accurate non-private
       point of as many clients; `sure` the share of bootstrap samples of the seeds in which the point keeps the accuracy limit
       and no other point within the other limits is better (NaN for one seed); `measured` whether the point was attacked
@@ -78,9 +81,11 @@ def recommend(
         for key, group in private.groupby(list(QUESTION), dropna=False, sort=False):
             same = points["dataset"].eq(key[0]) & points["partition"].eq(key[1])
             free = points[same & (points["kind"] == "non_private")]
+            metric = drawn(group, additions)
             for coordinator in COORDINATORS:
-                pool = candidates(group, found, policy, coordinator)
-                row = _choose(pool, policy, coordinator, runs[runs["study"].isin(studies)], free, declared.names)
+                pool = candidates(group, found, policy, coordinator, metric)
+                of_studies = runs[runs["study"].isin(studies)]
+                row = _choose(pool, policy, coordinator, of_studies, free, declared.names, metric)
                 question = dict(zip(QUESTION, key, strict=True))
                 rows.append(
                     {"study": name, "studies": " ".join(studies), "coordinator": coordinator, **question, **row}
@@ -88,7 +93,9 @@ def recommend(
     return typed(of_rows(rows, declared), declared) if rows else empty(declared)
 
 
-def candidates(points: pd.DataFrame, found: pd.DataFrame, policy: Mapping[str, Any], coordinator: str) -> pd.DataFrame:
+def candidates(
+    points: pd.DataFrame, found: pd.DataFrame, policy: Mapping[str, Any], coordinator: str, metric: Metric = ACCURACY
+) -> pd.DataFrame:
     """The private points that a policy could pick under one assumption about the coordinator, and which limits each keeps.
 
     Args:
@@ -96,12 +103,14 @@ def candidates(points: pd.DataFrame, found: pd.DataFrame, policy: Mapping[str, A
       found: `successes` on them.
       policy: The limits.
       coordinator: One of `COORDINATORS`.
+      metric: The score by which they are compared.
 
     Returns:
       The points whose trust model is to be had and all of whose seeds finished, with `success.add_leakage` and a bool column
       for each of `LIMITS` (a point that was not attacked keeps no limit on leakage) and for `LEARNED`: whether any seed did.
     """
-    sound = (points["n_ok"] == points["n_seeds"]) & points["accuracy_mean"].notna() & np.isfinite(points["epsilon_rdp"])
+    sound = (points["n_ok"] == points["n_seeds"]) & points[f"{metric.name}_mean"].notna()
+    sound &= np.isfinite(points["epsilon_rdp"])
     pool = points[(points["kind"] == "private") & sound & points["trust"].isin(_trust(policy, coordinator))]
     pool = add_leakage(pool, counted(found, coordinator == TRUSTED))
     measures = {
@@ -109,7 +118,7 @@ def candidates(points: pd.DataFrame, found: pd.DataFrame, policy: Mapping[str, A
         "largest_membership": pool["membership_high"],
         "largest_reconstruction": pool["reconstruction_high"],
         # One seed has no interval: its value has to stand for the lower end.
-        "smallest_accuracy": -pool["accuracy_low"].fillna(pool["accuracy_mean"]),
+        "smallest_accuracy": -pool["accuracy_low"].fillna(pool["accuracy_mean"]) if "accuracy_mean" in pool else np.nan,
     }
     for limit, measure in measures.items():
         bound = _limit(policy, limit)
@@ -135,6 +144,7 @@ def _choose(
     runs: pd.DataFrame,
     free: pd.DataFrame,
     columns: Sequence[str],
+    metric: Metric,
 ) -> dict[str, Any]:
     """One row of the table, but for what it is a row of."""
     limits = {name: _limit(policy, name) for name in LIMITS}
@@ -149,18 +159,21 @@ def _choose(
         binding = _binding(pool)
         why = _why_none(pool, policy, coordinator, binding)
         return row | {"measured": bool(pool["measured"].any()), "binding": ", ".join(binding) or SEVERAL, "why": why}
-    ranked = fitting.sort_values(["accuracy_mean", "epsilon_rdp", "point_id"], ascending=[False, True, True])
+    mean = f"{metric.name}_mean"
+    ranked = fitting.sort_values([mean, "epsilon_rdp", "point_id"], ascending=[metric.better == "lower", True, True])
     best = ranked.iloc[0]
     row |= {column: best[column] for column in columns if column in best.index and column not in (*LIMITS, "study")}
-    baseline = free.loc[free["clients"] == best["clients"], "accuracy_mean"].max()
-    row["cost"] = 100 * (baseline - best["accuracy_mean"])
-    row["sure"] = _sure(best, pool[pool[[*LIMITS[:-1], LEARNED]].all(axis=1)], runs, limits["smallest_accuracy"])
-    several = f"the most accurate of {_points(len(fitting))}" if len(fitting) > 1 else "the only point"
+    baseline = gain(metric, free.loc[free["clients"] == best["clients"], mean]).max()
+    row["cost"] = (100 if metric.percent else 1) * (baseline - gain(metric, best[mean]))
+    rivals = pool[pool[[*LIMITS[:-1], LEARNED]].all(axis=1)]
+    row["sure"] = _sure(best, rivals, runs, limits["smallest_accuracy"], metric)
+    most, more = ("most accurate", "more accurate") if metric.name == ACCURACY.name else ("best", "better")
+    several = f"the {most} of {_points(len(fitting))}" if len(fitting) > 1 else "the only point"
     why = f"{several} within the limits"
-    wanted = pool["largest_epsilon"] & pool[LEARNED] & (pool["accuracy_mean"] > best["accuracy_mean"])
+    wanted = pool["largest_epsilon"] & pool[LEARNED] & (gain(metric, pool[mean]) > gain(metric, best[mean]))
     unjudged = pool[_unmeasured(pool, policy) & wanted]
     if len(unjudged):
-        why += f"; {_points(len(unjudged))} more accurate cannot be judged, since {_unattacked(unjudged)}"
+        why += f"; {_points(len(unjudged))} {more} cannot be judged, since {_unattacked(unjudged)}"
     if best["n_seeds"] < 2:
         why += "; from one seed, which says nothing of its spread"
     if not best["measured"]:
@@ -168,15 +181,15 @@ def _choose(
     return row | {"point_study": best["study"], "why": why}
 
 
-def _sure(best: pd.Series, rivals: pd.DataFrame, runs: pd.DataFrame, smallest: float | None) -> float:
+def _sure(best: pd.Series, rivals: pd.DataFrame, runs: pd.DataFrame, smallest: float | None, metric: Metric) -> float:
     """The share of resamples in which the point is accurate enough and none within the other limits is better."""
     if best["n_seeds"] < 2:
         return float("nan")
-    accuracies = []
+    scores = []
     for study, point in zip(rivals["study"], rivals["point_id"], strict=True):
         own = runs[(runs["study"] == study) & (runs["point_id"] == point) & runs["status"].isin(FINISHED)]
-        accuracies.append(dict(zip(own["seed"].astype(int), own["accuracy"].astype(float), strict=True)))
-    means = resampled_means(accuracies)
+        scores.append(by_seed(metric, own))
+    means = resampled_means(scores)
     own_mean = means[:, (rivals["point_id"] == best["point_id"]).to_numpy()][:, 0]
     wins = own_mean >= means.max(axis=1)
     return float((wins & (own_mean >= (-np.inf if smallest is None else smallest))).mean())

@@ -12,7 +12,7 @@ import pandas as pd
 from dp_accounting.rdp.rdp_privacy_accountant import compute_delta, compute_epsilon
 from scipy.optimize import brentq
 
-from fedpareto.analysis.tables.tradeoff import FRONT_GROUP, comparable_epsilon
+from fedpareto.analysis.tables.tradeoff import comparable_epsilon, front_groups
 
 
 def add_selection(tradeoff: pd.DataFrame, runs: pd.DataFrame, curves: pd.DataFrame) -> None:
@@ -31,8 +31,7 @@ def add_selection(tradeoff: pd.DataFrame, runs: pd.DataFrame, curves: pd.DataFra
     tradeoff["candidates"] = 0
     tradeoff["epsilon_if_selected"] = np.nan
     by_run = {str(name): curve for name, curve in curves.groupby("run_id")} if len(curves) else {}
-    private = tradeoff[tradeoff["kind"] == "private"]
-    for _, group in private.groupby(list(FRONT_GROUP), dropna=False, sort=False):
+    for group in front_groups(tradeoff):
         members = runs[runs["point_id"].isin(group["point_id"]) & runs["study"].isin(group["study"])]
         spent = comparable_epsilon(members["epsilon_rdp"])
         costs: dict[float, tuple[int, float]] = {}

@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fedpareto.analysis.tables.front import bootstrap_interval, front_probability, non_dominated
+from fedpareto.analysis.tables.score import by_seed, drawn, gain
 from fedpareto.columns.column import DERIVED, KEY, PROVENANCE, Metric
 from fedpareto.columns.declared import CALIBRATING, DEFAULT, Additions, table
 from fedpareto.statuses import FINISHED, OK
 
-# Points are compared within these: an epsilon of another unit, trust model, adjacency or delta is another currency.
+# Points are compared within these: an epsilon of another unit, trust model, adjacency or delta is another currency, and a score of
+# another task another goal.
 FRONT_GROUP = ("study", "dataset", "partition", "model", "unit", "trust", "participation", "adjacency", "delta")
 # Calibrated noise reaches its target only to a tolerance; epsilons are compared as a reader compares them.
 EPSILON_DIGITS = 4
@@ -120,29 +123,34 @@ def comparable_epsilon(epsilon: pd.Series) -> np.ndarray:
     return np.array([float(f"{value:.{EPSILON_DIGITS}g}") for value in epsilon.to_numpy(dtype=np.float64)])
 
 
-def _add_front(points: pd.DataFrame, runs: pd.DataFrame) -> None:
+def front_groups(points: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The private points that are compared with each other, group by group."""
+    keys = [*FRONT_GROUP, *(("task",) if "task" in points else ())]
+    for _, group in points[points["kind"] == "private"].groupby(keys, dropna=False, sort=False):
+        yield group
+
+
+def _add_front(points: pd.DataFrame, runs: pd.DataFrame, additions: Additions) -> None:
     """Fills `on_front`, `front_probability` and `selected_from` in place."""
     points["on_front"] = False
     points["front_probability"] = 0.0
     points["selected_from"] = 0
     ended = runs[runs["status"].isin(FINISHED)]
-    by_seed = {
-        key: dict(zip(point["seed"].astype(int), point["accuracy"].astype(float), strict=True))
-        for key, point in ended.groupby(["study", "point_id"])
-    }
-    private = points[points["kind"] == "private"]
-    for _, group in private.groupby(list(FRONT_GROUP), dropna=False, sort=False):
+    runs_of = dict(iter(ended.groupby(["study", "point_id"])))
+    for group in front_groups(points):
+        metric = drawn(group, additions)
+        mean = f"{metric.name}_mean"
         # Every run of the group was looked at to pick the best, those that diverged too.
         points.loc[group.index, "selected_from"] = int(group["n_seeds"].sum())
         # The mean of the lucky seeds of a point that sometimes diverges is no fair competitor.
         competing = group[(group["n_ok"] == group["n_seeds"]) & np.isfinite(group["epsilon_rdp"])]
-        competing = competing[np.isfinite(competing["accuracy_mean"])]
+        competing = competing[np.isfinite(competing[mean])]
         if competing.empty:
             continue
         epsilon = comparable_epsilon(competing["epsilon_rdp"])
-        accuracies = [by_seed[key] for key in zip(competing["study"], competing["point_id"], strict=True)]
-        points.loc[competing.index, "on_front"] = non_dominated(epsilon, competing["accuracy_mean"])
-        points.loc[competing.index, "front_probability"] = front_probability(epsilon, accuracies)
+        scores = [by_seed(metric, runs_of[key]) for key in zip(competing["study"], competing["point_id"], strict=True)]
+        points.loc[competing.index, "on_front"] = non_dominated(epsilon, gain(metric, competing[mean]))
+        points.loc[competing.index, "front_probability"] = front_probability(epsilon, scores)
 
 
 def tradeoff_table(runs: pd.DataFrame, additions: Additions = DEFAULT) -> pd.DataFrame:
@@ -161,5 +169,5 @@ def tradeoff_table(runs: pd.DataFrame, additions: Additions = DEFAULT) -> pd.Dat
     points = pd.DataFrame(
         [_point_row(point, additions) for _, point in runs.groupby(["study", "point_id"], sort=False)]
     )
-    _add_front(points, runs)
+    _add_front(points, runs, additions)
     return points[[name for name in table("tradeoff", additions).names if name in points]]

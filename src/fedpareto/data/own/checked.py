@@ -9,7 +9,9 @@ from fedpareto.data.arrays import PreparedData
 
 
 def check(name: str, data: PreparedData) -> None:
-    """Examples are finite float32, labels and owners int32 within their names, and all parts as long as each other.
+    """Examples are finite float32, and so are targets that are numbers; labels and owners are int32 within their names.
+
+    All parts are as long as each other.
 
     Args:
       name: The data set, for messages.
@@ -34,13 +36,24 @@ def check(name: str, data: PreparedData) -> None:
             raise DataError(
                 f"{name}: feature {feature} of {part} example {odd[0]} is {x[odd[0]].ravel()[feature]} once it is prepared"
             )
-        _check_numbers(f"{name}: y_{part}", y, len(x), len(data.class_names))
+        if data.targets == "numbers":
+            _check_targets(f"{name}: y_{part}", y, data.y_train.shape[1:], len(x))
+        else:
+            _check_numbers(f"{name}: y_{part}", y, len(x), len(data.class_names))
         if (owner is None) != (data.client_names is None):
             raise DataError(f"{name}: client_{part} and client_names must both be there, or neither")
         if owner is not None and data.client_names is not None:
             # Whoever has test examples only is no client, and has a number behind theirs.
             most = len(data.client_names) if part == "train" else 2**31
             _check_numbers(f"{name}: client_{part}", owner, len(x), most)
+
+
+def _check_targets(what: str, y: np.ndarray, shape: tuple[int, ...], examples: int) -> None:
+    if y.dtype != np.float32 or y.shape != (examples, *shape):
+        raise DataError(f"{what} is {y.dtype} {y.shape}, and must be float32 {(examples, *shape)}")
+    if not np.isfinite(y).all():
+        odd = np.flatnonzero(~np.isfinite(y).reshape(examples, -1).all(axis=1))[0]
+        raise DataError(f"{what} holds {y[odd]} for example {odd}, and must be finite")
 
 
 def _check_numbers(what: str, numbers: np.ndarray, examples: int, most: int) -> None:

@@ -15,6 +15,7 @@ from fedpareto.privacy.sampling import Cohort
 
 PyTree = Any
 Apply = Callable[[PyTree, jax.Array], jax.Array]
+Loss = Callable[[jax.Array, jax.Array], jax.Array]  # `Task.loss`: (outputs, targets) -> float32 [batch]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class LocalProblem:
     """One client's part of a round, inside a compiled function.
 
     Attributes:
-      apply: The model, (parameters, x) -> logits.
+      apply: The model, (parameters, x) -> outputs.
+      loss: The task's loss of each example.
       work: Epochs or steps, and batch size.
       params: The global parameters.
       examples: All clients' examples.
@@ -59,6 +61,7 @@ class LocalProblem:
     """
 
     apply: Apply
+    loss: Loss
     work: LocalWork
     params: PyTree
     examples: Examples

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from fedpareto.federated.algorithms.interface import Algorithm, LocalProblem, LocalWork
-from fedpareto.federated.algorithms.local_sgd import example_losses, local_sgd
+from fedpareto.federated.algorithms.local_sgd import local_sgd
 from fedpareto.federated.engine.evaluation import example_scores
 from fedpareto.federated.execution.chunks import by_chunk
 from fedpareto.federated.execution.over_runs import Program, compile_over_runs
@@ -21,7 +21,7 @@ from fedpareto.federated.inputs.device_data import DeviceData
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.federated.inputs.state import AloneState
 from fedpareto.models.model import Model
-from fedpareto.tasks.final_scores import answers
+from fedpareto.tasks.interface import Task
 
 PyTree = Any
 
@@ -47,9 +47,20 @@ def expected_work(work: LocalWork, rounds: int, sampling_rate: float) -> LocalWo
     return LocalWork(None, max(1, round(times * work.steps)), work.batch_size)
 
 
+def _scored(task: Task, model: Model, params: PyTree, data: DeviceData) -> tuple[dict[str, jax.Array], jax.Array]:
+    """The metrics of a model on the whole test set, float32 scalars by name, and its predictions."""
+
+    def score(outputs: jax.Array, targets: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
+        return example_scores(task, outputs, targets), task.predictions(outputs)
+
+    values, predictions = by_chunk(model.apply, params, data.test.x, data.test.y, score)
+    scores = task.scores({name: jnp.mean(value) for name, value in values.items()})
+    return {metric.name: scores[metric.name] for metric in task.by_evaluation}, predictions
+
+
 def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at_once: int = 1) -> Program:
     """The program of a bundle of `alone` runs."""
-    work = expected_work(static.work, static.rounds, static.sampling_rate)
+    work, task = expected_work(static.work, static.rounds, static.sampling_rate), static.task
 
     def first_params(model: Model, hyper: RunParams) -> PyTree:
         public = jax.random.wrap_key_data(hyper.public_key)
@@ -59,15 +70,12 @@ def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at
         model = static.preprocessed(hyper).model
         unknown = jnp.full((static.clients,), jnp.nan, jnp.float32)
         params = first_params(model, hyper)
-        said = jax.eval_shape(lambda p: answers(model.apply(p, data.test.x[:1])), params)
-        losses, correct = example_scores(model.apply, params, data.test.x, data.test.y)
+        first_scores, predictions = _scored(task, model, params, data)
         return AloneState(
             block=jnp.int32(0),
-            accuracy=unknown,
-            loss=unknown,
-            answers=jnp.zeros((static.clients, data.test.y.shape[0]), said.dtype),
-            first_accuracy=jnp.mean(correct),
-            first_loss=jnp.mean(losses),
+            scores=dict.fromkeys(first_scores, unknown),
+            predictions=jnp.zeros((static.clients, *predictions.shape), predictions.dtype),
+            first_scores=first_scores,
         )
 
     def advance_run(data: DeviceData, hyper: RunParams, state: AloneState, stop: jax.Array) -> AloneState:
@@ -78,6 +86,7 @@ def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at
         def train_client(client: jax.Array, state: AloneState) -> AloneState:
             problem = LocalProblem(
                 apply=model.apply,
+                loss=task.loss,
                 work=work,
                 params=params,
                 examples=data.train,
@@ -90,18 +99,11 @@ def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at
             )
             update = local_sgd(problem)
             own = jax.tree.map(jnp.add, params, update.delta)
-            losses, correct, said = by_chunk(
-                model.apply,
-                own,
-                data.test.x,
-                data.test.y,
-                lambda logits, y: (example_losses(logits, y), jnp.argmax(logits, axis=1) == y, answers(logits)),
-            )
+            scores, predictions = _scored(task, model, own, data)
             return state._replace(
                 block=client + 1,
-                accuracy=state.accuracy.at[client].set(jnp.mean(correct.astype(jnp.float32))),
-                loss=state.loss.at[client].set(jnp.mean(losses)),
-                answers=state.answers.at[client].set(said),
+                scores={name: values.at[client].set(scores[name]) for name, values in state.scores.items()},
+                predictions=state.predictions.at[client].set(predictions),
             )
 
         return jax.lax.fori_loop(state.block, stop, train_client, state)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fedpareto.federated.algorithms.interface import ClientUpdate, LocalProblem
+from fedpareto.federated.algorithms.interface import ClientUpdate, LocalProblem, Loss
 from fedpareto.federated.transforms.augmentation import keys_of
 
 PyTree = Any
@@ -24,7 +24,7 @@ def local_sgd(problem: LocalProblem, adjust: Adjust | None = None) -> ClientUpda
       problem: The client's part of the round.
       adjust: What is made of each gradient before the step; None for nothing.
     """
-    gradient = jax.grad(lambda p, x, y, real: masked_loss(problem.apply(p, x), y, real))
+    gradient = jax.grad(lambda p, x, y, real: masked_loss(problem.loss, problem.apply(p, x), y, real))
 
     def step(local: PyTree, x: jax.Array, y: jax.Array, real: jax.Array) -> PyTree:
         grads = gradient(local, x, y, real)
@@ -78,34 +78,28 @@ def _in_order(problem: LocalProblem, step: Step) -> ClientUpdate:
     batches, steps = -(-records // batch), problem.work.steps_of(records)
 
     def one(local: PyTree, s: jax.Array) -> tuple[PyTree, None]:
-        rows, labels, real = x, y, jnp.ones(records, bool)
+        rows, targets, real = x, y, jnp.ones(records, bool)
         if batches > 1:
             places = (s % batches) * batch + jnp.arange(batch)
             real = places < records
-            rows, labels = x[jnp.minimum(places, records - 1)], y[jnp.minimum(places, records - 1)]
-        return step(local, rows, labels, real), None
+            rows, targets = x[jnp.minimum(places, records - 1)], y[jnp.minimum(places, records - 1)]
+        return step(local, rows, targets, real), None
 
     trained, _ = jax.lax.scan(one, problem.params, jnp.arange(steps))
     return ClientUpdate(jax.tree.map(jnp.subtract, trained, problem.params), jnp.int32(steps))
 
 
-def masked_loss(logits: jax.Array, labels: jax.Array, real: jax.Array) -> jax.Array:
-    """Mean softmax cross-entropy over the examples marked `real`; 0 where there are none.
+def masked_loss(loss: Loss, outputs: jax.Array, targets: jax.Array, real: jax.Array) -> jax.Array:
+    """Mean loss over the examples marked `real`; 0 where there are none.
 
     Args:
-      logits: float32 [batch, classes].
-      labels: int32 [batch].
+      loss: The task's loss of each example.
+      outputs: float32 [batch, outputs].
+      targets: [batch] or [batch, ...].
       real: bool [batch].
     """
-    losses = example_losses(logits, labels)
+    losses = loss(outputs, targets)
     return jnp.sum(jnp.where(real, losses, 0.0)) / jnp.maximum(jnp.sum(real), 1)
-
-
-def example_losses(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Softmax cross-entropy of each example, float32 [batch], from logits [batch, classes] and labels int32 [batch]."""
-    # A comparison with the class numbers: picking the label's entry by index would scatter in the gradient.
-    chosen = jnp.where(labels[:, None] == jnp.arange(logits.shape[1]), logits, 0.0).sum(axis=1)
-    return jax.nn.logsumexp(logits, axis=1) - chosen
 
 
 def _shuffle(key: jax.Array, index: jax.Array, count: jax.Array, rows: int) -> jax.Array:

@@ -33,6 +33,7 @@ class ClientUpdates(Contribution):
             responds, share_of_steps = behaviour(static, hyper, this, client)
             problem = LocalProblem(
                 apply=static.model.apply,
+                loss=static.task.loss,
                 work=static.work,
                 params=this.params,
                 examples=data.train,
@@ -61,6 +62,7 @@ class ClientUpdates(Contribution):
         records = len(examples.x)
         problem = LocalProblem(
             apply=static.model.apply,
+            loss=static.task.loss,
             work=static.work,
             params=params,
             examples=examples,

@@ -43,7 +43,7 @@ class NoisySteps(LocalRecords):
             drawn = poisson_subset(key_records, held.eligible, held.last, static.max_batch_size)
             rows, real = held.index[drawn.members], jnp.arange(static.max_batch_size) < drawn.size
             x, y = held.examples.x[rows], held.examples.y[rows]
-            total = clipped_gradient_sum(static.model, local, x, y, real, hyper.clip_norm)
+            total = clipped_gradient_sum(static.model, static.task.loss, local, x, y, real, hyper.clip_norm)
             key_noise = jax.random.fold_in(held.key_noise, s)
             noisy = self.noise.on_member(static, hyper, this, key_noise, total.gradient)
             rate = hyper.client_learning_rate / expected
@@ -66,7 +66,9 @@ class NoisySteps(LocalRecords):
         rate, real = hyper.client_learning_rate / len(examples.x), jnp.ones(len(examples.x), bool)
 
         def step(local: PyTree, _: None) -> tuple[PyTree, None]:
-            total = clipped_gradient_sum(static.model, local, examples.x, examples.y, real, hyper.clip_norm)
+            total = clipped_gradient_sum(
+                static.model, static.task.loss, local, examples.x, examples.y, real, hyper.clip_norm
+            )
             return jax.tree.map(lambda p, g: p - rate * g, local, total.gradient), None
 
         trained, _ = jax.lax.scan(step, params, None, length=static.local_steps)

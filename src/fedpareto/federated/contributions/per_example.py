@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedpareto.federated.algorithms.local_sgd import example_losses
+from fedpareto.federated.algorithms.interface import Loss
 from fedpareto.models.model import Model
 from fedpareto.privacy.clipping import clip_factor
 
@@ -46,6 +46,7 @@ class ClippedSum(NamedTuple):
 
 def clipped_gradient_sum(
     model: Model,
+    loss: Loss,
     params: PyTree,
     x: jax.Array,
     y: jax.Array,
@@ -60,20 +61,22 @@ def clipped_gradient_sum(
 
     Args:
       model: The model.
+      loss: The task's loss of each example.
       params: Its parameters.
       x: float32 [batch, ...]; with `in_views` [batch, views, ...], where an example's loss is the mean over its views.
-      y: int32 [batch].
+      y: [batch] or [batch, ...], the targets.
       real: bool [batch]; others contribute nothing.
       clip_norm: float32 scalar, infinite for no clipping.
       in_views: Whether every example comes in several views.
     """
     if model.layers is None or in_views:
-        return differentiated(model, params, x, y, real, clip_norm, in_views)
-    return _factored(model, params, x, y, real, clip_norm)
+        return differentiated(model, loss, params, x, y, real, clip_norm, in_views)
+    return _factored(model, loss, params, x, y, real, clip_norm)
 
 
 def differentiated(
     model: Model,
+    loss: Loss,
     params: PyTree,
     x: jax.Array,
     y: jax.Array,
@@ -85,7 +88,7 @@ def differentiated(
     views = x if in_views else x[:, None]
 
     def one(x: jax.Array, y: jax.Array) -> PyTree:
-        return jax.grad(lambda p: jnp.mean(example_losses(model.apply(p, x), y[None])))(params)
+        return jax.grad(lambda p: jnp.mean(loss(model.apply(p, x), jnp.broadcast_to(y, (len(x), *y.shape)))))(params)
 
     gradients = jax.vmap(one)(views, y)
     gradients = jax.tree.map(lambda leaf: only(real, leaf), gradients)
@@ -97,11 +100,11 @@ def differentiated(
 
 
 def _factored(
-    model: Model, params: PyTree, x: jax.Array, y: jax.Array, real: jax.Array, clip_norm: jax.Array
+    model: Model, loss: Loss, params: PyTree, x: jax.Array, y: jax.Array, real: jax.Array, clip_norm: jax.Array
 ) -> ClippedSum:
     def total_loss(perturbations: PyTree) -> tuple[jax.Array, PyTree]:
-        logits, inputs = model.observed(params, perturbations, x)
-        losses = only(real, example_losses(logits, y))
+        batch_outputs, inputs = model.observed(params, perturbations, x)
+        losses = only(real, loss(batch_outputs, y))
         return jnp.sum(losses), inputs
 
     outputs, inputs = jax.grad(total_loss, has_aux=True)(model.perturbations(x.shape[0]))

@@ -43,7 +43,9 @@ class RecordGradients(Contribution):
             if static.augmentation is not None:
                 x = static.augmentation.views(keys_of(key_views, members), x)
             in_views = static.augmentation is not None and static.augmentation.multiplicity > 1
-            total = clipped_gradient_sum(static.model, this.params, x, y, real, this.clip_norm, in_views)
+            total = clipped_gradient_sum(
+                static.model, static.task.loss, this.params, x, y, real, this.clip_norm, in_views
+            )
             clipped = jnp.sum(only(real, is_clipped(total.norms, this.clip_norm)))
             answered = jnp.sum(real).astype(jnp.float32)
             zero = jnp.float32(0)
@@ -62,5 +64,5 @@ class RecordGradients(Contribution):
 def negated_gradients(static: ProgramConfig, hyper: RunParams, params: PyTree, examples: Examples) -> PyTree:
     """The sum of the examples' clipped gradients, negated."""
     real = jnp.ones(len(examples.x), bool)
-    total = clipped_gradient_sum(static.model, params, examples.x, examples.y, real, hyper.clip_norm)
+    total = clipped_gradient_sum(static.model, static.task.loss, params, examples.x, examples.y, real, hyper.clip_norm)
     return jax.tree.map(jnp.negative, total.gradient)

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from fedpareto.federated.algorithms.local_sgd import example_losses
 from fedpareto.federated.contributions.interface import Round
 from fedpareto.federated.contributions.local_records import HeldRecords, LocalRecords, RecordStats
 from fedpareto.federated.contributions.noise import integers, signs_key
@@ -43,7 +42,7 @@ class RoundedGradients(LocalRecords):
             total, stats = carry
             row = held.index[drawn.members[i]]
             x, y = held.examples.x[row][None], held.examples.y[row][None]
-            gradient = jax.grad(lambda p: example_losses(static.model.apply(p, x), y)[0])(params)
+            gradient = jax.grad(lambda p: static.task.loss(static.model.apply(p, x), y)[0])(params)
             norm = global_norm(gradient)
             clipped = jax.tree.map(jnp.negative, scale(gradient, clip_factor(norm, hyper.clip_norm)))
             rounded = mechanism.encode(jax.random.fold_in(key_round, i), signs, clipped, hyper.mechanism)

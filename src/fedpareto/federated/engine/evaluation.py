@@ -2,66 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from fedpareto.columns.metrics import client_metrics
 from fedpareto.federated.algorithms.interface import Apply
-from fedpareto.federated.algorithms.local_sgd import example_losses
 from fedpareto.federated.execution.chunks import by_chunk
+from fedpareto.tasks.interface import Task
 
 PyTree = Any
 
 
-class Scores(NamedTuple):
-    """Scores of one model, float32 scalars, accuracies in [0, 1].
-
-    Attributes:
-      accuracy: Over all test examples.
-      loss: Mean cross-entropy over all test examples, in nats.
-      worst_client_accuracy: Smallest over clients that hold test examples.
-      median_client_accuracy: Median over clients that hold test examples.
-      mean_client_accuracy: Mean over clients that hold test examples, however many each holds.
-    """
-
-    accuracy: jax.Array
-    loss: jax.Array
-    worst_client_accuracy: jax.Array
-    median_client_accuracy: jax.Array
-    mean_client_accuracy: jax.Array
-
-
 def evaluate(
-    apply: Apply, params: PyTree, x: jax.Array, y: jax.Array, client: jax.Array, clients: int, devices: int = 1
-) -> Scores:
-    """Scores of `params` on the test set.
+    apply: Apply,
+    task: Task,
+    params: PyTree,
+    x: jax.Array,
+    y: jax.Array,
+    client: jax.Array,
+    clients: int,
+    devices: int = 1,
+) -> dict[str, jax.Array]:
+    """The scores of `params` on the test set, `task.score_names`, float32 scalars.
+
+    Metrics are taken over all test examples; the first of them also over each client's own, of which the worst, the median and the
+    mean count every client that holds test examples alike, however many it holds.
 
     Args:
       apply: The model.
+      task: Its loss and scores.
       params: Its parameters.
       x: float32 [n, ...].
-      y: int32 [n].
+      y: [n] or [n, ...], the targets.
       client: int32 [n], the client that each test example belongs to, numbered without gaps among those that hold any; n where
         it belongs to none.
       clients: Number of clients, static.
       devices: Size of the mesh axis `COHORT_AXIS`, over which the chunks are dealt; 1 where there is no such axis.
     """
-    losses, correct = example_scores(apply, params, x, y, devices)
+    values = by_chunk(apply, params, x, y, partial(example_scores, task), devices)
     holders = min(clients, client.shape[0])  # of a million clients, few hold test examples
-    counts = jax.ops.segment_sum(jnp.ones_like(correct), client, holders)
-    by_client = jax.ops.segment_sum(correct, client, holders) / counts  # NaN where nobody has this number
-    worst, median, mean = jnp.nanmin(by_client), jnp.nanmedian(by_client), jnp.nanmean(by_client)
-    return Scores(jnp.mean(correct), jnp.mean(losses), worst, median, mean)
+    counts = jax.ops.segment_sum(jnp.ones(client.shape, jnp.float32), client, holders)
+    # NaN where nobody has this number.
+    by_client = {name: jax.ops.segment_sum(value, client, holders) / counts for name, value in values.items()}
+    first = task.by_evaluation[0]
+    of_clients = task.scores(by_client)[first.name]
+    worst = jnp.nanmin(of_clients) if first.better == "higher" else jnp.nanmax(of_clients)
+    names = [metric.name for metric in client_metrics(first)]
+    summary = dict(zip(names, (worst, jnp.nanmedian(of_clients), jnp.nanmean(of_clients)), strict=True))
+    return task.scores({name: jnp.mean(value) for name, value in values.items()}) | summary
 
 
-def example_scores(
-    apply: Apply, params: PyTree, x: jax.Array, y: jax.Array, devices: int = 1
-) -> tuple[jax.Array, jax.Array]:
-    """Loss and correctness (1.0 or 0.0) of each test example, both float32 [n], whatever the number of devices."""
-
-    def score(logits: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return example_losses(logits, y), (jnp.argmax(logits, axis=1) == y).astype(jnp.float32)
-
-    losses, correct = by_chunk(apply, params, x, y, score, devices)
-    return losses, correct
+def example_scores(task: Task, outputs: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
+    """The scores of each example, its loss among them: float32 [batch] by name."""
+    return task.example_scores(outputs, targets) | {"loss": task.loss(outputs, targets)}

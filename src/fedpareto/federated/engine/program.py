@@ -12,7 +12,7 @@ from fedpareto.federated.engine.round import one_round
 from fedpareto.federated.execution.over_runs import Program, compile_over_runs
 from fedpareto.federated.inputs.device_data import DeviceData
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
-from fedpareto.federated.inputs.state import METRICS, OF_LAST_ROUND, OF_MODEL, State, first_state
+from fedpareto.federated.inputs.state import OF_LAST_ROUND, State, first_state, metric_names
 
 PyTree = Any
 
@@ -52,7 +52,7 @@ def _block(static: ProgramConfig, data: DeviceData, hyper: RunParams, state: Sta
             finite &= jnp.all(jnp.isfinite(leaf))
         diverged_round = jnp.where((diverged_round < 0) & ~finite, r + 1, diverged_round)
         overflow_rounds, refused_rounds = overflow_rounds + (now.overflow > 0), refused_rounds + (now.refused > 0)
-        report = jnp.stack([getattr(now, name) for name in OF_LAST_ROUND])
+        report = {name: getattr(now, name) for name in OF_LAST_ROUND}
         return carried, diverged_round, overflow_rounds, refused_rounds, report
 
     carry = (
@@ -60,16 +60,19 @@ def _block(static: ProgramConfig, data: DeviceData, hyper: RunParams, state: Sta
         state.diverged_round,
         state.overflow_rounds,
         state.refused_rounds,
-        jnp.full((len(OF_LAST_ROUND),), jnp.nan, jnp.float32),
+        dict.fromkeys(OF_LAST_ROUND, jnp.float32(jnp.nan)),
     )
     # A diverged run has nothing left to learn: its remaining rounds are skipped and cost no other run anything.
     # So are those of one that is as good as was asked for; accuracies that are not known yet are NaN, and no reason to stop.
-    ended = (state.diverged_round >= 0) | jnp.any(state.metrics["accuracy"] >= hyper.target_accuracy)
+    ended = state.diverged_round >= 0
+    if "accuracy" in state.metrics:
+        ended |= jnp.any(state.metrics["accuracy"] >= hyper.target_accuracy)
     start = jnp.where(ended, stop, start)
     carry = jax.lax.fori_loop(start, stop, body, carry)
     carried, diverged_round, overflow_rounds, refused_rounds, report = carry
     scores = evaluate(
         static.model.apply,
+        static.task,
         carried.model,
         data.test.x,
         data.test.y,
@@ -77,12 +80,12 @@ def _block(static: ProgramConfig, data: DeviceData, hyper: RunParams, state: Sta
         static.clients,
         static.cohort_devices,
     )
-    diverged_round = jnp.where((diverged_round < 0) & ~jnp.isfinite(scores.loss), stop, diverged_round)
+    diverged_round = jnp.where((diverged_round < 0) & ~jnp.isfinite(scores["loss"]), stop, diverged_round)
     alive = diverged_round < 0
-    values = jnp.stack([*(getattr(scores, name) for name in OF_MODEL), *report])
+    values = scores | report
     metrics = {
-        name: state.metrics[name].at[state.block].set(jnp.where(alive, value, jnp.nan))
-        for name, value in zip(METRICS, values, strict=True)
+        name: state.metrics[name].at[state.block].set(jnp.where(alive, values[name], jnp.nan))
+        for name in metric_names(static.task)
     }
     return State(
         block=state.block + 1,

@@ -22,7 +22,7 @@ def by_chunk(
     score: Callable[[jax.Array, jax.Array], PyTree],
     devices: int = 1,
 ) -> PyTree:
-    """What `score` says of the logits [batch, classes] and labels [batch] of all examples: arrays [n] for its [batch]."""
+    """`score` of the outputs [batch, outputs] and targets [batch, ...] of all examples: arrays [n, ...] for its [batch, ...]."""
 
     def one(chunk: jax.Array) -> PyTree:
         rows = jnp.minimum(chunk * CHUNK + jnp.arange(CHUNK), n - 1)
@@ -34,5 +34,5 @@ def by_chunk(
     own = 0 if devices == 1 else jax.lax.axis_index(COHORT_AXIS)
     scores = jax.lax.map(one, own * share + jnp.arange(share))
     if devices > 1:
-        scores = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, COHORT_AXIS), scores)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1)[:n], scores)
+        scores = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, COHORT_AXIS, tiled=True), scores)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], scores)

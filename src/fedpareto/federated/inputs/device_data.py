@@ -13,10 +13,12 @@ from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition, partition
 from fedpareto.sweep.run import Run
+from fedpareto.tasks import build as tasks
+from fedpareto.tasks.interface import Task
 
 
 class Examples(NamedTuple):
-    """All training examples, one array for all clients: x float32 [n, ...], y int32 [n]."""
+    """All training examples, one array for all clients: x float32 [n, ...], y int32 [n] or float32 [n, ...] (`Task`)."""
 
     x: jax.Array
     y: jax.Array
@@ -44,6 +46,17 @@ class DeviceData(NamedTuple):
     record_mask: jax.Array | None = None
 
 
+def task_of(run: Run) -> Task:
+    """The task of a run."""
+    return tasks.build(run.task)
+
+
+def strata_of(run: Run, data: PreparedData) -> tuple[np.ndarray, np.ndarray]:
+    """The strata of training and test examples, int [n] and [m], by which a run's data are dealt to clients."""
+    strata = task_of(run).strata(np.concatenate([data.y_train, data.y_test]))
+    return strata[: len(data.y_train)], strata[len(data.y_train) :]
+
+
 def partitions_of(runs: Sequence[Run], data: PreparedData) -> dict[int, Partition]:
     """The partition of each seed among the runs.
 
@@ -56,10 +69,10 @@ def partitions_of(runs: Sequence[Run], data: PreparedData) -> dict[int, Partitio
             f"the data hold {len(data.y_train):,} training examples and the plan {run.data.records:,} (run the sweep again: it "
             "makes a new plan)"
         )
+    strata = strata_of(run, data)
     return {
         seed: partition(
-            data.y_train,
-            data.y_test,
+            *strata,
             scheme=run.data.partition,
             clients=run.data.clients,
             seed=seed,

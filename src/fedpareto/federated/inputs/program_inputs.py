@@ -16,6 +16,7 @@ from fedpareto.federated.transforms.preprocessing import prepend
 from fedpareto.models.model import Model
 from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
 from fedpareto.privacy.mechanisms.interface import Mechanism
+from fedpareto.tasks.interface import Task
 
 PyTree = Any
 
@@ -26,6 +27,7 @@ class ProgramConfig:
 
     Attributes:
       model: The model.
+      task: Its loss and scores.
       algorithm: The algorithm; its numbers are in `RunParams`.
       mechanism: The mechanism, likewise.
       work: Local training of a client; not used where the unit is `record`.
@@ -57,6 +59,7 @@ class ProgramConfig:
     """
 
     model: Model
+    task: Task
     algorithm: Algorithm
     mechanism: Mechanism
     work: LocalWork

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedpareto.components import registry
+from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition
 from fedpareto.federated.algorithms.interface import Algorithm, LocalWork, shape_of, traced_arguments
 from fedpareto.federated.execution import devices
 from fedpareto.federated.execution.devices import Layout
-from fedpareto.federated.inputs.device_data import partitions_of
+from fedpareto.federated.inputs.device_data import partitions_of, task_of
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.federated.transforms.augmentation import Augmentation
 from fedpareto.federated.transforms.preprocessing import learned, output_shape, statistics
@@ -28,6 +29,7 @@ from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.sampling import last_to_join
 from fedpareto.sweep.account import DataSizes, releases_of
 from fedpareto.sweep.run import Run
+from fedpareto.tasks import build as tasks
 
 
 def program_config(
@@ -41,6 +43,7 @@ def program_config(
     run, plan = runs[0], plans[runs[0].run_id]
     return ProgramConfig(
         model=model,
+        task=task_of(run),
         algorithm=shape_of(algorithm_of(run)),
         mechanism=plan.noise,
         work=LocalWork(run.training.local_epochs, run.training.local_steps, run.training.batch_size),
@@ -83,9 +86,20 @@ def algorithm_of(run: Run) -> Algorithm:
 
 
 def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
-    """The model that a run trains, of examples as its preprocessing leaves them."""
+    """The model that a run trains, of examples as its preprocessing leaves them.
+
+    Raises:
+      DataError: The run's task learns other targets than the data have.
+      ComponentError: It is no task, see `tasks.build`.
+    """
+    task = task_of(run)
+    if data.targets != task.TARGETS:
+        name = tasks.spec_of(run.task)["name"]
+        raise DataError(f"the targets of the data are {data.targets}, and task {name} learns {task.TARGETS}")
     shape = output_shape(run.training.preprocessing, data.x_train.shape[1:])
-    return build(run.model, shape, len(data.class_names), numerics)
+    outputs = task.outputs(data.y_train, len(data.class_names))
+    tasks.check(run.task, task, outputs, data.y_train)
+    return build(run.model, shape, outputs, numerics)
 
 
 def lay_out(

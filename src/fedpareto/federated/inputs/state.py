@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
+from fedpareto.tasks.interface import Task
 
 PyTree = Any
-OF_MODEL = ("accuracy", "loss", "worst_client_accuracy", "median_client_accuracy", "mean_client_accuracy")
+# Taken at an evaluation beside the scores of the model.
 OF_LAST_ROUND = ("cohort_size", "clipped_fraction", "update_norm", "clip_norm", "wrapped_fraction")
-METRICS = (*OF_MODEL, *OF_LAST_ROUND)
 
 
 class ServerState(NamedTuple):
@@ -51,7 +51,7 @@ class State(NamedTuple):
       block: int32, evaluations done; block b ends at `evaluation_rounds[b]`.
       params: Model parameters.
       optimizer_state: State of the server optimizer.
-      metrics: `METRICS` by name, float32 [evaluations], NaN where not yet known.
+      metrics: `metric_names` by name, float32 [evaluations], NaN where not yet known.
       diverged_round: int32, the first round after which the parameters, or at an evaluation their loss on the test set, were
         not finite; or -1.
       overflow_rounds: int32, rounds whose cohort did not fit in the buffer.
@@ -84,19 +84,20 @@ class AloneState(NamedTuple):
 
     Attributes:
       block: int32, clients done.
-      accuracy: float32 [clients], NaN where not yet known.
-      loss: float32 [clients], nats.
-      answers: [clients, test examples], `final_scores.answers` of each model.
-      first_accuracy: float32, of the parameters that all of them start from.
-      first_loss: float32, likewise.
+      scores: float32 [clients] by name of a metric that is taken at every evaluation, NaN where not yet known.
+      predictions: [clients, test examples, ...], `Task.predictions` of each model.
+      first_scores: float32 by name, those of the parameters that all of them start from.
     """
 
     block: jax.Array
-    accuracy: jax.Array
-    loss: jax.Array
-    answers: jax.Array
-    first_accuracy: jax.Array
-    first_loss: jax.Array
+    scores: dict[str, jax.Array]
+    predictions: jax.Array
+    first_scores: dict[str, jax.Array]
+
+
+def metric_names(task: Task) -> tuple[str, ...]:
+    """All that is taken at an evaluation: the scores of the model, and the report of the last round."""
+    return *task.score_names, *OF_LAST_ROUND
 
 
 def first_state(static: ProgramConfig, hyper: RunParams) -> State:
@@ -108,7 +109,7 @@ def first_state(static: ProgramConfig, hyper: RunParams) -> State:
         block=jnp.int32(0),
         params=params,
         optimizer_state=static.server(hyper.server).init(params),
-        metrics=dict.fromkeys(METRICS, empty),
+        metrics=dict.fromkeys(metric_names(static.task), empty),
         diverged_round=jnp.int32(-1),
         overflow_rounds=jnp.int32(0),
         refused_rounds=jnp.int32(0),

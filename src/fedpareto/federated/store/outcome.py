@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from fedpareto.federated.inputs.state import METRICS, AloneState, State
+from fedpareto.columns.metrics import client_metrics
+from fedpareto.federated.inputs.state import AloneState, State, metric_names
 from fedpareto.statuses import DIVERGED, LEARNED_NOTHING, OK, REFUSED
 from fedpareto.sweep.run import Run
+from fedpareto.tasks.interface import Task
 
 ROUNDING = 1e-5  # of scores in float32: by less nothing is better
 Values = Sequence[float | None]
 
 
-def outcome(run: Run, planned: int, state: State | AloneState, y_test: np.ndarray) -> dict[str, Any]:
+def outcome(run: Run, planned: int, task: Task, state: State | AloneState, y_test: np.ndarray) -> dict[str, Any]:
     """The fields of `store.RunResult` that come from the final state of one run.
 
     Args:
       run: The run.
       planned: Rounds that its plan has.
+      task: Its task.
       state: Its final state, on the host, without a runs axis.
-      y_test: int [n], the labels of the test set.
+      y_test: [n] or [n, ...], the targets of the test set.
     """
     if isinstance(state, AloneState):
-        return _outcome_alone(run, state, y_test)
+        return _outcome_alone(run, task, state, y_test)
     diverged, refused = int(state.diverged_round), int(state.refused_rounds)
-    metrics = {name: [number(v) for v in state.metrics[name].tolist()] for name in METRICS}
+    metrics = {name: [number(v) for v in state.metrics[name].tolist()] for name in metric_names(task)}
     if diverged >= 0:
         status = DIVERGED
     elif 0 < planned <= refused:
         status = REFUSED
     else:
-        status = OK if learned(metrics["accuracy"], metrics["loss"], y_test) else LEARNED_NOTHING
+        status = OK if learned(task, metrics, y_test) else LEARNED_NOTHING
     return {
         "status": status,
         "diverged_round": None if diverged < 0 else diverged,
@@ -45,19 +48,18 @@ def outcome(run: Run, planned: int, state: State | AloneState, y_test: np.ndarra
     }
 
 
-def _outcome_alone(run: Run, state: AloneState, y_test: np.ndarray) -> dict[str, Any]:
-    finite = bool(np.isfinite(state.loss).all())
-    values = {
-        "accuracy": float(state.accuracy.mean()),
-        "loss": float(state.loss.mean()),
-        "worst_client_accuracy": float(state.accuracy.min()),
-        "median_client_accuracy": float(np.median(state.accuracy)),
-        "mean_client_accuracy": float(np.mean(state.accuracy)),
-    }
-    metrics = {name: [number(values.get(name, math.nan))] for name in METRICS}
+def _outcome_alone(run: Run, task: Task, state: AloneState, y_test: np.ndarray) -> dict[str, Any]:
+    finite = bool(np.isfinite(state.scores["loss"]).all())
+    values = {name: float(scores.mean()) for name, scores in state.scores.items()}
+    first = task.by_evaluation[0]
+    of_clients = state.scores[first.name]
+    worst = of_clients.min() if first.better == "higher" else of_clients.max()
+    summary = (worst, np.median(of_clients), np.mean(of_clients))
+    values |= dict(zip((metric.name for metric in client_metrics(first)), map(float, summary), strict=True))
+    metrics = {name: [number(values.get(name, math.nan))] for name in metric_names(task)}
     # Its only evaluation is after training.
-    before = float(state.first_accuracy), number(float(state.first_loss))
-    better = learned([before[0], *metrics["accuracy"]], [before[1], *metrics["loss"]], y_test)
+    before = {name: number(float(score)) for name, score in state.first_scores.items()}
+    better = learned(task, {name: [value, *metrics[name]] for name, value in before.items()}, y_test)
     return {
         "status": DIVERGED if not finite else OK if better else LEARNED_NOTHING,
         "diverged_round": None if finite else run.training.rounds,
@@ -68,23 +70,26 @@ def _outcome_alone(run: Run, state: AloneState, y_test: np.ndarray) -> dict[str,
     }
 
 
-def learned(accuracy: Values, loss: Values, y_test: np.ndarray) -> bool:
-    """Whether a run was ever better, in accuracy or in loss, than predictions that look at no example and than its first model.
+def learned(task: Task, values: Mapping[str, Values], y_test: np.ndarray) -> bool:
+    """Whether a run was ever better, in a metric, than predictions that look at no example and than its first model.
 
-    The best of such predictions names the commonest class of the test set, and in loss gives every class its frequency there:
-    their entropy. First weights may do better by luck, and keeping them is no learning.
+    First weights may do better than such predictions by luck, and keeping them is no learning.
 
     Args:
-      accuracy: At every evaluation, in [0, 1], the first one before training; None where it is not known.
-      loss: Likewise, mean cross-entropy in nats.
-      y_test: int [n], the labels of the test set.
+      task: The task; `Task.constant_scores` are those of the best of such predictions.
+      values: Of each metric `task.by_evaluation` its value at every evaluation, the first one before training; None where it is
+        not known.
+      y_test: [n] or [n, ...], the targets of the test set.
     """
-    share = np.unique(y_test, return_counts=True)[1] / len(y_test)
-    by_chance = max(float(share.max()), accuracy[0] or 0.0)
-    at_best = min(float(-(share * np.log(share)).sum()), math.inf if loss[0] is None else loss[0])
-    return any(value is not None and value > by_chance + ROUNDING for value in accuracy[1:]) or any(
-        value is not None and value < at_best - ROUNDING for value in loss[1:]
-    )
+    constant = task.constant_scores(y_test)
+    for metric in task.by_evaluation:
+        first, *later = values[metric.name]
+        bounds = [bound for bound in (constant.get(metric.name), first) if bound is not None]
+        if any(
+            value is not None and all(metric.improves(value, bound, ROUNDING) for bound in bounds) for value in later
+        ):
+            return True
+    return False
 
 
 def number(value: float) -> float | None:

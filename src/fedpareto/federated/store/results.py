@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from fedpareto.columns.column import KEY, Column, ColumnError, Metric
-from fedpareto.columns.declared import ACCOUNTANTS, CALIBRATING, CLASSIFICATION, DEFAULT, RUNS, Additions, table
+from fedpareto.columns.declared import ACCOUNTANTS, CALIBRATING, DEFAULT, RUNS, Additions, table
 from fedpareto.columns.frames import of_rows, to_parquet, typed
 from fedpareto.config.schema import schema
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import label_counts
-from fedpareto.federated.inputs.device_data import partitions_of
+from fedpareto.federated.inputs.device_data import partitions_of, strata_of, task_of
 from fedpareto.federated.inputs.setup import algorithm_of
 from fedpareto.federated.store.store import RunResult
 from fedpareto.statuses import FINISHED
@@ -116,16 +116,19 @@ def run_row(
     }
 
 
-def additions_of(bundle: Bundle, metrics: tuple[Metric, ...] = CLASSIFICATION) -> Additions:
+def additions_of(bundle: Bundle) -> Additions:
     """The columns of a bundle that `columns.toml` does not hold: the metrics of its task, and keys of its runs.
 
-    A key of a run that is declared nowhere else has the type, the default and the description of the study language.
+    A key of a run that is declared nowhere else has the type, the default and the description of the study language; there is no
+    column for one that none of the runs sets.
 
     Raises:
       ColumnError: A key of the runs is declared in neither place.
     """
     known = (*RUNS.names, *NO_COLUMN)
-    return Additions(metrics, tuple(_key(name) for name in bundle.runs[0].to_dict() if name not in known))
+    runs = [run.to_dict() for run in bundle.runs]
+    keys = [name for name in runs[0] if name not in known and any(run[name] is not None for run in runs)]
+    return Additions(task_of(bundle.runs[0]).scores_of_runs, tuple(map(_key, keys)))
 
 
 def _key(name: str) -> Column:
@@ -219,10 +222,12 @@ def curve_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun]) -> pd.Data
 
 
 def partition_rows(bundle: Bundle, data: PreparedData) -> pd.DataFrame:
-    """Training examples by client and label, for the first seed of the bundle."""
+    """Training examples by client and label (class, or stratum of the targets), for the first seed of the bundle."""
     run = min(bundle.runs, key=lambda r: r.seed)
     (partition,) = partitions_of([run], data).values()
-    counts = label_counts(partition, data.y_train, len(data.class_names))
+    strata, _ = strata_of(run, data)
+    names = list(map(str, data.class_names)) or [f"stratum {number + 1}" for number in range(int(strata.max()) + 1)]
+    counts = label_counts(partition, strata, len(names))
     return pd.DataFrame(
         [
             {
@@ -230,11 +235,11 @@ def partition_rows(bundle: Bundle, data: PreparedData) -> pd.DataFrame:
                 "partition": _partition(run),
                 "clients": run.data.clients,
                 "client": client,
-                "label": str(name),
+                "label": name,
                 "count": int(counts[client, label]),
             }
             for client in range(run.data.clients)
-            for label, name in enumerate(data.class_names)
+            for label, name in enumerate(names)
         ]
     )
 

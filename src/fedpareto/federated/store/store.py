@@ -30,7 +30,7 @@ class RunResult:
       refused_rounds: Rounds in which too few clients answered for secure aggregation.
       rounds: Rounds at which the metrics were taken.
       metrics: Metric name -> one value a round of `rounds`; None where a diverged run has none.
-      final: `final_scores.FINAL` of the final model by name (`alone`: mean over clients); None where there is none.
+      final: `Task.final` of the final model by name (`alone`: mean over clients); None where there is none.
       wall_s: Its share of the bundle's training time, in seconds, compilation not counted.
       device: Kind of device.
       execution: How the engine ran it: clients and runs at a time, devices.
