@@ -1,6 +1,6 @@
 """Known faults of the field as small mechanisms: the checks catch each, and pass its sound version.
 
-Seeds are fixed. With another seed, a sound mechanism here would fail one statistical check with probability `checks.ALARM`.
+Seeds are fixed. With another seed, a sound mechanism here would fail one statistical check with probability `ALARM`.
 """
 
 import math
@@ -10,22 +10,6 @@ import dp_accounting
 import jax
 import numpy as np
 import pytest
-from checks import (
-    CHECKS,
-    Claim,
-    Mechanism,
-    check_audit,
-    check_distinguishing,
-    check_divisor,
-    check_epsilon,
-    check_noise_independence,
-    check_noise_scale,
-    check_overflow,
-    check_released,
-    check_sampling,
-    check_sensitivity,
-    least_epsilon,
-)
 from dp_accounting import rdp
 from jax_privacy.auditing import CanaryScoreAuditor
 from scipy import stats
@@ -53,6 +37,23 @@ from sound import (
     shuffled,
     vectors,
     white,
+)
+
+from fedpareto.privacy.conformance import (
+    CHECKS,
+    Claim,
+    Mechanism,
+    check_audit,
+    check_distinguishing,
+    check_divisor,
+    check_epsilon,
+    check_noise_independence,
+    check_noise_scale,
+    check_overflow,
+    check_released,
+    check_sampling,
+    check_sensitivity,
+    least_epsilon,
 )
 
 

@@ -8,7 +8,14 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checks import (
+from engine import ENGINE_CLIP, claim_of, clients_data, engine_noise, engine_of_clients, engine_of_records, plan_of
+from problem import FEATURES, PAD, first_run, make_hypers, make_static
+from sound import CLAIM, SOUND, SWAP, UNITS, claiming, fixed_size, poisson, white
+
+from fedpareto.config.load import ConfigError, load
+from fedpareto.privacy import soundness
+from fedpareto.privacy.accounting.epsilon import guarantee
+from fedpareto.privacy.conformance import (
     CHECKS,
     check_divisor,
     check_epsilon,
@@ -19,13 +26,6 @@ from checks import (
     check_sampling,
     check_sensitivity,
 )
-from engine import ENGINE_CLIP, claim_of, clients_data, engine_noise, engine_of_clients, engine_of_records, plan_of
-from problem import FEATURES, PAD, first_run, make_hypers, make_static
-from sound import CLAIM, SOUND, SWAP, UNITS, claiming, fixed_size, poisson, white
-
-from fedpareto.config.load import ConfigError, load
-from fedpareto.privacy import soundness
-from fedpareto.privacy.accounting.epsilon import guarantee
 from fedpareto.privacy.plan import PrivacyPlanError
 from fedpareto.privacy.sampling import last_to_join
 from fedpareto.privacy.setting import PrivacySetting, SecureAggregation

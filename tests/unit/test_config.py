@@ -481,7 +481,7 @@ def test_a_users_arrays_are_known_from_their_headers(tmp_path):
 
 
 def test_the_optimizers_and_their_arguments_are_those_of_optax():
-    known = schema()["server_optimizers"]
+    known = schema()["server_optimizer"]
     for name, arguments in known.items():
         parameters = set(inspect.signature(getattr(optax, name)).parameters)
         ours = {"final_learning_rate", "decay_rounds"}  # a schedule for learning_rate

@@ -140,12 +140,12 @@ def test_fast_math_is_refused_in_one_line(flags, in_a_file, monkeypatch, tmp_pat
 )
 def test_other_flags_make_other_runs_and_are_recorded(flags, kept, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    plain, libraries = provenance.fingerprint("fedpareto.sweep.run"), provenance.versions()
+    plain, libraries = provenance.fingerprint(provenance.sources("fedpareto.sweep.run")), provenance.versions()
     assert "XLA_FLAGS" not in libraries
     monkeypatch.setenv("XLA_FLAGS", flags)
     jax_settings.settle()
     assert provenance.versions() == libraries | ({"XLA_FLAGS": kept} if kept else {})
-    assert (provenance.fingerprint("fedpareto.sweep.run") != plain) == bool(kept)
+    assert (provenance.fingerprint(provenance.sources("fedpareto.sweep.run")) != plain) == bool(kept)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fedpareto.components import registry
 from fedpareto.federated.contributions.per_example import clipped_gradient_sum, differentiated
 from fedpareto.models.layers import Conv, Dense, StandardizedConv, images, max_pool
-from fedpareto.models.model import MODELS, build, from_module
+from fedpareto.models.model import build, from_module
 
 SPECS = [
     ({"name": "logistic"}, (7,)),
@@ -92,7 +93,7 @@ def test_the_cnn_is_the_one_written_in_flax():
     ("spec", "shape"), SPECS, ids=lambda value: value.get("name", "") if isinstance(value, dict) else ""
 )
 def test_clipped_sums_are_those_of_gradients_taken_one_by_one(spec, shape):
-    assert {one["name"] for one, _ in SPECS} | FORMED_ONE_BY_ONE == set(MODELS)
+    assert {one["name"] for one, _ in SPECS} | FORMED_ONE_BY_ONE == set(registry.names("model"))
     model = build(spec, shape, 3)
     assert model.layers is not None
     params = jax.jit(model.init)(jax.random.key(1))

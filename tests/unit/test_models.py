@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedpareto.models.model import build
-from fedpareto.models.networks import normalised
+from fedpareto.models.normalisation import normalised
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which source files make a stage's numbers, and a fingerprint of them.
+"""Which source files make a number, and a fingerprint of them.
 
 Snakemake does not see edits inside a package unless the modules are declared as inputs of a rule, and a store of
 finished runs must know which code made them. Both ask here, so neither list can go stale: it is read off the imports.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from functools import cache
+from collections.abc import Iterable
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -20,23 +21,19 @@ NUMERICAL_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 def sources(*modules: str) -> list[Path]:
     """The files of this package that `modules` (dotted, e.g. `fedpareto.federated.train`) need, themselves included."""
-    found: dict[str, Path] = {}
-    waiting = [*modules]
-    while waiting:
-        name = waiting.pop()
-        path = _path(name)
-        if name in found or path is None:
-            continue
-        found[name] = path
-        waiting += _imports(path)
-    return sorted(set(found.values()))
+    return _closure([path for module in modules if (path := _path(module)) is not None])
 
 
-def fingerprint(module: str) -> str:
-    """A hash of what the code behind `module` does: comments, docstrings and layout do not count; libraries do."""
+def sources_of_file(path: Path) -> list[Path]:
+    """A file, the modules beside it that it imports, and the files of this package that these need."""
+    return _closure([path])
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """A hash of what source files and the numerical libraries do: comments, docstrings and layout do not count."""
     digest = hashlib.sha256()
-    for path in sources(module):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + _meaning(path).encode())
+    for name, path in sorted((_name(path), path) for path in set(files)):
+        digest.update(name.encode() + b"\0" + _meaning(path, path.stat().st_mtime_ns).encode())
     for library, version in versions().items():
         digest.update(f"{library}=={version}\n".encode())
     return digest.hexdigest()[:16]
@@ -49,29 +46,51 @@ def versions() -> dict[str, str]:
     return found | {"XLA_FLAGS": flags} if flags else found
 
 
+def _closure(paths: list[Path]) -> list[Path]:
+    found: set[Path] = set()
+    waiting = [*paths]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _imported(path, path.stat().st_mtime_ns)
+    return sorted(found)
+
+
+def _name(path: Path) -> str:
+    """A file's place below the package; of a user's own its name alone, so that moving a project changes nothing."""
+    return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else path.name
+
+
 def _path(module: str) -> Path | None:
     parts = module.split(".")
-    if parts[0] != PACKAGE.name:
-        return None
-    stem = PACKAGE.joinpath(*parts[1:])
-    for candidate in (stem.with_suffix(".py"), stem / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
+    return _module_file(PACKAGE, parts[1:]) if parts[0] == PACKAGE.name else None
 
 
-@cache
-def _imports(path: Path) -> tuple[str, ...]:
-    names = []
+def _module_file(folder: Path, parts: list[str]) -> Path | None:
+    stem = folder.joinpath(*parts)
+    candidates = (stem.with_suffix(".py"), stem / "__init__.py") if parts else (stem / "__init__.py",)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+@lru_cache(maxsize=1024)
+def _imported(path: Path, changed: int) -> tuple[Path, ...]:
+    """The files that a file imports: modules of this package, and of a user's file those beside it."""
+    del changed  # part of the cache's key
+    names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(name for name in names if name.split(".")[0] == PACKAGE.name)
+    beside = None if path.is_relative_to(PACKAGE) else path.parent
+    files = [_path(name) or (_module_file(beside, name.split(".")) if beside else None) for name in names]
+    return tuple(dict.fromkeys(file for file in files if file is not None))
 
 
-def _meaning(path: Path) -> str:
+@lru_cache(maxsize=1024)
+def _meaning(path: Path, changed: int) -> str:
+    del changed
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:

@@ -7,23 +7,14 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from fedpareto.components import registry
 from fedpareto.config.check_attacks import check_attacks, check_policies
+from fedpareto.config.check_figures import check_figures
 from fedpareto.config.check_privacy import check_mechanism, check_privacy, check_record
 from fedpareto.config.problems import Problems, nearest
 from fedpareto.config.study import Config, Study, study_key
 from fedpareto.data import UserFileError, facts
 
-# Height, width and channels that a model was made for; None where it takes any number.
-SHAPES: dict[str, tuple[int | None, ...]] = {
-    "2nn": facts.MNIST_SHAPE,
-    "dp_cnn": facts.MNIST_SHAPE,
-    "fedavg_cnn": facts.MNIST_SHAPE,
-    "fedavg_cifar_cnn": facts.CIFAR_SHAPE,
-    "cifar_cnn": facts.CIFAR_SHAPE,
-    "wrn": facts.CIFAR_SHAPE,
-    "scatter_cnn": (8, 8, None),
-}
-CROPS = {"fedavg_cifar_cnn": 24}  # what models see of an image that takes less than the whole of it
 SMALLEST_COHORT = 1.0
 
 
@@ -49,6 +40,7 @@ def check(config: Config, problems: Problems) -> None:
         _check_data(study, known, problems)
         _check_size(study, problems)
         check_attacks(study, problems)
+        check_figures(study, problems)
     check_policies(config, problems)
 
 
@@ -122,13 +114,14 @@ def _check_models(study: Study, known: Mapping[str, facts.DatasetInfo], problems
     """Models of images get images of their size."""
     for spec, model in product(study.axes["preprocessing"], study.axes["model"]):
         flat = spec["name"] == "pca"
-        if flat and model["name"] in SHAPES and model["name"] != "2nn":
+        constants = registry.find("model", model["name"]).constants
+        if flat and constants.get("INPUT_SHAPE") and not constants.get("FLATTENS"):
             hint = "use logistic, mlp or 2nn"
             problems.add(study_key(study, "model"), model["name"], "not look at images after preprocessing: pca", hint)
         for name, fact in () if flat else known.items():
             if not _fits(model["name"], fact.shape):
                 fitting = [key for key, value in facts.REGISTERED.items() if _fits(model["name"], value.shape)]
-                shape = " x ".join("any" if side is None else str(side) for side in SHAPES[model["name"]])
+                shape = " x ".join("any" if side is None else str(side) for side in constants["INPUT_SHAPE"])
                 others = ", or one of " + ", ".join(fitting) if fitting else ""
                 problems.add(
                     study_key(study, "model"),
@@ -149,7 +142,7 @@ def _check_shape(study: Study, spec: Mapping[str, Any], name: str, shape: tuple[
 
 def _fits(model: str, shape: tuple[int, ...] | None) -> bool:
     """Whether a model takes examples of this shape; None is no image."""
-    wanted = SHAPES.get(model)
+    wanted = registry.find("model", model).constants.get("INPUT_SHAPE")
     if wanted is None:
         return True
     return shape is not None and all(side in (None, has) for side, has in zip(wanted, shape, strict=True))
@@ -168,8 +161,10 @@ def _check_augmentation(study: Study, known: Mapping[str, facts.DatasetInfo], pr
                 key, most = [*study_key(study, "augmentation"), "padding"], min(fact.shape[:2])
                 problems.add(key, augmentation["padding"], f"be at most {most}, the side of an image of {name}")
         for model in axes["model"]:
-            if augmentation["crop"] is not None and augmentation["crop"] != CROPS.get(model["name"]):
-                size = CROPS.get(model["name"])
+            size = registry.find("model", model["name"]).constants.get(
+                "CROP"
+            )  # it sees less than the whole of an image
+            if augmentation["crop"] is not None and augmentation["crop"] != size:
                 must = f"be null{'' if size is None else f' or {size}'} with model {model['name']}"
                 why = "it is scored on whole images" if size is None else "that is what it sees of an image"
                 problems.add([*study_key(study, "augmentation"), "crop"], augmentation["crop"], must, why)

@@ -11,12 +11,13 @@ from typing import Any
 
 import yaml
 
+from fedpareto.columns.declared import CALIBRATING
+from fedpareto.components import registry
 from fedpareto.config.problems import Problems, fault, show, unknown_key, unknown_name, valid
 
 Json = Any
 _NOTHING = object()
 MOST_ALTERNATIVES = 10_000  # that one mapping with lists stands for
-SPEC_COMMON = {"partitions": "every_partition", "server_optimizers": "every_server_optimizer"}
 
 
 @lru_cache(maxsize=1)
@@ -24,6 +25,8 @@ def schema() -> dict[str, Json]:
     """The study language, from `config.schema.yaml`."""
     text = Path(__file__).with_name("config.schema.yaml").read_text(encoding="utf-8")
     loaded: dict[str, Json] = yaml.safe_load(text)
+    names = [accountant.name for accountant in CALIBRATING]
+    loaded["study"]["accountant"] |= {"enum": names, "default": names[0], "must": f"be {' or '.join(names)}"}
     return loaded
 
 
@@ -79,17 +82,15 @@ def _spec(
     key: Sequence[str | int], value: Json, rule: Mapping[str, Json], problems: Problems
 ) -> Iterator[dict[str, Json]]:
     """All the specs that a name, or a mapping whose arguments may be lists, stands for."""
-    choices = schema()[rule["spec"]]
+    kind = rule["spec"]
     name = value.get("name") if isinstance(value, dict) else value
     if isinstance(value, dict) and isinstance(name, list):
         for one in name:
             yield from _spec(key, value | {"name": one}, rule, problems)
         return
-    if not isinstance(name, str) or name not in choices:
-        unknown_name(key, value if name is None else name, list(choices), problems)
+    table = _arguments(key, value if name is None else name, kind, problems)
+    if table is None:
         return
-    common = SPEC_COMMON.get(rule["spec"])
-    table = dict(choices[name]) | (schema()[common] if common else {})
     arguments = {k: v for k, v in value.items() if k != "name"} if isinstance(value, dict) else {}
     values_of = leaves(key, arguments, table, problems)
     number = math.prod(map(len, values_of.values()))
@@ -101,6 +102,25 @@ def _spec(
     for values in product(*values_of.values()):
         typed = {k: _typed(v, table[k]) for k, v in sorted(zip(values_of, values, strict=True))}
         yield {"name": name} | {k: v for k, v in typed.items() if v != table[k].get("usual", _NOTHING)}
+
+
+def _arguments(
+    key: Sequence[str | int], name: Json, kind: str, problems: Problems
+) -> Mapping[str, Mapping[str, Json]] | None:
+    """The arguments of a component, or of a choice that `config.schema.yaml` lists; None with a problem where there is none."""
+    listed: Mapping[str, Json] = schema().get(kind, {})
+    common = schema().get(f"every_{kind}", {})
+    if isinstance(name, str) and name in listed:
+        return {**listed[name], **common}
+    known = [*listed, *(registry.names(kind) if kind in registry.KINDS else ())]
+    if not isinstance(name, str) or (name not in known and not (kind in registry.KINDS and registry.is_path(name))):
+        unknown_name(key, name, known, problems)
+        return None
+    try:
+        return {**registry.find(kind, name).arguments, **common}
+    except registry.ComponentError as error:
+        problems.add(key, name, error.must, error.hint)
+        return None
 
 
 def _typed(value: Json, rule: Mapping[str, Json]) -> Json:

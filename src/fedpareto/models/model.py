@@ -1,7 +1,8 @@
-"""The models, in flax, by name.
+"""A flax module as pure functions of its parameters.
 
-Images come as [batch, height, width, channels], tables as [batch, features]; all models return float32 logits
-[batch, classes] and flatten what they need to. Inside, images have the layout of `fedpareto.models.layers`.
+Images come as [batch, height, width, channels], tables as [batch, features]; all models return float32 outputs
+[batch, outputs] and flatten what they need to. Inside the built-in ones, images have the layout of
+`fedpareto.models.layers`, whose per-example gradients are cheap; any other flax layer works, by one backward pass an example.
 """
 
 from __future__ import annotations
@@ -16,86 +17,12 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
-from fedpareto.models.layers import INPUTS, OUTPUTS, Conv, Dense, flat, images, max_pool
-from fedpareto.models.networks import CifarCNN, FedAvgCifarCNN, ScatterCNN, WideResNet
+from fedpareto.components import registry
+from fedpareto.components.registry import ComponentError
+from fedpareto.models.layers import INPUTS, OUTPUTS
 from fedpareto.models.numerics import PLAIN, Numerics
 
 PyTree = Any
-
-
-class LogisticRegression(nn.Module):
-    """Multinomial logistic regression; `initial_scale` is that of `fedpareto.models.layers.Dense`."""
-
-    classes: int
-    initial_scale: float = 1.0
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return Dense(self.classes, self.initial_scale)(x.reshape(x.shape[0], -1))
-
-
-class MLP(nn.Module):
-    """Fully connected network with hidden ReLU layers of the widths `hidden`; without biases where `bias` is false."""
-
-    classes: int
-    hidden: tuple[int, ...]
-    bias: bool = True
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = x.reshape(x.shape[0], -1)
-        for width in self.hidden:
-            x = nn.relu(Dense(width, bias=self.bias)(x))
-        return Dense(self.classes, bias=self.bias)(x)
-
-
-def widths(hidden: str) -> tuple[int, ...]:
-    """The widths of hidden layers from their text: `64-32` is (64, 32)."""
-    return tuple(map(int, hidden.split("-")))
-
-
-class DPCNN(nn.Module):
-    """The MNIST CNN of the DP literature (TensorFlow Privacy tutorial; Papernot et al. 2021): 26,010 parameters.
-
-    Both poolings have window 2 and stride 1.
-    """
-
-    classes: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        # A ReLU after the pooling gives what one before it does, and has fewer pixels to look at.
-        x = nn.relu(max_pool(Conv(16, 8, stride=2)(images(x)), stride=1))
-        x = nn.relu(max_pool(Conv(32, 4, stride=2, padding="VALID")(x), stride=1))
-        x = nn.relu(Dense(32)(flat(x)))
-        return Dense(self.classes)(x)
-
-
-class FedAvgCNN(nn.Module):
-    """The MNIST CNN of McMahan et al. (2017): two 5x5 convolutions, 512 units; 1,663,370 parameters."""
-
-    classes: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = images(x)
-        for channels in (32, 64):
-            x = nn.relu(max_pool(Conv(channels, 5)(x), stride=2))
-        x = nn.relu(Dense(512)(flat(x)))
-        return Dense(self.classes)(x)
-
-
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    "logistic": LogisticRegression,
-    "mlp": lambda classes, hidden, bias=True: MLP(classes, widths(hidden), bias),
-    "2nn": lambda classes: MLP(classes, (200, 200)),
-    "dp_cnn": DPCNN,
-    "fedavg_cnn": FedAvgCNN,
-    "fedavg_cifar_cnn": FedAvgCifarCNN,
-    "cifar_cnn": CifarCNN,
-    "scatter_cnn": ScatterCNN,
-    "wrn": WideResNet,
-}
 
 
 @dataclass(frozen=True)
@@ -104,11 +31,11 @@ class Model:
 
     Attributes:
       init: PRNG key -> parameters.
-      apply: (parameters, x float32 [batch, ...]) -> logits float32 [batch, classes].
+      apply: (parameters, x float32 [batch, ...]) -> outputs float32 [batch, outputs].
       parameters: Number of parameters.
       example_shape: Shape of one example.
       layers: Paths of the `Dense` and `Conv` layers, if these hold all parameters and each is used once; else None.
-      observed: (parameters, perturbations, x) -> (logits, layer inputs), both by layer path: the gradient with respect
+      observed: (parameters, perturbations, x) -> (outputs, layer inputs), both by layer path: the gradient with respect
         to the perturbations, which are added to the layers' outputs, is that with respect to the outputs.
       perturbations: batch size -> zeros, by layer path, shaped like the layers' outputs.
       numerics: How `apply` and `observed` compute their products.
@@ -124,21 +51,34 @@ class Model:
     numerics: Numerics = PLAIN
 
 
-def build(spec: Mapping[str, Any], example_shape: tuple[int, ...], classes: int, numerics: Numerics = PLAIN) -> Model:
+def build(spec: Mapping[str, Any], example_shape: tuple[int, ...], outputs: int, numerics: Numerics = PLAIN) -> Model:
     """The model that `spec` names.
 
     Args:
-      spec: `name`, a key of `MODELS`, and the arguments that config.schema.yaml lists for it.
+      spec: `name` of a component of the kind `model`, and its arguments.
       example_shape: Shape of one example without the batch axis.
-      classes: Number of classes.
+      outputs: Number of outputs: classes of a classification.
       numerics: How products are computed.
+
+    Raises:
+      ComponentError: The module is no model of such examples, see `from_module`.
     """
-    arguments = {key: value for key, value in spec.items() if key != "name"}
-    return from_module(MODELS[spec["name"]](classes=classes, **arguments), example_shape, numerics)
+    module = registry.build("model", spec, outputs=outputs)
+    try:
+        model = from_module(module, example_shape, numerics)
+        _check_outputs(model, outputs)
+    except ValueError as error:
+        raise ComponentError(spec["name"], *error.args) from None
+    return model
 
 
 def from_module(module: nn.Module, example_shape: tuple[int, ...], numerics: Numerics = PLAIN) -> Model:
-    """A flax module, [batch, *example_shape] -> logits [batch, classes], as a `Model`."""
+    """A flax module, [batch, *example_shape] -> outputs float32 [batch, outputs], as a `Model`.
+
+    Raises:
+      ValueError: The module keeps something beside its parameters (running means of a batch norm, say): it would hand data
+        of one record to the gradient of another, outside of any clip norm.
+    """
 
     def variables(key: jax.Array, batch: int) -> PyTree:
         return module.init(key, jnp.zeros((batch, *example_shape), jnp.float32))
@@ -162,6 +102,11 @@ def from_module(module: nn.Module, example_shape: tuple[int, ...], numerics: Num
         return {path[:-1]: jnp.zeros(leaf.shape, leaf.dtype) for path, leaf in outputs.items()}
 
     one = shapes(1)
+    if more := sorted(set(one) - {"params", INPUTS, OUTPUTS}):
+        raise ValueError(
+            f"keep nothing beside its parameters, unlike {', '.join(more)}",
+            "what is kept from one record to the next is clipped nowhere; use GroupNorm or LayerNorm instead of BatchNorm",
+        )
     return Model(
         init=lambda key: variables(key, 1)["params"],
         apply=apply,
@@ -179,3 +124,14 @@ def _layers(shapes: Mapping[str, Any]) -> tuple[tuple[str, ...], ...] | None:
     calls = {path[:-1]: leaf for path, leaf in traverse_util.flatten_dict(shapes.get(INPUTS, {})).items()}
     holders = {path[:-1] for path in traverse_util.flatten_dict(shapes["params"])}
     return tuple(sorted(calls)) if holders == set(calls) and all(len(c) == 1 for c in calls.values()) else None
+
+
+def _check_outputs(model: Model, outputs: int) -> None:
+    """Refuses what the engine would take for outputs of examples and is none."""
+    params = jax.eval_shape(model.init, jax.ShapeDtypeStruct((), jax.random.key(0).dtype))
+    made = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((3, *model.example_shape), jnp.float32))
+    shape, dtype = getattr(made, "shape", None), getattr(made, "dtype", None)
+    if shape != (3, outputs) or dtype != jnp.float32:
+        raise ValueError(
+            f"return float32 [batch, {outputs}]", f"for a batch of 3 it returns {dtype} {list(shape or ())}"
+        )

@@ -20,6 +20,7 @@ import numpy as np
 from dp_accounting import pld, rdp
 from dp_accounting.pld import common
 
+from fedpareto.columns.declared import ACCOUNTANTS
 from fedpareto.privacy.accounting.amplification import mixture, poisson, without_replacement
 from fedpareto.privacy.accounting.events import step_event
 from fedpareto.privacy.accounting.guarantee import Guarantee
@@ -71,10 +72,7 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
       noise gives infinity. Where clients prove epsilons of their own, it is that of the worst.
     """
     if not plan.private:
-        return [
-            Guarantee(t, math.inf if t else 0.0, math.inf if t else 0.0, math.inf if t else 0.0, math.nan)
-            for t in rounds
-        ]
+        return [_same(t, math.inf if t else 0.0) for t in rounds]
     proven = _guarantees(plan, rounds, with_pld)
     if not plan.uses_black_box_amplification:
         return proven
@@ -96,7 +94,7 @@ def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> lis
     results = []
     for t in rounds:
         if t not in releases:
-            results.append(Guarantee(0, 0.0, 0.0, 0.0, math.nan))
+            results.append(_same(0, 0.0))
             continue
         epsilon, order = rdp.compute_epsilon(orders, step_rdp * releases[t] + before, delta)
         warnings = [pld_warnings[t]] if t in pld_warnings else []
@@ -107,15 +105,22 @@ def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> lis
         results.append(
             Guarantee(
                 rounds=t,
-                epsilon_rdp=_within(plan, float(epsilon)),
-                epsilon_pld=by_pld.get(t, math.nan),
-                epsilon_rdp_classic=_within(plan, classic_epsilon(plan, t)),
+                epsilons={
+                    "rdp": _within(plan, float(epsilon)),
+                    "pld": by_pld.get(t, math.nan),
+                    "rdp_classic": _within(plan, classic_epsilon(plan, t)),
+                },
                 rdp_order=float(order),
                 releases=releases[t] + len(plan.preprocessing_noise_multipliers),
                 warnings=tuple(warnings),
             )
         )
     return results
+
+
+def _same(rounds: int, epsilon: float) -> Guarantee:
+    """The guarantee of a run for which every accountant says the same."""
+    return Guarantee(rounds, {accountant.name: epsilon for accountant in ACCOUNTANTS}, math.nan)
 
 
 def by_client(plan: PrivacyPlan) -> list[float]:
@@ -140,15 +145,15 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
       The orders that the accountant could bound, float64 [k]; one release's RDP at them, float64 [k]; and how many
       orders were dropped because their series does not converge.
     """
-    if plan.setting.discrete:
-        orders = [order for order in orders if float(order).is_integer()]
-        return np.asarray(orders, float), _discrete_rdp(plan, orders), 0
     if plan.local is not None and plan.amplified:
         seen = plan.replace(participation="seen")
         kept, steps, dropped = rdp_curve(seen, orders)
         per_round = steps * plan.local.steps
         hidden = [mixture(r, plan.inclusion_probability, a) for a, r in zip(kept, per_round, strict=True)]
         return kept, np.asarray(hidden), dropped
+    if plan.noise.event(plan) is None:
+        orders = [order for order in orders if float(order).is_integer()]
+        return np.asarray(orders, float), _stated_rdp(plan, orders), 0
     accountant = rdp.RdpAccountant(orders, _relation(plan))
     with _quiet_accountant():
         accountant.compose(step_event(plan))
@@ -186,11 +191,11 @@ def classic_epsilon(plan: PrivacyPlan, rounds: int) -> float:
     return float(np.min(spent - np.log(plan.accounted_delta) / (orders - 1)))
 
 
-def _discrete_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
-    """RDP of one sum of rounded vectors and discrete noise shares, with what secrecy of the sample amplifies."""
+def _stated_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
+    """The divergence of one release that the mechanism states, with what secrecy of the sample amplifies."""
 
     def curve(at: np.ndarray) -> np.ndarray:
-        return plan.lattice.rdp(at, swapped=plan.setting.adjacency == "replace_one")
+        return np.asarray(plan.noise.rdp(plan, at), np.float64)
 
     if not plan.amplified:
         return curve(np.asarray(orders, float))
@@ -199,7 +204,7 @@ def _discrete_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
 
 
 def _within(plan: PrivacyPlan, epsilon: float) -> float:
-    """Epsilon, or infinity beyond what the sampler of discrete noise allows to prove."""
+    """Epsilon, or infinity beyond what the sampler of the noise allows to prove."""
     return epsilon if epsilon <= plan.largest_epsilon else math.inf
 
 
@@ -217,7 +222,7 @@ def _pld_epsilons(
     Returns:
       Rounds -> epsilon, for those that PLD has one for; rounds -> a warning: why there is none, or why it is not tight.
     """
-    if plan.setting.discrete or (plan.local is not None and plan.amplified):
+    if plan.noise.event(plan) is None or (plan.local is not None and plan.amplified):
         return {}, dict.fromkeys(releases, "PLD not computed: dp-accounting's PLD does not cover this mechanism")
     if not scale <= PLD_LARGEST_EPSILON:
         why = (

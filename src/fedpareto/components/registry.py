@@ -1,0 +1,237 @@
+"""Components by name: built-in, of an installed package, or in a file of the user's own.
+
+| how it is named            | where it is                                                                              |
+|----------------------------|------------------------------------------------------------------------------------------|
+| `dp_cnn`                   | a class with `NAME = "dp_cnn"` in the kind's folder of this package                      |
+| `resnet`                   | an entry point `resnet = "package.module:ResNet"` of the group `fedpareto.models`        |
+| `./my_model.py:Net`        | the class `Net` of that file, whose path is relative to the folder that the sweep runs in |
+
+Built-ins have the form of a user's own: one class, whose annotated fields are its arguments and whose class constants say
+where it applies. Both are read without running the file (`signature`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fedpareto.components import provenance
+from fedpareto.components.signature import SignatureError, classes, signature
+
+PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of component.
+
+    Attributes:
+      folder: Where the built-ins are, below the package.
+      group: Group of entry points.
+      given: Fields that the program fills in, and no configuration.
+    """
+
+    folder: str
+    group: str
+    given: tuple[str, ...] = ()
+
+
+KINDS = {
+    "model": Kind("models", "fedpareto.models", ("outputs",)),
+    "task": Kind("tasks", "fedpareto.tasks"),
+    "algorithm": Kind("federated/algorithms", "fedpareto.algorithms"),
+    "mechanism": Kind("privacy/mechanisms", "fedpareto.mechanisms"),
+    "preprocessing": Kind("federated/preprocessings", "fedpareto.preprocessings"),
+    "partition": Kind("data/partitions", "fedpareto.partitions"),
+    "dataset": Kind("data/loaders", "fedpareto.datasets"),
+    "attack": Kind("attacks", "fedpareto.attacks"),
+    "figure": Kind("analysis/figures", "fedpareto.figures"),
+}
+
+
+class ComponentError(ValueError):
+    """A name that stands for no component: what it must be, and the way out.
+
+    Attributes:
+      must: Words after "must".
+      hint: The way out.
+    """
+
+    def __init__(self, name: str, must: str, hint: str = "") -> None:
+        super().__init__(f"{name} must {must}" + (f" ({hint})" if hint else ""))
+        self.must, self.hint = must, hint
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component that was looked up and not yet imported.
+
+    Attributes:
+      kind: A key of `KINDS`.
+      name: As the configuration names it.
+      path: Its file.
+      class_name: The class in that file.
+      module: Dotted name of a module that can be imported; None for a file of the user's own.
+      arguments: Argument -> its rule, see `signature.Signature`.
+      constants: Class constant -> its literal value.
+      doc: First line of its docstring.
+    """
+
+    kind: str
+    name: str
+    path: Path
+    class_name: str
+    module: str | None
+    arguments: Mapping[str, Mapping[str, Any]]
+    constants: Mapping[str, Any]
+    doc: str
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the user's: not one that this package comes with."""
+        return self.module is None or not self.module.startswith(f"{PACKAGE.name}.")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The source files whose edit changes what it does."""
+        return tuple(provenance.sources_of_file(self.path))
+
+    def load(self) -> Any:
+        """The class; runs its file.
+
+        Raises:
+          ComponentError: The file cannot be run, or does not define the class when it is.
+        """
+        try:
+            module = _from_file(self.path) if self.module is None else importlib.import_module(self.module)
+            return getattr(module, self.class_name)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".split("\n")[0]
+            raise ComponentError(self.name, "be a file that Python can import", reason) from error
+
+
+def find(kind: str, name: str) -> Component:
+    """The component that a name stands for.
+
+    Raises:
+      ComponentError: There is none, or its signature cannot be read.
+    """
+    if is_path(name):
+        return _of_file(kind, name)
+    known = _built_in(kind)
+    if name in known:
+        return known[name]
+    if name in (points := _entry_points(kind)):
+        return _of_entry_point(kind, name, points[name])
+    raise ComponentError(name, "be a name that exists", "one of " + ", ".join(names(kind)))
+
+
+def is_path(name: str) -> bool:
+    """Whether a name is meant for a class in a file: `./my_model.py:Net`."""
+    return ":" in name or name.endswith(".py")
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The names of a kind's components, built-in ones first, each by the alphabet.
+
+    A component with the constant `REFERENCE` stands for a reference run, and no configuration names it.
+    """
+    named = (name for name, component in _built_in(kind).items() if not component.constants.get("REFERENCE"))
+    return (*named, *(name for name in _entry_points(kind) if name not in _built_in(kind)))
+
+
+def build(kind: str, spec: Mapping[str, Any], **given: Any) -> Any:
+    """An instance of the component that a spec names.
+
+    Args:
+      kind: A key of `KINDS`.
+      spec: `name` and arguments; those that are left out have their defaults.
+      given: What the program fills in.
+    """
+    return find(kind, spec["name"]).load()(**{k: v for k, v in spec.items() if k != "name"}, **given)
+
+
+@cache
+def _built_in(kind: str) -> dict[str, Component]:
+    """The components of this package, by name."""
+    folder = PACKAGE / KINDS[kind].folder
+    found = []
+    for path in sorted(folder.rglob("*.py")):
+        if not re.search(r"^    NAME\b", path.read_text(encoding="utf-8"), re.MULTILINE):
+            continue
+        module = ".".join((PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts))
+        found += [
+            _component(kind, name, path, class_name, module) for class_name, name in classes(path).items() if name
+        ]
+    return {component.name: component for component in sorted(found, key=lambda component: component.name)}
+
+
+@cache
+def _entry_points(kind: str) -> dict[str, str]:
+    return {point.name: point.value for point in metadata.entry_points(group=KINDS[kind].group)}
+
+
+def _of_entry_point(kind: str, name: str, value: str) -> Component:
+    module, _, class_name = value.partition(":")
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.origin is None or not class_name:
+        raise ComponentError(name, f"be an entry point that can be found, unlike {value}", "install its package again")
+    return _component(kind, name, Path(spec.origin), class_name, module)
+
+
+def _of_file(kind: str, name: str) -> Component:
+    text, _, class_name = name.rpartition(":")
+    path = Path(text)
+    if not text or path.suffix != ".py" or not class_name:
+        raise ComponentError(name, "be a file and a class of it", f"write ./my_{kind}.py:Name")
+    if not path.is_file():
+        raise ComponentError(name, "be in a file that exists", f"there is no {text} in this folder")
+    return _component(kind, name, path, class_name, None)
+
+
+def _component(kind: str, name: str, path: Path, class_name: str, module: str | None) -> Component:
+    try:
+        defined = classes(path)
+        if class_name not in defined:
+            raise ComponentError(name, f"name a class of {path}", f"it defines {', '.join(defined) or 'none'}")
+        declared = signature(path, class_name)
+    except SignatureError as error:
+        raise ComponentError(name, str(error)) from None
+    except OSError as error:
+        raise ComponentError(name, "be in a file that can be read", str(error.strerror)) from None
+    arguments = {key: rule for key, rule in declared.arguments.items() if key not in KINDS[kind].given}
+    return Component(kind, name, path, class_name, module, arguments, declared.constants, declared.doc)
+
+
+def _from_file(path: Path) -> Any:
+    """The module that a file makes, run once for each content; its neighbours can be imported by their names."""
+    resolved = path.resolve()
+    content = hashlib.sha256(resolved.read_bytes()).hexdigest()[:16]
+    name = f"fedpareto_own_{resolved.stem}_{content}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if str(resolved.parent) not in sys.path:
+        sys.path.append(str(resolved.parent))
+    spec = importlib.util.spec_from_file_location(name, resolved)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and flax look their module up by name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
