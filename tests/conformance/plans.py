@@ -25,7 +25,7 @@ AFTER_RELEASES = CENTRAL.replace(
     population=500, sampling_rate=0.1, rounds=30, unit="record", preprocessing_noise_multipliers=(7.0, 16.0)
 )
 DISTRIBUTED = PrivacyPlan(
-    PrivacySetting(trust="distributed", mechanism="skellam", sampling="fixed_size"),
+    PrivacySetting(trust="distributed", mechanism="skellam", sampling="fixed_size", participation="seen"),
     population=40,
     rounds=5,
     clip_norm=0.5,

@@ -278,7 +278,7 @@ def test_as_many_clients_are_asked_for_noise_shares_as_a_round_has():
 def test_the_client_in_the_middle_is_reported_beside_the_worst():
     run = a_run()
     accounted = account(Bundle((run,)), DataSizes(parameters=10, records={0: (50, 250, 25, 100, 50)}))[run.run_id]
-    plan = SEEN_RECORD.replace(population=5, clip_norm=0.7)
+    plan = SEEN_RECORD.replace(population=5, clip_norm=0.7, participation=None, several_steps=True)
     assert accounted.plan == plan
     own = by_client(plan)
     assert list(accounted.client_epsilons) == pytest.approx(own)
@@ -357,7 +357,7 @@ def test_secrecy_of_the_sample_never_costs_more_under_secure_aggregation(plan, l
     hidden = plan.replace(mechanism=law, sampling_rate=0.1, participation="secret", rounds=30)
     seen = hidden.replace(participation="seen")
     assert by_rdp(hidden) <= by_rdp(seen)
-    assert by_rdp(hidden.replace(sampling_rate=0.02)) < by_rdp(replace(seen, sampling_rate=0.02))
+    assert by_rdp(hidden.replace(sampling_rate=0.02)) < by_rdp(seen.replace(sampling_rate=0.02))
 
 
 def test_pld_is_not_claimed_where_there_is_none():
@@ -409,7 +409,7 @@ def test_all_steps_of_a_participation_are_what_its_secrecy_hides():
     orders, hidden, _ = rdp_curve(SECRET_RECORD)
     central = CENTRAL.replace(sampling_rate=SECRET_RECORD.local.worst)
     _, step, _ = rdp_curve(central, orders.tolist())
-    q, steps = SECRET_RECORD.sampling_rate, SECRET_RECORD.local.steps
+    q, steps = SECRET_RECORD.setting.sampling_rate, SECRET_RECORD.local.steps
     exponent = (orders - 1) * steps * step
     within = exponent < 500  # where float64 can hold it
     assert within.sum() > 30
