@@ -36,7 +36,9 @@ from fedpareto.privacy.setting import PrivacySetting
 from fedpareto.sweep.sweep import plan_sweep
 
 ROOT = Path(__file__).parents[2]
-ERROR = Metric("rmse", "Root mean squared error.", unit="years", by_round=True, over_seeds=("mean", "low", "high"))
+ERROR = Metric(
+    "rmse", "Root mean squared error.", unit="years", by_round=True, over_seeds=("mean", "low", "high"), better="lower"
+)
 WARMUP = Column("warmup", "count", "key", "Rounds without noise.")
 STUDY = {
     "dataset": "digits",
@@ -107,10 +109,10 @@ def test_a_metric_of_a_task_is_a_column_of_every_table_that_has_scores():
     assert "warmup" in table("tradeoff", Additions(keys=(WARMUP,))).names
 
 
-def test_a_name_that_two_tasks_use_differently_is_refused():
-    with pytest.raises(ColumnError, match="column loss is declared in two ways"):
-        DEFAULT.union(Additions((Metric("loss", "Mean squared error."),)))
-    assert DEFAULT.union(Additions((ERROR,))).metrics == (*CLASSIFICATION, ERROR)
+def test_tasks_of_one_sweep_share_a_loss():
+    ours = Additions((ERROR, Metric("loss", "Mean squared error.", better="lower")))
+    assert DEFAULT.union(ours).metrics == (*CLASSIFICATION, ERROR)
+    assert ours.union(DEFAULT).metrics[:2] == ours.metrics
 
 
 def test_a_file_carries_what_is_declared_nowhere_else(tmp_path):
@@ -126,6 +128,7 @@ def test_columns_that_a_bundle_adds_reach_every_table(tmp_path):
     folder = bundle(tmp_path)
     home = folder / "bundles" / ("b" * 16)
     added = Additions((*CLASSIFICATION, ERROR), (WARMUP,))
+    plain = build_tables(json.loads((folder / "plan.json").read_text()), folder / "bundles")
     for name in ("runs", "rounds"):
         declared = table(name, added).of_bundle
         path = home / f"{declared.file}.parquet"
@@ -134,11 +137,41 @@ def test_columns_that_a_bundle_adds_reach_every_table(tmp_path):
     write_tables(folder / "plan.json", folder / "bundles", folder / "tables")
     read = read_tables(folder / "tables")
     assert read.additions == added
+    assert not set(read.runs["point_id"]) & set(plain.runs["point_id"])
     assert (read.tradeoff["rmse_mean"] == 2.0).all()
     assert (read.tradeoff["warmup"] == 1).all()
     assert read.tradeoff["n_seeds"].eq(4).all()
     assert read.rounds["rmse"].eq(2.0).all()
     assert read.runs["warmup"].dtype == "Int64"
+
+
+def test_a_key_that_is_unset_renames_no_point(tmp_path):
+    folder = bundle(tmp_path)
+    plan = json.loads((folder / "plan.json").read_text())
+    before = build_tables(plan, folder / "bundles").runs["point_id"]
+    added = Additions(keys=(replace(WARMUP, unset=0),))
+    declared = table("runs", added).of_bundle
+    path = folder / "bundles" / ("b" * 16) / "runs.parquet"
+    frame = pd.read_parquet(path).assign(warmup=lambda runs: np.where(runs["clients"] == 50, 0, 5))
+    to_parquet(frame[list(declared.names)], declared, path, added)
+    runs = build_tables(plan, folder / "bundles").runs
+    assert ((runs["point_id"] == before) == (runs["clients"] == 50)).all()
+
+
+def test_a_front_is_of_the_first_metric_with_an_interval(tmp_path):
+    folder = bundle(tmp_path)
+    plan, home = json.loads((folder / "plan.json").read_text()), folder / "bundles" / ("b" * 16)
+    before = build_tables(plan, folder / "bundles").tradeoff
+    added = Additions((ERROR, *(metric for metric in CLASSIFICATION if metric.name != "accuracy")))
+    for name in ("runs", "rounds"):
+        declared = table(name, added).of_bundle
+        path = home / f"{declared.file}.parquet"
+        frame = pd.read_parquet(path).assign(rmse=lambda rows: -rows["accuracy"])
+        to_parquet(frame[list(declared.names)], declared, path, added)
+    after = build_tables(plan, folder / "bundles").tradeoff
+    assert "accuracy_mean" not in after
+    for column in ("on_front", "front_probability", "selected_from", "point_id"):
+        assert after[column].tolist() == before[column].tolist()
 
 
 def test_a_score_of_a_seed_that_nobody_declared_does_not_split_points(tmp_path):

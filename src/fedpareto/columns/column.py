@@ -55,7 +55,9 @@ class Metric:
       unit: `share` where it is from 0 to 1.
       label: Its name in figures, empty where none draws it.
       by_round: Whether it is known at every evaluation, and not of the final model alone.
-      over_seeds: What `tradeoff` says of it over the seeds of a point: `mean`, or `mean`, `low` and `high` (95 % interval).
+      over_seeds: What `tradeoff` says of it over the seeds of a point: `mean`, or `mean`, `low` and `high` (95 % interval). Fronts
+        are of the first metric with an interval.
+      better: Whether the `higher` or the `lower` value is the better one.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Metric:
     label: str = ""
     by_round: bool = False
     over_seeds: tuple[str, ...] = ()
+    better: str = "higher"
 
     @property
     def column(self) -> Column:

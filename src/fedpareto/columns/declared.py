@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fedpareto.columns.column import KEY, Accountant, Column, ColumnError, Metric, Table
+from fedpareto.columns.column import KEY, Accountant, Column, Metric, Table
 
 T = TypeVar("T", Metric, Column)
 FILE = Path(__file__).with_name("columns.toml")
@@ -37,20 +37,13 @@ class Additions:
     keys: tuple[Column, ...] = ()
 
     def union(self, other: Additions) -> Additions:
-        """The additions of runs of several tasks.
-
-        Raises:
-          ColumnError: Two of them declare one name differently.
-        """
+        """The additions of runs of several tasks. Of two metrics of one name (a loss, say) the first says what it is."""
         return Additions(_union(self.metrics, other.metrics), _union(self.keys, other.keys))
 
 
-def _union(ours: Iterable[T], others: Iterable[T]) -> tuple[T, ...]:
-    found = {entry.name: entry for entry in ours}
-    for entry in others:
-        if found.setdefault(entry.name, entry) != entry:
-            raise ColumnError(f"column {entry.name} is declared in two ways (give the metric of one task another name)")
-    return tuple(found.values())
+def _union(ours: tuple[T, ...], others: tuple[T, ...]) -> tuple[T, ...]:
+    known = [entry.name for entry in ours]
+    return ours + tuple(entry for entry in others if entry.name not in known)
 
 
 DEFAULT = Additions()

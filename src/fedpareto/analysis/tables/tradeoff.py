@@ -50,14 +50,19 @@ def _plain(value: Any) -> Any:
 
 
 def point_ids(runs: pd.DataFrame, additions: Additions = DEFAULT) -> pd.Series:
-    """A short hash of the keys of `runs`: equal for the runs of one point, in whichever study they appear."""
+    """A short hash of the keys of `runs`: equal for the runs of one point, in whichever study they appear.
+
+    Keys that `columns.toml` does not hold count where they are set: an option of a later version renames no other point.
+    """
     columns = list(table("runs", additions).having(KEY))
+    unset = {key.name: key.unset for key in additions.keys}
     calibrated = runs["target_epsilon"].notna().to_numpy()
     ids = []
     for row, is_calibrated in zip(
         runs[columns].astype(object).itertuples(index=False, name=None), calibrated, strict=True
     ):
         cells = {column: _plain(value) for column, value in zip(columns, row, strict=True)}
+        cells = {name: value for name, value in cells.items() if name not in unset or value not in (None, unset[name])}
         if is_calibrated:  # its noise multiplier follows from the target
             cells["noise_multiplier"] = None
         ids.append(hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()[:12])
@@ -120,29 +125,32 @@ def comparable_epsilon(epsilon: pd.Series) -> np.ndarray:
     return np.array([float(f"{value:.{EPSILON_DIGITS}g}") for value in epsilon.to_numpy(dtype=np.float64)])
 
 
-def _add_front(points: pd.DataFrame, runs: pd.DataFrame) -> None:
+def _add_front(points: pd.DataFrame, runs: pd.DataFrame, additions: Additions) -> None:
     """Fills `on_front`, `front_probability` and `selected_from` in place."""
     points["on_front"] = False
     points["front_probability"] = 0.0
     points["selected_from"] = 0
     ended = runs[runs["status"].isin(FINISHED)]
-    by_seed = {
-        key: dict(zip(point["seed"].astype(int), point["accuracy"].astype(float), strict=True))
-        for key, point in ended.groupby(["study", "point_id"])
-    }
+    by_seed = dict(iter(ended.groupby(["study", "point_id"])))
+    drawn = [metric for metric in additions.metrics if "low" in metric.over_seeds]
     private = points[points["kind"] == "private"]
     for _, group in private.groupby(list(FRONT_GROUP), dropna=False, sort=False):
         # Every run of the group was looked at to pick the best, those that diverged too.
         points.loc[group.index, "selected_from"] = int(group["n_seeds"].sum())
         # The mean of the lucky seeds of a point that sometimes diverges is no fair competitor.
         competing = group[(group["n_ok"] == group["n_seeds"]) & np.isfinite(group["epsilon_rdp"])]
-        competing = competing[np.isfinite(competing["accuracy_mean"])]
-        if competing.empty:
+        metric = next((metric for metric in drawn if competing[f"{metric.name}_mean"].notna().any()), None)
+        if metric is None:
             continue
-        epsilon = comparable_epsilon(competing["epsilon_rdp"])
-        accuracies = [by_seed[key] for key in zip(competing["study"], competing["point_id"], strict=True)]
-        points.loc[competing.index, "on_front"] = non_dominated(epsilon, competing["accuracy_mean"])
-        points.loc[competing.index, "front_probability"] = front_probability(epsilon, accuracies)
+        competing = competing[np.isfinite(competing[f"{metric.name}_mean"])]
+        epsilon, sign = comparable_epsilon(competing["epsilon_rdp"]), 1.0 if metric.better == "higher" else -1.0
+        seeds = [by_seed[key] for key in zip(competing["study"], competing["point_id"], strict=True)]
+        scores = [
+            dict(zip(point["seed"].astype(int), sign * point[metric.name].astype(float), strict=True))
+            for point in seeds
+        ]
+        points.loc[competing.index, "on_front"] = non_dominated(epsilon, sign * competing[f"{metric.name}_mean"])
+        points.loc[competing.index, "front_probability"] = front_probability(epsilon, scores)
 
 
 def tradeoff_table(runs: pd.DataFrame, additions: Additions = DEFAULT) -> pd.DataFrame:
@@ -161,5 +169,5 @@ def tradeoff_table(runs: pd.DataFrame, additions: Additions = DEFAULT) -> pd.Dat
     points = pd.DataFrame(
         [_point_row(point, additions) for _, point in runs.groupby(["study", "point_id"], sort=False)]
     )
-    _add_front(points, runs)
+    _add_front(points, runs, additions)
     return points[[name for name in table("tradeoff", additions).names if name in points]]

@@ -39,15 +39,24 @@ def write_bundle(
     accounted: Mapping[str, AccountedRun],
     results: Sequence[RunResult],
     data: PreparedData,
+    metrics: tuple[Metric, ...] = CLASSIFICATION,
 ) -> None:
     """Writes the bundle's tables, each in one step.
+
+    Args:
+      folder: The folder of the bundle.
+      bundle: The runs.
+      accounted: Plan and guarantees by run id.
+      results: What was stored of each run.
+      data: The prepared data set.
+      metrics: The metrics of the runs' task; the files carry their declarations.
 
     Raises:
       ColumnError: A column that is written and its declaration differ.
     """
     by_id = {result.run_id: result for result in results}
     runs = [(run, accounted[run.run_id], by_id[run.run_id]) for run in bundle.runs]
-    additions = additions_of(bundle)
+    additions = additions_of(bundle, metrics)
     frames = {
         "runs": pd.DataFrame([run_row(bundle.bundle_id, *entry, data, additions) for entry in runs]),
         "rounds": pd.concat([metric_rows(*entry) for entry in runs]),
@@ -119,13 +128,15 @@ def run_row(
 def additions_of(bundle: Bundle, metrics: tuple[Metric, ...] = CLASSIFICATION) -> Additions:
     """The columns of a bundle that `columns.toml` does not hold: the metrics of its task, and keys of its runs.
 
-    A key of a run that is declared nowhere else has the type, the default and the description of the study language.
+    A key of a run that is declared nowhere else, and that a run of the bundle sets, has the type, the default and the description
+    of the study language.
 
     Raises:
       ColumnError: A key of the runs is declared in neither place.
     """
     known = (*RUNS.names, *NO_COLUMN)
-    return Additions(metrics, tuple(_key(name) for name in bundle.runs[0].to_dict() if name not in known))
+    said = {name: None for run in bundle.runs for name, value in run.to_dict().items() if value is not None}
+    return Additions(metrics, tuple(_key(name) for name in said if name not in known))
 
 
 def _key(name: str) -> Column:
