@@ -160,9 +160,11 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
 
 
 def _whole(frames: Mapping[str, Mapping[str, pd.DataFrame]], name: str, additions: Additions) -> pd.DataFrame:
-    """One table over all bundles; a metric that a bundle's task does not have is missing there."""
+    """One table over all bundles. A metric that a bundle's task does not have is missing there, a key of its runs is unset."""
     declared = table(name, additions).of_bundle
-    return typed(_stack([frame.reindex(columns=list(declared.names)) for frame in frames[name].values()]), declared)
+    unset = {key.name: key.unset for key in additions.keys if name == "runs" and key.unset is not None}
+    stacked = _stack([frame.reindex(columns=list(declared.names)) for frame in frames[name].values()])
+    return typed(stacked.fillna(unset) if unset else stacked, declared)
 
 
 def write_tables(plan_path: Path, bundles_dir: Path, out_dir: Path) -> Tables:
