@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
+from attacked import attack as attack_of
 from membership_targets import target
 
 from fedpareto.attacks import guarantee_bounds as bounds
 from fedpareto.attacks.membership import attack as of_attack
-from fedpareto.attacks.membership.attack import client_membership, membership
 from fedpareto.attacks.membership.shadow_runs import Signals
 from fedpareto.attacks.results import frame
 
 SPEC = {"shadows": 16}
+membership, client_membership = attack_of("membership"), attack_of("client_membership")
 METHODS = {"loss_threshold", "lira_online", "lira_offline", "rmia"}
 
 

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from attacked import stand_in
 
 from fedpareto.attacks import stage
 from fedpareto.attacks.results import AttackResults
@@ -199,7 +200,7 @@ def test_a_spec_that_cannot_be_read_is_one_line(results, content, capsys):
 def test_evidence_that_cannot_be_read_is_found_again_at_once(results, monkeypatch, table, content):
     made = []
     monkeypatch.setattr(stage.provenance, "fingerprint", lambda module: "code")
-    monkeypatch.setitem(stage.ATTACKS, "audit", lambda target, spec: made.append(spec) or AttackResults())
+    stand_in(monkeypatch, lambda target, spec: made.append(spec) or AttackResults())
     target, wanted = Target((SimpleNamespace(run_id="r1"),), {}, None, {}), {"r1": [{"name": "audit"}]}
 
     def attack():

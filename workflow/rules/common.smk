@@ -7,7 +7,7 @@ from pathlib import Path
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
 from fedpareto.columns import declared
-from fedpareto.components import provenance
+from fedpareto.components import provenance, registry
 from fedpareto.config import papers
 from fedpareto.config.load import ConfigError, from_snakemake
 from fedpareto.sweep import sweep as plan
@@ -213,10 +213,38 @@ def title_of_study(wildcards):
     return PLAN.titles[wildcards.study]
 
 
+def figure_of(wildcards):
+    """The component that draws a figure."""
+    return registry.find("figure", PLAN.figure(wildcards.study, wildcards.figure))
+
+
 def category_of_figure(wildcards):
     """Where the report shows a figure."""
-    leaks = wildcards.figure in plan.FIGURES_OF_ATTACKS
-    return "2 Leakage" if leaks else "1 Trade-off"
+    return figure_of(wildcards).constants.get("CATEGORY", "1 Trade-off")
+
+
+def caption_of_figure(wildcards):
+    """What the report says of a figure."""
+    figure = figure_of(wildcards)
+    return figure.constants.get("CAPTION", figure.doc)
+
+
+def spec_of_figure(wildcards):
+    """What the command line calls a figure."""
+    return PLAN.figure(wildcards.study, wildcards.figure)
+
+
+def code_of_figure(wildcards):
+    """The files that draw a figure: an edit of another figure draws this one no more."""
+    return [*CODE["figures"], *map(os.path.relpath, figure_of(wildcards).files)]
+
+
+def code_of_attacks(wildcards):
+    """The files that make a bundle's attacks: the stage's, and those of the attacks that are made."""
+    attacks = PLAN.attacks_on(PLAN.bundles[wildcards.bundle]).values()
+    names = sorted({attack["name"] for wanted in attacks for attack in wanted})
+    files = {file for name in names for file in registry.find("attack", name).files}
+    return [*CODE["attack"], *map(os.path.relpath, sorted(files))]
 
 
 def studies_of_figure(wildcards):

@@ -13,13 +13,6 @@ import pandas as pd
 from fedpareto.columns.declared import table
 from fedpareto.columns.frames import DTYPES
 
-SERVER, PARTICIPANTS, OUTSIDER = "server", "participants", "outsider"
-ADVERSARIES = {
-    SERVER: "the coordinator, which sees what clients send it (their sum under secure aggregation)",
-    PARTICIPANTS: "those who see the model after every round, and with it each round's released sum",
-    OUTSIDER: "those who see the final model only",
-}
-
 
 @dataclass(frozen=True)
 class AttackResult:
@@ -27,9 +20,9 @@ class AttackResult:
 
     Attributes:
       run_id: The run.
-      attack: `gradient_inversion`, `model_inversion`, `membership`, `client_membership` or `audit`.
+      attack: Name of the attack.
       method: Which way of doing it.
-      adversary: One of `ADVERSARIES`.
+      adversary: One of `threats.ADVERSARIES`.
       score: Name of the score.
       value: The score.
       low: Lower end of its interval at `confidence`, NaN where there is none.
@@ -100,7 +93,7 @@ class Picture:
 
     Attributes:
       run_id: The run.
-      attack: `gradient_inversion` or `model_inversion`.
+      attack: The attack.
       method: The attack's method; empty for what is no reconstruction.
       adversary: Who saw what it was rebuilt from; empty likewise.
       records: Records behind the update, or None.

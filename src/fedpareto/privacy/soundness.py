@@ -233,7 +233,7 @@ _RULES = (
         lambda c: (
             bool((_own("algorithm", c.algorithm) or {}).get("REMEMBERS_CLIENTS"))
             and c.sampling_rate < 1
-            and c.effective_participation == "secret"
+            and c.effective_participation != "seen"
         ),
         "participation",
         "be seen with this algorithm",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 
 from fedpareto.columns.declared import DEFAULT, Additions, table
 from fedpareto.columns.frames import empty, typed
+from fedpareto.components import threats
 
 
 def join(
@@ -52,9 +53,15 @@ def not_made(attacks: pd.DataFrame) -> pd.Series:
     return attacks["reason"].fillna("") != ""
 
 
-def why_nothing(attacks: pd.DataFrame, families: Sequence[str], otherwise: str) -> str:
-    """Why there is nothing to draw of some attacks: the reasons for which they could not be made, or else `otherwise`."""
-    rows = attacks[not_made(attacks) & attacks["attack"].isin(families)]
+def aimed_at(rows: pd.DataFrame, goals: Collection[tuple[str, str]]) -> pd.Series:
+    """Which rows of `attacks`, `roc` or `pictures` are of attacks with one of these goals (`threats.Goal`): bool [rows]."""
+    wanted = [attack for attack in rows["attack"].unique() if threats.goal(attack) in goals]
+    return rows["attack"].isin(wanted)
+
+
+def why_nothing(attacks: pd.DataFrame, goals: Collection[tuple[str, str]], otherwise: str) -> str:
+    """Why there is nothing to draw of attacks with these goals: the reasons why they could not be made, or else `otherwise`."""
+    rows = attacks[not_made(attacks) & aimed_at(attacks, goals)]
     reasons = sorted(set(rows["reason"]))
     if not reasons:
         return otherwise

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fedpareto.analysis.tables.attacks import not_made
+from fedpareto.analysis.tables.attacks import aimed_at, not_made
 from fedpareto.analysis.tables.front import resampled_means
-from fedpareto.analysis.tables.leakage import FAMILIES, add_leakage, counted, successes
+from fedpareto.analysis.tables.leakage import add_leakage, counted, successes
 from fedpareto.analysis.tables.tradeoff import comparable_epsilon
 from fedpareto.columns.declared import DEFAULT, Additions, table
 from fedpareto.columns.frames import empty, of_rows, typed
+from fedpareto.components import threats
 from fedpareto.statuses import FINISHED
 
 TRUSTED, NOT_TRUSTED = "trusted", "not trusted"
 # The trust models that are left, by what is assumed of the coordinator.
 COORDINATORS = {TRUSTED: ("central", "distributed", "local"), NOT_TRUSTED: ("distributed", "local")}
 LIMITS = ("largest_epsilon", "largest_membership", "largest_reconstruction", "smallest_accuracy")
-OF_LEAKAGE = {"largest_membership": "membership", "largest_reconstruction": "reconstruction"}
 SEVERAL = "several together"
 LEARNED = "learned"  # what every point that is picked has, whatever the policy
 # Points of other data, another unit or another delta answer another question, or in another currency.
@@ -199,7 +199,7 @@ def _useless(pool: pd.DataFrame) -> int:
 
 def _unmeasured(pool: pd.DataFrame, policy: Mapping[str, Any]) -> pd.Series:
     """Which points were not attacked in a way that the policy limits."""
-    limited = [measure for limit, measure in OF_LEAKAGE.items() if _limit(policy, limit) is not None]
+    limited = [measure for limit, measure in threats.LIMITS.items() if _limit(policy, limit) is not None]
     return pool[limited].isna().any(axis=1)
 
 
@@ -229,12 +229,12 @@ def _why_none(pool: pd.DataFrame, policy: Mapping[str, Any], coordinator: str, b
 def _reasons(attacks: pd.DataFrame, policy: Mapping[str, Any]) -> pd.Series:
     """By point, why an attack that measures what the policy limits could not be made on it: the first reason."""
     limited = [
-        attack
-        for limit, family in OF_LEAKAGE.items()
+        goal
+        for limit, family in threats.LIMITS.items()
         if _limit(policy, limit) is not None
-        for attack in FAMILIES[family]
+        for goal in threats.GOALS[family]
     ]
-    return attacks[not_made(attacks) & attacks["attack"].isin(limited)].groupby("point_id")["reason"].first()
+    return attacks[not_made(attacks) & aimed_at(attacks, limited)].groupby("point_id")["reason"].first()
 
 
 def _unattacked(points: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fedpareto.attacks.results import SERVER
+from fedpareto.components.threats import SERVER
 from fedpareto.federated.contributions.contribution import contribution_of
 from fedpareto.federated.inputs.device_data import Examples
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
