@@ -30,11 +30,11 @@ from fedpareto.federated.inputs.device_data import data_of
 from fedpareto.federated.inputs.setup import program_config, run_params
 from fedpareto.federated.inputs.state import Carried, first_memory
 from fedpareto.models.model import build
+from fedpareto.privacy.mechanisms import banded
 from fedpareto.privacy.mechanisms.adaptive_clipping import next_clip
 from fedpareto.privacy.mechanisms.discrete_encoding import rotate, wrap
 from fedpareto.privacy.mechanisms.lattice_mechanism import IntegerGrid, lattice_of
 from fedpareto.privacy.secure_aggregation.cost import aggregate
-from fedpareto.sweep import account
 from fedpareto.sweep.account import DataSizes, privacy_plan
 from fedpareto.sweep.run import Run
 
@@ -274,7 +274,7 @@ def test_each_client_adds_noise_of_its_own(changes):
 
 def test_banded_noise_is_white_once_the_strategy_is_undone(monkeypatch):
     # The best strategy takes seconds to find.
-    monkeypatch.setattr(account, "band_coefficients", lambda rounds, bands: (0.9, 0.3, 0.1**0.5))
+    monkeypatch.setattr(banded, "band_coefficients", lambda rounds, bands: (0.9, 0.3, 0.1**0.5))
     run = made(sampling="cyclic", sampling_rate=0.25, mechanism={"name": "banded", "bands": 3})
     strategy = np.asarray(run.plan.strategy)
     assert len(strategy) == 3

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fedpareto.components import registry
+
 PACKAGE = Path(__file__).parents[2] / "src" / "fedpareto"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Rooms by floor: a module imports from its own room and from rooms of lower floors.
@@ -126,3 +128,19 @@ def test_everything_public_is_documented():
         and ast.get_docstring(node) is None
     ]
     assert missing == []
+
+
+def test_the_core_imports_no_component():
+    components = {
+        component.path
+        for kind in ("algorithm", "mechanism", "model")
+        for component in registry._built_in(kind).values()
+    }
+    assert len(components) >= 10
+    core = [path for path in MODULES if room(path) in ("federated", "privacy", "sweep", "config")]
+    found = {
+        name_of(path): sorted(map(name_of, others))
+        for path in core
+        if path not in components and (others := components & set(imported_modules(path)))
+    }
+    assert found == {}

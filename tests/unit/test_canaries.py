@@ -74,7 +74,7 @@ def test_an_absent_canary_adds_exactly_nothing(unit):
     if unit == "client":  # A client without records sends nothing either.
         without = data._replace(train_count=data.train_count.at[:, first:].set(0))
     else:
-        without = data._replace(present=jnp.ones((1, RECORDS), bool).at[:, first:].set(False))
+        without = data._replace(record_mask=jnp.ones((1, RECORDS), bool).at[:, first:].set(False))
     expected, _ = released(unit, hyper, without)
     assert_same_bits(seen, expected)
 

@@ -107,7 +107,7 @@ def test_impossible_bands_are_refused(rounds, bands):
 def test_devices_can_still_be_chosen_and_precision_is_untouched():
     code = """
 import jax
-from fedpareto.privacy.correlated import band_coefficients, participation_sensitivity
+from fedpareto.privacy.mechanisms.banded import band_coefficients, participation_sensitivity
 participation_sensitivity(band_coefficients(3, 2), 3, 2)
 jax.config.update("jax_num_cpu_devices", 3)
 print(len(jax.devices("cpu")), jax.config.jax_enable_x64, jax.numpy.ones(1).dtype)

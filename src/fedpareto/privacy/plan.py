@@ -263,6 +263,8 @@ class PrivacyPlan:
         Noise that is correlated over rounds composes as its mechanism says.
         """
         composed = self.noise.compositions(self, rounds)
+        if composed is not None and self.amplified:
+            raise PrivacyPlanError(f"{self.setting.mechanism} noise composes by itself: participation must be seen")
         if composed is not None:
             return float(composed)
         return float(self.participations(rounds) * (1 if self.local is None or self.amplified else self.local.steps))

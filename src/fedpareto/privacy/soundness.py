@@ -1,14 +1,17 @@
 """Which choices have a sound guarantee or a meaning together, and why the others have none.
 
-One table for both places that must refuse: the configuration, which names file and key, and `PrivacyPlan`. Only the
-standard library, because a configuration is checked before any job starts.
+One table for both places that must refuse: the configuration, which names file and key, and `PrivacyPlan`. Nothing heavy is
+imported and no component is run, because a configuration is checked before any job starts: what a user's own mechanism or
+algorithm says of itself is read from its file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from fedpareto.components import registry
 from fedpareto.privacy.setting import PrivacySetting
 
 LEARNING = {"data_norm": 2, "pca": 1}  # preprocessings that learn from all records -> releases that each makes of them
@@ -29,6 +32,21 @@ class _Rule:
     key: str
     must: str
     why: str
+
+
+def _own(kind: str, name: str) -> dict[str, Any] | None:
+    """The class constants of a user's own component; None for a built-in one, whose rules stand in the table."""
+    try:
+        component = registry.find(kind, name)
+    except registry.ComponentError:  # reported where the name is read
+        return None
+    return dict(component.constants) if component.own else None
+
+
+def _unproved(kind: str, name: str, setting: PrivacySetting) -> bool:
+    """Whether a user's own component does not say that it is sound for the unit and the trust model of a setting."""
+    own = _own(kind, name)
+    return own is not None and (setting.unit, setting.trust) not in {*map(tuple, own.get("SOUND_FOR", ()))}
 
 
 _RULES = (
@@ -189,6 +207,37 @@ _RULES = (
         "augmentation",
         "have multiplicity 1 with unit: client",
         "several views are averaged before a record's gradient is clipped, and here a client's update is",
+    ),
+    _Rule(
+        lambda c: _unproved("mechanism", c.mechanism, c),
+        "mechanism",
+        "say that it is sound here",
+        "a mechanism of your own is refused until the pair (unit, trust) is in its SOUND_FOR, which is its author's proof",
+    ),
+    _Rule(
+        lambda c: _unproved("algorithm", c.algorithm, c),
+        "algorithm",
+        "say that it is sound here",
+        "an algorithm of your own is refused until the pair (unit, trust) is in its SOUND_FOR, which is its author's proof",
+    ),
+    _Rule(
+        lambda c: (
+            (_own("algorithm", c.algorithm) or {}).get("VECTORS", 1) > 1
+            and (c.unit, c.trust, c.mechanism, c.clipping) != ("client", "central", "gaussian", "fixed")
+        ),
+        "algorithm",
+        "send one vector here",
+        "the joint clip norm of several vectors is accounted for unit: client, trust: central, Gaussian noise",
+    ),
+    _Rule(
+        lambda c: (
+            bool((_own("algorithm", c.algorithm) or {}).get("REMEMBERS_CLIENTS"))
+            and c.sampling_rate < 1
+            and c.effective_participation != "seen"
+        ),
+        "participation",
+        "be seen with this algorithm",
+        "its state remembers who took part; amplification is proved for rounds that know released models alone",
     ),
 )
 

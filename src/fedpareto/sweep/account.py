@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fedpareto.components import registry
 from fedpareto.privacy.accounting.guarantee import Guarantee
-from fedpareto.privacy.mechanisms.banded import band_coefficients
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 from fedpareto.privacy.setting import LocalSteps, PrivacySetting, SecureAggregation
 from fedpareto.privacy.soundness import LEARNING
@@ -81,8 +81,8 @@ def privacy_plan(run: Run, measured: DataSizes | None = None) -> PrivacyPlan:
             # Who has no record has nothing to protect, and speaks for nobody: the rate of the largest client is the smallest.
             rates = tuple(min(1.0, batch / (n or max(1, *records))) for n in records)
             sizes["local"] = LocalSteps(training.local_steps or 1, rates)
-    if "bands" in mechanism:
-        sizes["strategy"] = band_coefficients(training.rounds, min(mechanism["bands"], training.rounds))
+    if mechanism:
+        sizes["strategy"] = registry.build("mechanism", mechanism).strategy(training.rounds)
     if privacy is not None and training.preprocessing is not None:
         sizes["preprocessing_noise_multipliers"] = _preliminary(training.preprocessing)
     return PrivacyPlan(

@@ -89,6 +89,7 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
             client_learning_rate=_float(axes["client_learning_rate"]),
             client_learning_rate_decay=None if decay == 1 else float(decay),
             proximal=algorithm.get("proximal"),
+            algorithm_arguments={k: v for k, v in algorithm.items() if k not in ("name", "proximal")} or None,
             preprocessing=_unless_named(axes["preprocessing"], "none"),
             augmentation=_unless_named(axes["augmentation"], "none"),
             averaging=_unless_named(axes["averaging"], "none"),
@@ -169,6 +170,7 @@ def _baseline(name: str, cell: Run, datasets: Mapping[str, Mapping[str, Any]]) -
                 client_learning_rate_decay=None,
                 server_optimizer=plain,
                 proximal=None,
+                algorithm_arguments=None,
             ),
         )
     examples = dataset_info(data.dataset, datasets).train or data.clients
@@ -183,6 +185,7 @@ def _baseline(name: str, cell: Run, datasets: Mapping[str, Mapping[str, Any]]) -
             training,
             algorithm="fedavg",
             proximal=None,
+            algorithm_arguments=None,
             local_epochs=None,
             local_steps=max(1, round(cohort.sampling_rate * data.clients * steps)),
             batch_size=training.batch_size or max(1, round(held)),

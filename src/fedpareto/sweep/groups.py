@@ -40,6 +40,7 @@ class Training:
       client_learning_rate: Learning rate of local SGD; None where the unit is `record`.
       client_learning_rate_decay: Factor on the clients' learning rate from one round to the next, or None for 1.
       proximal: Strength of FedProx's proximal term, or None.
+      algorithm_arguments: Further arguments of the algorithm; None for none.
       preprocessing: `name` and its arguments, without noise where the run has none; None for nothing.
       augmentation: `name` and arguments of the random views of training images, or None.
       averaging: `name` and `decay` of the moving average of the parameters that is scored and kept, or None.
@@ -54,6 +55,7 @@ class Training:
     client_learning_rate: float | None = None
     client_learning_rate_decay: float | None = None
     proximal: float | None = None
+    algorithm_arguments: Spec | None = None
     preprocessing: Spec | None = None
     augmentation: Spec | None = None
     averaging: Spec | None = None

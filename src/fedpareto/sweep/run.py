@@ -86,6 +86,7 @@ KEYS = {
     "averaging": ("training", "averaging"),
     "client_learning_rate_decay": ("training", "client_learning_rate_decay"),
     "task": ("", "task"),
+    "algorithm_arguments": ("training", "algorithm_arguments"),
 }
 
 
@@ -161,6 +162,10 @@ class Run:
             key: None if isinstance(value, float) else value for key, value in keys["server_optimizer"].items()
         }
         shared["preprocessing"] = {k: v for k, v in (keys["preprocessing"] or {}).items() if k != "noise_multiplier"}
+        shared["algorithm_arguments"] = {
+            key: None if isinstance(value, float) else value
+            for key, value in (keys["algorithm_arguments"] or {}).items()
+        }
         for name in ("proximal", "dropout", "stragglers", "client_learning_rate_decay"):
             shared[name] = keys[name] is not None
         return canonical(shared)

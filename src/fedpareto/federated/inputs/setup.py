@@ -81,7 +81,8 @@ def program_config(
 def algorithm_of(run: Run) -> Algorithm:
     """The algorithm that a run names, with its arguments."""
     arguments = {} if run.training.proximal is None else {"proximal": run.training.proximal}
-    algorithm: Algorithm = registry.build("algorithm", {"name": run.training.algorithm, **arguments})
+    spec = {"name": run.training.algorithm, **arguments, **(run.training.algorithm_arguments or {})}
+    algorithm: Algorithm = registry.build("algorithm", spec)
     return algorithm
 
 

@@ -26,9 +26,8 @@ from fedpareto.sweep.run import Bundle, Run, describe
 from fedpareto.system.files import whole
 
 BYTES_PER_PARAMETER = 4  # updates and models travel as float32
-# Vectors that a member sends in a round, where they are not one.
 # Keys of a run that no table needs.
-NO_COLUMN = ("records", "evaluate_every")
+NO_COLUMN = ("records", "evaluate_every", "algorithm_arguments")
 # Type of a key in the study language -> type of its column.
 TYPES = {"number": "number", "integer": "count", "boolean": "flag"}
 
@@ -83,6 +82,7 @@ def run_row(
         "bundle_id": bundle_id,
         "parameters": result.parameters,
         "partition": _partition(run),
+        "algorithm": describe({"name": keys["algorithm"]} | (keys["algorithm_arguments"] or {})),
         "examples": len(data.y_train),
         "participation": plan.setting.effective_participation if plan.private else None,
         "amplified": plan.private and plan.amplified,

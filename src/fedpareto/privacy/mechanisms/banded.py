@@ -58,6 +58,10 @@ class Banded(Mechanism):
 
         return dp_accounting.GaussianDpEvent(plan.relative_noise)
 
+    def strategy(self, rounds: int) -> tuple[float, ...]:
+        """The coefficients of as many bands as there are rounds for."""
+        return band_coefficients(rounds, min(self.bands, rounds))
+
     def compositions(self, plan: PrivacyPlan, rounds: int) -> float:
         """The squared sensitivity of all participations of a unit together, of which the whole run is one Gaussian."""
         return participation_sensitivity(plan.strategy, rounds, plan.setting.min_separation) ** 2 if rounds else 0.0

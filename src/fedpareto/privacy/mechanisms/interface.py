@@ -72,6 +72,10 @@ class Mechanism:
         """
         return None
 
+    def strategy(self, rounds: int) -> tuple[float, ...]:
+        """First column of the matrix that correlates noise over rounds, of L2 norm 1; (1.0,) for independent noise."""
+        return (1.0,)
+
     def delta_share(self, plan: PrivacyPlan) -> float:
         """Delta set aside for draws that are not exactly of the proven law."""
         return 0.0
