@@ -15,9 +15,11 @@ from matplotlib.text import Text
 from fedpareto.analysis.figures import draw as figures
 from fedpareto.analysis.figures import style
 from fedpareto.analysis.figures.audit import audited
-from fedpareto.analysis.tables import attacks as attack_tables
 from fedpareto.analysis.tables.build import build_tables, read_tables, write_tables
 from fedpareto.analysis.tables.leakage import of_own_trust, strongest, successes
+from fedpareto.attacks.results import KINDS
+from fedpareto.columns.declared import table
+from fedpareto.columns.frames import empty
 from fedpareto.components.figures import ordered
 
 BUNDLE = "b" * 16
@@ -103,8 +105,8 @@ def test_a_figure_is_written_in_three_formats_the_same_each_time(folder, tmp_pat
 
 @pytest.mark.parametrize("name", OF_ATTACKS)
 def test_a_study_that_nobody_attacked_says_so(name, tables):
-    empty = {table: attack_tables.empty(attack_tables.COLUMNS[table]) for table in attack_tables.COLUMNS}
-    figure = figures.build(name, replace(tables, **empty, recommendation=tables.recommendation.iloc[:0]), "One")
+    bare = {attacks: empty(table(attacks)) for attacks in KINDS}
+    figure = figures.build(name, replace(tables, **bare, recommendation=tables.recommendation.iloc[:0]), "One")
     assert any(f" {word}" in figure.texts[1].get_text() for word in ("attacked", "audited", "membership", "policy"))
     assert not figure.axes
 
@@ -131,16 +133,16 @@ def contents(figure):
 
 @pytest.mark.parametrize("name", [name for name in OF_ATTACKS if name != "recommendation"])
 def test_a_figure_of_attacks_that_could_not_be_made_says_why(name, tables):
-    empty = {table: attack_tables.empty(attack_tables.COLUMNS[table]) for table in attack_tables.COLUMNS}
+    bare = {attacks: empty(table(attacks)) for attacks in KINDS}
     rows = [not_made(tables.attacks).assign(attack=attack) for attack in set(tables.attacks["attack"])]
-    figure = figures.build(name, replace(tables, **empty | {"attacks": pd.concat(rows)}), "One")
+    figure = figures.build(name, replace(tables, **bare | {"attacks": pd.concat(rows)}), "One")
     assert figure.texts[1].get_text() == "no such attack could be made: it is too small"
 
 
 @pytest.mark.parametrize("name", OF_ATTACKS)
 @pytest.mark.parametrize("private", [True, False])
 def test_figures_take_runs_of_one_kind_only(name, private, tables):
-    kept = {t: getattr(tables, t) for t in (*attack_tables.COLUMNS, "tradeoff", "runs")}
+    kept = {t: getattr(tables, t) for t in (*KINDS, "tradeoff", "runs")}
     kept = {t: frame[np.isfinite(frame["epsilon_rdp"]) == private] for t, frame in kept.items()}
     rows = tables.recommendation.iloc[: None if private else 0]
     figure = figures.build(name, replace(tables, **kept, recommendation=rows), "One")

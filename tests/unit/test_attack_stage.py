@@ -91,11 +91,9 @@ def test_a_killed_stage_goes_on_where_it_was(tmp_path, calls, monkeypatch):
 
 def test_files_have_the_same_columns_and_types_whatever_was_found(tmp_path):
     full = {
-        "attacks": frame(
-            AttackResult, [AttackResult("a", "audit", "m", "outsider", "auc", 0.5, client=3, positives=2)]
-        ),
-        "roc": frame(RocPoint, [RocPoint("a", "membership", "m", "outsider", None, 0.1, 0.2, 0.5)]),
-        "pictures": frame(Picture, [Picture("a", "g", "m", "server", 1, "true", 0, 20.0, "2x2x1", [1.0, 2, 3, 4])]),
+        "attacks": frame("attacks", [AttackResult("a", "audit", "m", "outsider", "auc", 0.5, client=3, positives=2)]),
+        "roc": frame("roc", [RocPoint("a", "membership", "m", "outsider", None, 0.1, 0.2, 0.5)]),
+        "pictures": frame("pictures", [Picture("a", "g", "m", "server", 1, "true", 0, 20.0, "2x2x1", [1.0, 2, 3, 4])]),
     }
     stage.write(tmp_path / "full", full)
     stage.write(tmp_path / "none", stage._frames(AttackResults()))

@@ -38,6 +38,7 @@ RESULT = RunResult(
     parameters=3,
     secure_aggregation=None,
 )
+OF_BUNDLE = ["runs", "metrics", "partition", "clients", "curves", "attacks", "roc", "pictures"]
 FIGURES = [paths.figure_file("s", "f", ending) for ending in ("svg", "pdf", "png")]
 MODEL = {"w": np.arange(1000, dtype=np.float32)}
 
@@ -47,7 +48,7 @@ def made(tmp_path_factory):
     """A folder with one finished run and one file of each kind in its results."""
     home = tmp_path_factory.mktemp("made")
     store.save(home / paths.RUNS_FOLDER, RESULT, MODEL)
-    for path in map(home.joinpath, paths.outputs(["b1"], ["d"], ["runs"], FIGURES)):
+    for path in map(home.joinpath, paths.outputs(["b1"], ["d"], OF_BUNDLE, ["runs"], FIGURES)):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":
             path.write_text(json.dumps({"a": 1}) + "\n" if "data" in path.parts else "[]")
@@ -75,7 +76,7 @@ def files(folder):
 
 
 def clear():
-    outputs = paths.outputs(["b1", "not made"], ["d"], ["runs"], FIGURES)
+    outputs = paths.outputs(["b1", "not made"], ["d"], OF_BUNDLE, ["runs"], FIGURES)
     return damage.clear(outputs, {"b1": ["r1", "not made"]})
 
 

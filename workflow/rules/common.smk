@@ -6,6 +6,7 @@ from pathlib import Path
 
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
+from fedpareto.columns import declared
 from fedpareto.components import provenance, registry
 from fedpareto.config import papers
 from fedpareto.config.load import ConfigError, from_snakemake
@@ -40,10 +41,11 @@ BUNDLES = PLAN.bundles | {
     name: bundle for one in PAPER_PLANS.values() for name, bundle in one.bundles.items()
 }
 
-TABLES = [
-    *("runs", "tradeoff", "rounds", "partitions", "clients"),
-    *("attacks", "roc", "pictures", "recommendation"),
-]
+TABLES = declared.TABLES
+# The files in the folder of a bundle, by the stage that writes them.
+OF_TRAINING, OF_ATTACKS = (
+    [table.file for table in declared.of_stage(stage)] for stage in ("train", "attack")
+)
 
 # The code that makes each stage's numbers is an input of its rule: Snakemake sees no edit inside a package otherwise.
 CODE = {
@@ -51,6 +53,9 @@ CODE = {
         os.path.relpath(path)
         for path in provenance.sources(*(f"fedpareto.{module}" for module in modules))
     ]
+    # Types and roles of columns make tables and figures; what is trained and attacked, they do not.
+    + [os.path.relpath(declared.FILE)]
+    * (stage in ("tables", "figures", "reproduction"))
     for stage, modules in {
         "data": ["data.prepare"],
         "privacy": [
@@ -110,7 +115,9 @@ def mend_store():
         return
     MENDED.append(True)
     datasets = {bundle.dataset for bundle in BUNDLES.values()}
-    outputs = paths.outputs(BUNDLES, datasets, TABLES, FIGURE_FILES)
+    outputs = paths.outputs(
+        BUNDLES, datasets, OF_TRAINING + OF_ATTACKS, TABLES, FIGURE_FILES
+    )
     runs = {
         name: [run.run_id for run in bundle.runs] for name, bundle in BUNDLES.items()
     }
@@ -134,8 +141,8 @@ def everything(wildcards):
     """What a sweep makes. All files are named, or Snakemake would not miss one whose neighbours are there."""
     mend_store()
     return [
-        *paths.bundle_files(PLAN.bundles, paths.OF_TRAINING),
-        *paths.bundle_files(PLAN.attacked, paths.OF_ATTACKS),
+        *paths.bundle_files(PLAN.bundles, OF_TRAINING),
+        *paths.bundle_files(PLAN.attacked, OF_ATTACKS),
         *paths.table_files(TABLES),
         *FIGURE_FILES,
     ]

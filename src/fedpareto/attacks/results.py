@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fedpareto.columns.declared import table
+from fedpareto.columns.frames import DTYPES
+
 
 @dataclass(frozen=True)
 class AttackResult:
@@ -113,6 +116,10 @@ class Picture:
     pixels: Sequence[float] | np.ndarray
 
 
+# Table -> the kind of its rows. The first is written last: where it is, the others are.
+KINDS: dict[str, type] = {"attacks": AttackResult, "roc": RocPoint, "pictures": Picture}
+
+
 @dataclass(frozen=True)
 class AttackResults:
     """All that one attack found."""
@@ -144,15 +151,20 @@ def together(parts: Iterable[AttackResults]) -> AttackResults:
     )
 
 
-def frame(kind: type, rows: Sequence[Any]) -> pd.DataFrame:
-    """Rows of one kind (`AttackResult`, `RocPoint`, `Picture`) as a table whose columns have the same types in every bundle."""
-    names = [one.name for one in fields(kind)]
+def frame(name: str, rows: Sequence[Any]) -> pd.DataFrame:
+    """Rows of one of `KINDS` as a table whose columns have the same types in every bundle.
+
+    Raises:
+      ColumnError: The fields of the rows and the declared columns differ.
+    """
+    declared = table(name).of_bundle
+    declared.check([field.name for field in fields(KINDS[name])], f"table {name}")
     columns: dict[str, Any] = {}
-    types = {"str": "string", "float": "float64", "bool": "bool", "int": "int64", "int | None": "Int64"}
-    for one in fields(kind):
-        values = [getattr(row, one.name) for row in rows]
-        if str(one.type) in types:
-            columns[one.name] = pd.Series(values, dtype=types[str(one.type)])
+    for column in declared.columns:
+        values = [getattr(row, column.name) for row in rows]
+        if column.type == "pixels":
+            columns[column.name] = pd.Series([np.asarray(value, np.float32) for value in values], dtype="object")
         else:
-            columns[one.name] = pd.Series([np.asarray(value, np.float32) for value in values], dtype="object")
-    return pd.DataFrame(columns, columns=names)
+            # Not object: a column of text without any rows is still one of text.
+            columns[column.name] = pd.Series(values, dtype="string" if column.type == "text" else DTYPES[column.type])
+    return pd.DataFrame(columns, columns=list(declared.names))

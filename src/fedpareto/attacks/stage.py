@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from fedpareto.attacks.interface import Attack
-from fedpareto.attacks.results import AttackResult, AttackResults, Picture, RocPoint, asked, frame, not_made
+from fedpareto.attacks.results import KINDS, AttackResult, AttackResults, Picture, RocPoint, asked, frame, not_made
 from fedpareto.attacks.target import Target
 from fedpareto.components import provenance, registry
 from fedpareto.components.threats import FINAL_MODEL, OUTSIDER
@@ -27,9 +27,8 @@ from fedpareto.system.files import whole
 
 T = TypeVar("T")
 Row = TypeVar("Row", AttackResult, RocPoint, Picture)
+
 Spec = Mapping[str, Any]
-# File -> what one of its rows is. The first is written last: where it is, the others are.
-TABLES: dict[str, type] = {"attacks": AttackResult, "roc": RocPoint, "pictures": Picture}
 
 
 def attack_stored(
@@ -94,7 +93,7 @@ def attack_bundle(
       lost: Rows of runs that are not among the target's.
 
     Returns:
-      The rows of `TABLES`, by name.
+      The rows of `results.KINDS`, by name.
     """
     specs = {canonical(dict(spec)): spec for own in wanted.values() for spec in own}
     parts = [_frames(AttackResults(lost))]
@@ -118,7 +117,7 @@ def attack_bundle(
                 log(line)
         parts.append(found)
     return {
-        table: pd.concat([part[table] for part in parts if len(part[table])] or [parts[0][table]]) for table in TABLES
+        table: pd.concat([part[table] for part in parts if len(part[table])] or [parts[0][table]]) for table in KINDS
     }
 
 
@@ -157,7 +156,7 @@ def make(spec: Spec, target: Target) -> AttackResults:
 
 def _stored(folder: Path) -> dict[str, pd.DataFrame] | None:
     """The evidence that a finished attack left; None where there is none, or not all of it can be read."""
-    if not (folder / f"{next(iter(TABLES))}.parquet").is_file():
+    if not (folder / f"{next(iter(KINDS))}.parquet").is_file():
         return None
     try:
         return _load(folder)
@@ -170,7 +169,7 @@ def _stored(folder: Path) -> dict[str, pd.DataFrame] | None:
 
 def _load(folder: Path) -> dict[str, pd.DataFrame]:
     frames = {}
-    for table in TABLES:
+    for table in KINDS:
         path = folder / f"{table}.parquet"
         with damage.reading(path):
             frames[table] = pd.read_parquet(path)
@@ -188,11 +187,11 @@ def _reasons(findings: Sequence[AttackResult]) -> list[str]:
 
 def write(folder: Path, frames: Mapping[str, pd.DataFrame]) -> None:
     """Writes one Parquet file a table, each in one step."""
-    for table in reversed(TABLES):
+    for table in reversed(KINDS):
         with whole(folder / f"{table}.parquet") as path:
             frames[table].to_parquet(path, index=False)
 
 
 def _frames(evidence: AttackResults) -> dict[str, pd.DataFrame]:
     rows = (evidence.findings, evidence.roc, evidence.pictures)
-    return {table: frame(kind, own) for (table, kind), own in zip(TABLES.items(), rows, strict=True)}
+    return {table: frame(table, own) for table, own in zip(KINDS, rows, strict=True)}
