@@ -152,7 +152,8 @@ def test_runs_are_scored_at_the_start_at_the_end_and_between(tmp_path, rounds, e
 def test_the_plan_file_holds_what_the_jobs_need(tmp_path):
     plan = plan_of(tmp_path, {"seeds": 2})
     tree = json.loads(plan.to_json())
-    assert set(tree) == {"studies", "runs", "bundles", "datasets", "execution", "comparisons", "attacks", "policies"}
+    parts = {"studies", "runs", "bundles", "datasets", "execution", "comparisons", "attacks", "policies", "figures"}
+    assert set(tree) == parts
     assert tree["studies"]["s"]["runs"] == list(plan.studies["s"])
     assert all(Run.from_dict(entry).run_id == name for name, entry in tree["runs"].items())
     assert Sweep.from_json(plan.to_json()).digest == plan.digest

@@ -236,7 +236,7 @@ def spec_of_figure(wildcards):
 
 def code_of_figure(wildcards):
     """The files that draw a figure: an edit of another figure draws this one no more."""
-    return [*CODE["figures"], *map(os.path.relpath, figure_of(wildcards).files)]
+    return sorted({*CODE["figures"], *map(os.path.relpath, figure_of(wildcards).files)})
 
 
 def code_of_attacks(wildcards):
@@ -244,7 +244,7 @@ def code_of_attacks(wildcards):
     attacks = PLAN.attacks_on(PLAN.bundles[wildcards.bundle]).values()
     names = sorted({attack["name"] for wanted in attacks for attack in wanted})
     files = {file for name in names for file in registry.find("attack", name).files}
-    return [*CODE["attack"], *map(os.path.relpath, sorted(files))]
+    return sorted({*CODE["attack"], *map(os.path.relpath, files)})
 
 
 def studies_of_figure(wildcards):
