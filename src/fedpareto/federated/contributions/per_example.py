@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedpareto.federated.algorithms.local_sgd import Loss
+from fedpareto.federated.algorithms.interface import Loss
 from fedpareto.models.model import Model
 from fedpareto.privacy.clipping import clip_factor
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,12 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from fedpareto.columns.metrics import client_metrics
-from fedpareto.federated.algorithms.local_sgd import Apply
-from fedpareto.federated.execution.cohort_sum import COHORT_AXIS, LANES
+from fedpareto.federated.algorithms.interface import Apply
+from fedpareto.federated.execution.chunks import by_chunk
 from fedpareto.tasks.interface import Task
 
 PyTree = Any
-CHUNK = 128  # Test examples at a time: what they need of memory fits in a CPU cache.
 
 
 def evaluate(
@@ -60,27 +58,3 @@ def evaluate(
 def example_scores(task: Task, outputs: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
     """The scores of each example, its loss among them: float32 [batch] by name."""
     return task.example_scores(outputs, targets) | {"loss": task.loss(outputs, targets)}
-
-
-def by_chunk(
-    apply: Apply,
-    params: PyTree,
-    x: jax.Array,
-    y: jax.Array,
-    score: Callable[[jax.Array, jax.Array], PyTree],
-    devices: int = 1,
-) -> PyTree:
-    """`score` of the outputs [batch, outputs] and targets [batch, ...] of all examples: arrays [n, ...] for its [batch, ...]."""
-
-    def one(chunk: jax.Array) -> PyTree:
-        rows = jnp.minimum(chunk * CHUNK + jnp.arange(CHUNK), n - 1)
-        return score(apply(params, x[rows]), y[rows])
-
-    n = x.shape[0]
-    # As many chunks for one device as for several: sums over arrays of other sizes would differ in the last digit.
-    share = -(-n // (CHUNK * LANES)) * LANES // devices
-    own = 0 if devices == 1 else jax.lax.axis_index(COHORT_AXIS)
-    scores = jax.lax.map(one, own * share + jnp.arange(share))
-    if devices > 1:
-        scores = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, COHORT_AXIS, tiled=True), scores)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], scores)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedpareto.columns.metrics import client_metrics
-from fedpareto.federated.algorithms.local_only import AloneState
-from fedpareto.federated.engine.program import State, metric_names
+from fedpareto.federated.inputs.state import AloneState, State, metric_names
 from fedpareto.statuses import DIVERGED, LEARNED_NOTHING, OK, REFUSED
 from fedpareto.sweep.run import Run
 from fedpareto.tasks.interface import Task
