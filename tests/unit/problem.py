@@ -34,9 +34,9 @@ def compiled_round(static, data, hyper, params, optimizer_state, round_index, me
 def make_static(**changes):
     static = ProgramConfig(
         model=MODEL,
+        task=TASK,
         algorithm=FedAvg(),
         mechanism=Gaussian(),
-        task=TASK,
         work=LocalWork(epochs=2, steps=None, batch_size=4),
         clients=CLIENTS,
         sampling_rate=0.5,

@@ -236,8 +236,9 @@ def test_local_steps_run_on_into_the_next_pass():
         index = data.train_index[0, 0]
         key = jax.random.key(7)
         numbers = {"count": jnp.int32(count), "learning_rate": jnp.float32(0.1), "client": jnp.int32(0)}
-        problem = LocalProblem(MODEL.apply, TASK.loss, work, params, data.train, index, key=key, **numbers)
-        return local_sgd(problem).delta
+        return local_sgd(
+            LocalProblem(MODEL.apply, TASK.loss, work, params, data.train, index, key=key, **numbers)
+        ).delta
 
     two_epochs = update(LocalWork(2, None, 4), 8)
     assert_same_bits(two_epochs, update(LocalWork(None, 4, 4), 8))

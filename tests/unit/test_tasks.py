@@ -13,6 +13,7 @@ import pytest
 from attacked import STUDY
 from problem import CLASSES, FEATURES, MODEL, compiled_round, first_run, make_data, make_hypers, make_static
 
+from fedpareto.components import registry
 from fedpareto.components.registry import ComponentError
 from fedpareto.config.load import checked
 from fedpareto.config.problems import ConfigError
@@ -311,6 +312,15 @@ def test_data_with_other_targets_than_the_task_are_refused_before_it_trains(fold
         model_of(bundle.runs[0], data)
     with pytest.raises(DataError, match="must be finite"):
         check("made up", replace(data, y_test=np.full_like(data.y_test, np.nan)))
+
+
+@pytest.mark.parametrize("name", ["membership", "client_membership", "gradient_inversion", "model_inversion"])
+def test_attacks_that_read_classes_say_so_of_a_task_of_numbers(folder, name):
+    (bundle,) = bundles(linear_data(), {"name": "./own_tasks.py:Squares"})
+    attack = registry.build("attack", {"name": name})
+    assert "the targets of the task are numbers" in attack.not_applicable(bundle.runs[0])
+    assert attack.not_applicable(bundle.runs[0].replace(task={"name": "./own_tasks.py:Hinge"})) is None
+    assert registry.build("attack", {"name": "audit"}).not_applicable(bundle.runs[0]) is None
 
 
 def test_the_usual_task_is_no_part_of_a_runs_name(folder):

@@ -8,6 +8,7 @@ from fedpareto.attacks.results import AttackResults
 from fedpareto.attacks.target import Target
 from fedpareto.components import threats
 from fedpareto.sweep.run import Run
+from fedpareto.tasks.build import spec_of
 
 
 class Attack(Protocol):
@@ -45,5 +46,6 @@ def refusal(attack: Attack, run: Run) -> str | None:
         "unit": run.contribution.unit,
         "trust": run.contribution.trust,
         "algorithm": run.training.algorithm,
+        "targets": threats.targets_of(spec_of(run.task)["name"]),
     }
     return threats.refusal(getattr(attack, "REFUSES", ()), settings)

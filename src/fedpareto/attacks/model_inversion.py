@@ -56,6 +56,9 @@ class ModelInversion:
     FAMILY: ClassVar = "reconstruction"
     SECRET: ClassVar = "class"
     SEES: ClassVar = "final_model"
+    REFUSES: ClassVar = (
+        ({"targets": "numbers"}, "it reads the scores of classes, and the targets of the task are numbers"),
+    )
 
     steps: Annotated[int, Rule(minimum=1)] = 200
 

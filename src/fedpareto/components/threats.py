@@ -71,6 +71,11 @@ def limited(attack: str, limit: str) -> bool:
     return goal(attack) in GOALS[LIMITS[limit]]
 
 
+def targets_of(task: str) -> str:
+    """What the task of a name learns, `classes` or `numbers`."""
+    return str(registry.find("task", task).constants.get("TARGETS", ""))
+
+
 def refusal(refuses: Iterable[tuple[Mapping[str, Any], str]], settings: Mapping[str, Any]) -> str | None:
     """Why an attack is not made on a run.
 

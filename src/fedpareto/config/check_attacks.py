@@ -138,7 +138,11 @@ def _settings(study: Study) -> list[dict[str, str]]:
     """The settings of the study's points that attacks may refuse, as `attacks.interface.refusal` takes them from a run."""
     units, trusts = study.axes["unit"], study.axes["trust"]
     algorithms = [spec["name"] for spec in study.axes["algorithm"]]
-    return [{"unit": u, "trust": t, "algorithm": a} for u, t, a in product(units, trusts, algorithms)]
+    targets = {threats.targets_of(spec["name"]) for spec in study.axes["task"]}
+    return [
+        {"unit": u, "trust": t, "algorithm": a, "targets": of}
+        for u, t, a, of in product(units, trusts, algorithms, sorted(targets))
+    ]
 
 
 def _shown(values: tuple[Any, ...]) -> Any:

@@ -117,9 +117,9 @@ def _train(
         log(f"resumed after block {block} of {program.blocks}")
     best = max((accounted[run.run_id].final.epsilon_rdp for run in runs if plans[run.run_id].private), default=math.inf)
     task = job.static.task
-    first = task.by_evaluation[0].name
+    shown = task.by_evaluation[0].name
     state, seconds = _run_segments(
-        program, data, job.hypers, state, block, checkpoints=checkpoints, epsilon=best, metric=first
+        program, data, job.hypers, state, block, checkpoints=checkpoints, epsilon=best, metric=shown
     )
 
     state, hypers = jax.device_get((state, job.hypers))

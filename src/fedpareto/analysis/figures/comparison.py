@@ -10,10 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures import looks, score, style
 from fedpareto.analysis.tables.adversary import PROTECTED, adversary, name
 from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.tradeoff import client_rounds
+from fedpareto.columns.column import Metric
 
 KILOBYTE = 1e3
 MARKERS = "osD^vP*X"
@@ -40,10 +41,13 @@ class Comparison:
 
     def build(self, tables: Tables, title: str) -> Figure:
         """Accuracy against epsilon, a curve for each unit and trust model; below it a line of costs for each curve."""
+        tables, metric = score.scored(tables)
         points = tables.tradeoff
         private = points[(points["kind"] == "private") & np.isfinite(points["epsilon_rdp"])].copy()
         if private.empty:
-            return style.nothing_to_draw(f"{title}: accuracy at equal ε", "no private run: nothing has an epsilon")
+            return style.nothing_to_draw(
+                f"{title}: {score.noun(metric)} at equal ε", "no private run: nothing has an epsilon"
+            )
         private["curve"] = private.apply(name, axis=1)
         private["target"] = private["target_epsilon"].fillna(private["epsilon_rdp"])
         curves = list(dict.fromkeys(private["curve"]))
@@ -53,21 +57,21 @@ class Comparison:
             2, 1, figsize=(1.35 * style.WIDTH, 3.9 + height), height_ratios=[3.9, height], layout="constrained"
         )
         style.epsilon_axis(axes, private["target"])
-        style.accuracy_axis(axes)
+        score.score_axis(axes, metric)
         chosen = {}
         for i, curve in enumerate(curves):
             best = _best(private[private["curve"] == curve])
             chosen[curve] = best
             _curve(axes, best, colours[curve], MARKERS[i % len(MARKERS)], looks.dodge(DODGE, i, len(curves)))
-        _baselines(axes, points)
-        axes.set_ylabel("test accuracy")
+        _baselines(axes, points, metric)
+        axes.set_ylabel(metric.label)
         axes.set_xlabel(f"ε by RDP, at δ = {_deltas(private)}", fontsize="medium")
         axes.set_xticks(sorted(private["target"].round(4).unique()))
         axes.set_xticks([], minor=True)
         handles = [*axes.get_legend_handles_labels()[0], *style.useless_entry(pd.concat(chosen.values()))]
         figure.legend(handles=handles, loc="outside upper right", fontsize="x-small")
         _table(below, chosen, colours)
-        style.headline(figure, f"{title}: accuracy at equal ε")
+        style.headline(figure, f"{title}: {score.noun(metric)} at equal ε")
         candidates = int(private.groupby(["curve", "target"])["n_seeds"].sum().max())
         figure.supxlabel(
             f"{style.means_over(int(private['n_seeds'].max()))}; each point is the best of up to {candidates} runs.\n"
@@ -83,16 +87,16 @@ class Comparison:
 
 
 def _best(points: pd.DataFrame) -> pd.DataFrame:
-    """The most accurate point at each epsilon, of those whose seeds all finished."""
-    sound = points[(points["n_ok"] == points["n_seeds"]) & points["accuracy_mean"].notna()]
-    return sound.loc[sound.groupby("target")["accuracy_mean"].idxmax()].sort_values("target")
+    """The best point at each epsilon, of those whose seeds all finished."""
+    sound = points[(points["n_ok"] == points["n_seeds"]) & points["score_mean"].notna()]
+    return sound.loc[sound.groupby("target")["gain_mean"].idxmax()].sort_values("target")
 
 
 def _curve(axes: Axes, best: pd.DataFrame, colour: object, marker: str, shift: float) -> None:
     axes.errorbar(
         best["target"] * shift,
-        best["accuracy_mean"],
-        yerr=looks.accuracy_spread(best),
+        best["score_mean"],
+        yerr=looks.score_spread(best),
         color=colour,
         marker=marker,
         markersize=5,
@@ -102,14 +106,19 @@ def _curve(axes: Axes, best: pd.DataFrame, colour: object, marker: str, shift: f
     style.mark_useless(axes, best["target"] * shift, best)
 
 
-def _baselines(axes: Axes, points: pd.DataFrame) -> None:
+def _baselines(axes: Axes, points: pd.DataFrame, metric: Metric) -> None:
     """The reference lines: the best of those that the studies have, of each unit where they differ."""
     for unit, style_ in (("client", "-"), ("record", "--")):
         own = points[(points["kind"] == "non_private") & (points["unit"] == unit)]
-        if own["accuracy_mean"].notna().any():
+        if own["score_mean"].notna().any():
             label = f"not private, {'local training' if unit == 'client' else 'a gradient a round'}"
             axes.axhline(
-                own["accuracy_mean"].max(), color="0.35", linestyle=style_, linewidth=1.0, label=label, zorder=1
+                score.best(metric, own["score_mean"]),
+                color="0.35",
+                linestyle=style_,
+                linewidth=1.0,
+                label=label,
+                zorder=1,
             )
 
 

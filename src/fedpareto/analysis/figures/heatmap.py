@@ -9,8 +9,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from fedpareto.analysis.figures import style
+from fedpareto.analysis.figures import score, style
 from fedpareto.analysis.tables.build import Tables
+from fedpareto.analysis.tables.score import gain
 
 FACETS = ("dataset", "partition", "model", "clients", "delta", "sampling_rate", "rounds", "server_optimizer")
 
@@ -30,10 +31,11 @@ class Heatmap:
 
     def build(self, tables: Tables, title: str) -> Figure:
         """One panel for each client count (and for whatever else the study sweeps besides noise and clip)."""
+        tables, metric = score.scored(tables)
         points = tables.tradeoff[tables.tradeoff["kind"] == "private"]
-        if not points["accuracy_mean"].notna().any():
+        if not points["score_mean"].notna().any():
             return style.nothing_to_draw(
-                f"{title}: accuracy by noise and clipping", "no private run of this study ended well"
+                f"{title}: {score.noun(metric)} by noise and clipping", "no private run of this study ended well"
             )
         facets = style.varying(points, FACETS)
         panels = [group for _, group in points.groupby(facets, dropna=False)] if facets else [points]
@@ -43,23 +45,23 @@ class Heatmap:
         width = max(5.2, min(style.WIDTH, 1.4 + columns * (0.7 * max(clips, 2) + 0.5)))
         size = (width if columns < 3 else style.WIDTH, 1.1 + rows * (0.42 * max(noises, 2) + 0.9))
         figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-        low, high = points["accuracy_mean"].min(), points["accuracy_mean"].max()
+        times = 100 if metric.percent else 1
+        low, high = points["score_mean"].min(), points["score_mean"].max()
         for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
-            cells = panel.groupby(["noise_multiplier", "clip_norm"], as_index=False)[
-                ["accuracy_mean", "epsilon_rdp"]
-            ].max()
-            table = cells.pivot(index="noise_multiplier", columns="clip_norm", values="accuracy_mean")
+            cells = panel.groupby(["noise_multiplier", "clip_norm"], as_index=False)[["gain_mean", "epsilon_rdp"]].max()
+            cells["score_mean"] = gain(metric, cells["gain_mean"])
+            table = cells.pivot(index="noise_multiplier", columns="clip_norm", values="score_mean")
             epsilon = cells.groupby("noise_multiplier")["epsilon_rdp"].first()
             table.index = pd.Index([f"{z:.3g}  (ε {epsilon[z]:.3g})" for z in table.index])
             table.columns = pd.Index([f"{clip:g}" for clip in table.columns])
             sns.heatmap(
-                100 * table,
+                times * table,
                 ax=axes,
-                vmin=100 * low,
-                vmax=100 * high,
+                vmin=times * low,
+                vmax=times * high,
                 cmap="viridis",
                 annot=True,
-                fmt=".1f",
+                fmt=".1f" if metric.percent else ".3g",
                 annot_kws={"size": "small"},
                 cbar=False,
                 linewidths=0.5,
@@ -70,10 +72,12 @@ class Heatmap:
             axes.set_title(style.panel_title(panel, facets), fontsize="medium")
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_visible(False)
-        colour = plt.cm.ScalarMappable(norm=plt.Normalize(100 * low, 100 * high), cmap="viridis")
-        figure.colorbar(colour, ax=grid, label="test accuracy, %", shrink=0.85, pad=0.02)
+        colour = plt.cm.ScalarMappable(norm=plt.Normalize(times * low, times * high), cmap="viridis")
+        figure.colorbar(
+            colour, ax=grid, label=f"{metric.label}, %" if metric.percent else metric.label, shrink=0.85, pad=0.02
+        )
         seeds = int(points["n_seeds"].max())
-        style.headline(figure, f"{title}: accuracy by noise and clipping")
+        style.headline(figure, f"{title}: {score.noun(metric)} by noise and clipping")
         label = style.epsilon_label(points).replace("\n", " ")
         several = points.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
         best = "; best of the study's other settings" if several else ""

@@ -11,15 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures import looks, score, style
 from fedpareto.analysis.figures.looks import ADVERSARIES, CHANCE
 from fedpareto.analysis.tables.attacks import aimed_at, not_made, why_nothing, without_noise
 from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.leakage import of_own_trust, strongest
 from fedpareto.analysis.tables.tradeoff import comparable_epsilon
+from fedpareto.columns.column import Metric
 
 FACETS = ("dataset", "partition", "model", "unit", "trust")
-ACCURACY = "0.55"
+SCORE_COLOUR = "0.55"
 FAINT = 0.3
 SCORE = ["method", "adversary", "score"]
 DODGE = 0.03  # of a factor of e between adversaries at one epsilon
@@ -82,6 +83,7 @@ class Leakage:
 
     def build(self, tables: Tables, title: str) -> Figure:
         """A panel for each family of attacks (of each facet), and one with a line a client where clients were told apart."""
+        tables, metric = score.scored(tables)
         headline = f"{title}: what attacks got at each ε"
         attacks = tables.attacks[~not_made(tables.attacks)]
         attacks = attacks.assign(upper=attacks["high"].fillna(attacks["value"]))
@@ -102,7 +104,7 @@ class Leakage:
         )
         for number, (axes, (name, success, rows, by_client)) in enumerate(zip(grid.flat, panels, strict=False)):
             last = number % columns == columns - 1 or number == len(panels) - 1
-            _panel(axes, rows, success, by_client, last)
+            _panel(axes, rows, success, by_client, metric, last)
             what = success.single if by_client else success.title
             axes.set_title(f"{name}: {what}" if name else what, fontsize="medium")
             if number >= len(panels) - columns:
@@ -117,7 +119,7 @@ class Leakage:
             f"{style.epsilon_label(drawn)}\n{100 * drawn['confidence'].max():g} % intervals of each adversary's strongest attack; "
             "faint: weaker ones; an attack that fails proves nothing"
         )
-        style.key(figure, _legend(drawn, clients), caption, 2)
+        style.key(figure, _legend(drawn, clients, metric), caption, 2)
         style.headline(figure, headline)
         return figure
 
@@ -155,11 +157,11 @@ def _rows(facet: pd.DataFrame, success: Success) -> list[tuple[pd.DataFrame, boo
     return [(part, part is by_client) for part in (overall, by_client) if len(part)]
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, success: Success, by_client: bool, last: bool) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, success: Success, by_client: bool, metric: Metric, last: bool) -> None:
     infinity = style.endless_epsilon_axis(axes, rows["epsilon_rdp"])
     rows = rows.assign(x=np.where(without_noise(rows), infinity, comparable_epsilon(rows["epsilon_rdp"])))
     twin = axes.twinx()
-    _accuracy(twin, rows, infinity, last)
+    _score(twin, rows, infinity, metric, last)
     axes.set_zorder(twin.get_zorder() + 1)
     axes.patch.set_visible(False)
     _reference(axes, rows, "baseline", CHANCE)
@@ -222,34 +224,34 @@ def _reference(axes: Axes, rows: pd.DataFrame, column: str, look: dict[str, Any]
         axes.plot(most.index, most, zorder=2, marker="_" if len(most) == 1 else "", markersize=12, **look)
 
 
-def _accuracy(axes: Axes, rows: pd.DataFrame, infinity: float, labelled: bool) -> None:
-    """Test accuracy of the attacked points on the right: the best of each epsilon."""
-    points = rows[rows["accuracy_mean"].notna()].drop_duplicates("point_id")
+def _score(axes: Axes, rows: pd.DataFrame, infinity: float, metric: Metric, labelled: bool) -> None:
+    """The score of the attacked points on the right: the best of each epsilon."""
+    points = rows[rows["score_mean"].notna()].drop_duplicates("point_id")
     if points.empty:
         axes.set_yticks([])
         return
-    best = points.loc[points.groupby("x")["accuracy_mean"].idxmax()].sort_values("x")
+    best = points.loc[points.groupby("x")["gain_mean"].idxmax()].sort_values("x")
     finite = (best["x"] < infinity).to_numpy()
-    axes.plot(best["x"][finite], best["accuracy_mean"][finite], color=ACCURACY, linewidth=1.0, alpha=0.7)
+    axes.plot(best["x"][finite], best["score_mean"][finite], color=SCORE_COLOUR, linewidth=1.0, alpha=0.7)
     axes.errorbar(
         best["x"],
-        best["accuracy_mean"],
-        yerr=looks.accuracy_spread(best),
+        best["score_mean"],
+        yerr=looks.score_spread(best),
         fmt="_",
-        color=ACCURACY,
+        color=SCORE_COLOUR,
         markersize=8,
         elinewidth=0.8,
         alpha=0.7,
     )
-    style.accuracy_axis(axes)
+    score.score_axis(axes, metric)
     axes.grid(visible=False)
-    axes.tick_params(axis="y", colors=ACCURACY)
+    axes.tick_params(axis="y", colors=SCORE_COLOUR)
     axes.spines["right"].set(visible=True, color="0.8")
     if labelled:
-        axes.set_ylabel("test accuracy", color=ACCURACY)
+        axes.set_ylabel(metric.label, color=SCORE_COLOUR)
 
 
-def _legend(drawn: pd.DataFrame, clients: list[int]) -> list[Line2D]:
+def _legend(drawn: pd.DataFrame, clients: list[int], metric: Metric) -> list[Line2D]:
     entries = []
     whole = drawn[drawn["client"].isna()] if clients else drawn
     for name, look in ADVERSARIES.items():
@@ -275,6 +277,6 @@ def _legend(drawn: pd.DataFrame, clients: list[int]) -> list[Line2D]:
     entries.append(looks.entry("without seeing anything", **CHANCE))
     if (drawn["covered"] & drawn["bound"].notna()).any():
         entries.append(looks.entry("most that ε allows, where it covers", **BOUND))
-    accuracy = {"color": ACCURACY, "marker": "_", "markersize": 8, "linestyle": "-"}
-    entries.append(looks.entry("test accuracy (right axis)", **accuracy))
+    look_of_score = {"color": SCORE_COLOUR, "marker": "_", "markersize": 8, "linestyle": "-"}
+    entries.append(looks.entry(f"{metric.label} (right axis)", **look_of_score))
     return entries

@@ -60,9 +60,9 @@ def spread(points: pd.DataFrame | pd.Series, value: str, low: str, high: str) ->
     return lengths if lengths.ndim > 1 else lengths[:, None]
 
 
-def accuracy_spread(points: pd.DataFrame | pd.Series) -> np.ndarray:
-    """`spread` of the mean accuracy."""
-    return spread(points, "accuracy_mean", "accuracy_low", "accuracy_high")
+def score_spread(points: pd.DataFrame | pd.Series) -> np.ndarray:
+    """`spread` of the mean score (`score.scored`)."""
+    return spread(points, "score_mean", "score_low", "score_high")
 
 
 def present(names: Iterable[str], column: pd.Series) -> list[str]:

@@ -10,14 +10,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures import looks, score, style
 from fedpareto.analysis.tables.build import Tables
+from fedpareto.columns.column import Metric
 
 MARKERS = "osD^vP*X<>"
 FACETS = ("dataset", "partition", "model", "delta")
 FAINT = 0.3
 CLOSE = 1.2  # front points nearer than this factor of epsilon have their labels stacked
-HEADROOM = 0.06  # of the accuracy axis, for the labels of the highest points
+HEADROOM = 0.06  # of the score axis, for the labels of the highest points
 DODGE = 0.025  # of a factor of e between neighbours of equal epsilon
 
 
@@ -39,6 +40,7 @@ class Pareto:
 
     def build(self, tables: Tables, title: str) -> Figure:
         """One panel for each combination of data set, partition, model and delta."""
+        tables, metric = score.scored(tables)
         points = tables.tradeoff
         private = points[(points["kind"] == "private") & np.isfinite(points["epsilon_rdp"])]
         if private.empty:
@@ -58,12 +60,12 @@ class Pareto:
             same = points["dataset"].eq(first["dataset"]) & points["model"].eq(first["model"])
             # Centralised training deals nothing out: it is the reference of every partition, but of its own data and model only.
             baselines = points[same & (points["partition"].eq(first["partition"]) | points["kind"].eq("centralised"))]
-            _panel(axes, panel, baselines[baselines["kind"].isin(style.BASELINES)], clients, clips)
+            _panel(axes, panel, baselines[baselines["kind"].isin(style.BASELINES)], clients, clips, metric)
             axes.set_title(style.panel_title(panel, facets), fontsize="medium")
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_visible(False)
         for axes in grid[:, 0]:
-            axes.set_ylabel("test accuracy")
+            axes.set_ylabel(metric.label)
         runs, seeds = len(tables.runs), int(private["n_seeds"].max())
         chosen = int(private["selected_from"].max())
         figure.supxlabel(
@@ -88,9 +90,11 @@ def _price_of_choice(private: pd.DataFrame) -> str:
     )
 
 
-def _panel(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: dict, clips: dict) -> None:
+def _panel(
+    axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: dict, clips: dict, metric: Metric
+) -> None:
     style.epsilon_axis(axes, points["epsilon_rdp"])
-    style.accuracy_axis(axes)
+    score.score_axis(axes, metric)
     _baselines(axes, baselines, clients)
     order = {key: i for i, key in enumerate((c, k) for c in clients for k in clips)}
     points = points.assign(
@@ -102,10 +106,10 @@ def _panel(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: d
     )
     for point in points.itertuples():
         strong = bool(point.on_front)
-        low, high = np.nan_to_num([point.accuracy_mean - point.accuracy_low, point.accuracy_high - point.accuracy_mean])
+        low, high = np.nan_to_num([point.score_mean - point.score_low, point.score_high - point.score_mean])
         axes.errorbar(
             point.x,
-            point.accuracy_mean,
+            point.score_mean,
             yerr=[[max(0.0, low)], [max(0.0, high)]],
             fmt=clips[point.clip_norm],
             color=clients[point.clients],
@@ -125,7 +129,7 @@ def _panel(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: d
     right = axes.get_xlim()[1]
     axes.step(
         [*front["x"], right],
-        [*front["accuracy_mean"], front["accuracy_mean"].iloc[-1]],
+        [*front["score_mean"], front["score_mean"].iloc[-1]],
         where="post",
         color="black",
         linewidth=1.0,
@@ -142,7 +146,7 @@ def _panel(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: d
             before = point.x
             axes.annotate(
                 f"{point.front_probability:.0%}",
-                (point.x, np.nanmax([point.accuracy_mean, point.accuracy_high])),
+                (point.x, np.nanmax([point.score_mean, point.score_high])),
                 xytext=(0, height),
                 textcoords="offset points",
                 ha="center",
@@ -158,9 +162,9 @@ def _baselines(axes: Axes, baselines: pd.DataFrame, clients: dict) -> None:
         _, line, grey = style.BASELINES[str(kind)]
         for row in group.itertuples():
             colour = clients.get(row.clients, grey) if kind != "centralised" else grey
-            axes.axhline(row.accuracy_mean, linestyle=line, color=colour, linewidth=1.0, zorder=1)
-            if kind == "non_private" and np.isfinite(row.accuracy_low):
-                axes.axhspan(row.accuracy_low, row.accuracy_high, color=colour, alpha=0.1, linewidth=0, zorder=0)
+            axes.axhline(row.score_mean, linestyle=line, color=colour, linewidth=1.0, zorder=1)
+            if kind == "non_private" and np.isfinite(row.score_low):
+                axes.axhspan(row.score_low, row.score_high, color=colour, alpha=0.1, linewidth=0, zorder=0)
 
 
 def _legend(figure: Figure, clients: dict, clips: dict, points: pd.DataFrame) -> None:

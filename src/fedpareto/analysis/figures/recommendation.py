@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures import looks, score, style
 from fedpareto.analysis.figures.looks import TRUST_MARKERS
 from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.leakage import successes
 from fedpareto.analysis.tables.recommendation import LIMITS, NOT_TRUSTED, QUESTION, TRUSTED, candidates
+from fedpareto.columns.column import Metric
 from fedpareto.components import threats
 
 FORBIDDEN = "#d55e00"
@@ -46,6 +47,8 @@ class Recommendation:
     def build(self, tables: Tables, title: str) -> Figure:
         """A panel for each policy, data set and unit: accuracy against epsilon, the limits, and the picks with their reasons."""
         headline = f"{title}: which point the policy picks"
+        points = tables.tradeoff.drop_duplicates("point_id")
+        tables, metric = score.scored(tables)
         rows = tables.recommendation
         if rows.empty:
             return style.nothing_to_draw(headline, "no policy for this study, or no private run to choose from")
@@ -53,7 +56,7 @@ class Recommendation:
         facets = style.varying(rows, ["study", *QUESTION])
         names = [style.panel_title(panel.replace({"unit": style.UNITS}), facets) for panel in panels]
         names = [f"{name} ε" if "unit" in facets else name for name in names]
-        reasons = "\n".join(_text(panel, name) for panel, name in zip(panels, names, strict=True))
+        reasons = "\n".join(_text(panel, name, metric) for panel, name in zip(panels, names, strict=True))
         figure, grid = plt.subplots(
             len(panels),
             1,
@@ -62,15 +65,16 @@ class Recommendation:
             layout="constrained",
         )
         found = successes(tables.attacks)
-        points = tables.tradeoff.drop_duplicates("point_id")
+        shown_points = tables.tradeoff.drop_duplicates("point_id")
         drawn = []
         for axes, panel, name in zip(grid[:, 0], panels, names, strict=True):
             first = panel.iloc[0]
             asked = points[points[list(QUESTION)].eq(first[list(QUESTION)]).all(axis=1)]
             same = points["dataset"].eq(first["dataset"]) & points["partition"].eq(first["partition"])
-            drawn.append(_panel(axes, asked, points[same & points["kind"].eq("non_private")], found, panel))
+            free = shown_points[same & points["kind"].eq("non_private")]
+            drawn.append(_panel(axes, asked, free, found, panel, metric))
             axes.set_title(name, fontsize="medium")
-            axes.set(ylabel="test accuracy", xlabel="ε")
+            axes.set(ylabel=metric.label, xlabel="ε")
         shown = pd.concat(drawn)
         seeds = style.means_over(int(shown["n_seeds"].max()))
         kept = "limits on leakage are kept against attacks that were tried, and no others"
@@ -81,7 +85,12 @@ class Recommendation:
 
 
 def _panel(
-    axes: Axes, points: pd.DataFrame, free: pd.DataFrame, found: pd.DataFrame, panel: pd.DataFrame
+    axes: Axes,
+    points: pd.DataFrame,
+    free: pd.DataFrame,
+    found: pd.DataFrame,
+    panel: pd.DataFrame,
+    metric: Metric,
 ) -> pd.DataFrame:
     """One panel.
 
@@ -90,14 +99,14 @@ def _panel(
     """
     policy = {name: None if pd.isna(panel[name].iloc[0]) else panel[name].iloc[0] for name in LIMITS}
     judged = [
-        candidates(points, found, policy | {"trust": row.trust_allowed.split() or ["none"]}, row.coordinator)
+        candidates(points, found, policy | {"trust": row.trust_allowed.split() or ["none"]}, row.coordinator, metric)
         for row in panel.itertuples()
     ]
-    pool = pd.concat(judged).drop_duplicates("point_id")
+    pool = score.points(pd.concat(judged).drop_duplicates("point_id"), metric)
     if pool.empty:
         return points[points["kind"] == "private"]
     style.endless_epsilon_axis(axes, pool["epsilon_rdp"])
-    style.accuracy_axis(axes)
+    score.score_axis(axes, metric)
     leaky = ~pool[list(threats.LIMITS)].all(axis=1)
     limited = [threats.LIMITS[name] for name in threats.LIMITS if policy[name] is not None]
     unknown = pool[limited].isna().any(axis=1)
@@ -105,8 +114,8 @@ def _panel(
     for (_, point), leaks, unjudged in zip(pool.iterrows(), leaky, unknown, strict=True):
         axes.errorbar(
             _place(point["epsilon_rdp"], point["trust"], shown),
-            point["accuracy_mean"],
-            yerr=looks.accuracy_spread(point),
+            point["score_mean"],
+            yerr=looks.score_spread(point),
             fmt=TRUST_MARKERS.get(point["trust"], "D"),
             color="0.35",
             markerfacecolor="white" if unjudged else "0.35",
@@ -119,7 +128,7 @@ def _panel(
         if leaks and not unjudged:
             axes.plot(
                 _place(point["epsilon_rdp"], point["trust"], shown),
-                point["accuracy_mean"],
+                point["score_mean"],
                 "x",
                 color=FORBIDDEN,
                 markersize=9,
@@ -127,15 +136,15 @@ def _panel(
             )
     places = [_place(*at, shown) for at in zip(pool["epsilon_rdp"], pool["trust"], strict=True)]
     style.mark_useless(axes, places, pool)
-    if free["accuracy_mean"].notna().any():
-        axes.axhline(free["accuracy_mean"].max(), color="0.25", linewidth=1.0, zorder=1)
+    if free["score_mean"].notna().any():
+        axes.axhline(score.best(metric, free["score_mean"]), color="0.25", linewidth=1.0, zorder=1)
     _limits(axes, policy, pool)
     for row in panel.itertuples():
         if isinstance(row.point_id, str):
             colour, size = RINGS[row.coordinator]
             axes.plot(
                 _place(row.epsilon_rdp, row.trust, shown),
-                row.accuracy_mean,
+                row.score_mean,
                 color=colour,
                 markersize=size,
                 zorder=6,
@@ -165,7 +174,7 @@ def _limits(axes: Axes, policy: dict, pool: pd.DataFrame) -> None:
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
 
-def _text(panel: pd.DataFrame, name: str) -> str:
+def _text(panel: pd.DataFrame, name: str, metric: Metric) -> str:
     """What is picked for each assumption about the coordinator, and why, wrapped."""
     lines = []
     about = f"{name}: " if name else ""
@@ -175,10 +184,10 @@ def _text(panel: pd.DataFrame, name: str) -> str:
             clip = "" if np.isnan(row.clip_norm) else f", clip norm {row.clip_norm:g}"
             who += (
                 f"{style.counted(row.clients, 'client')}, noise {row.noise_multiplier:.3g}{clip}, {row.trust} trust: "
-                f"accuracy {_interval(row)} at ε\u00a0=\u00a0{row.epsilon_rdp:.3g}"
+                f"{score.noun(metric)} {_interval(row, metric)} at ε\u00a0=\u00a0{row.epsilon_rdp:.3g}"
             )
             if np.isfinite(row.cost):
-                who += f", {abs(row.cost):.1f} points {'below' if row.cost >= 0 else 'above'} no privacy"
+                who += f", {_cost(row.cost, metric)} {'below' if row.cost >= 0 else 'above'} no privacy"
             if np.isfinite(row.membership_high):
                 who += f"; attack AUC up to {row.membership_high:.2f}"
             if np.isfinite(row.reconstruction_high):
@@ -190,10 +199,15 @@ def _text(panel: pd.DataFrame, name: str) -> str:
     return "\n".join(lines)
 
 
-def _interval(row: object) -> str:
-    low, high = row.accuracy_low, row.accuracy_high  # type: ignore[attr-defined]
-    mean = f"{row.accuracy_mean:.1%}"  # type: ignore[attr-defined]
-    return mean if np.isnan(low) else f"{mean} ({100 * low:.1f} to {100 * high:.1f})"
+def _cost(cost: float, metric: Metric) -> str:
+    return f"{abs(cost):.1f} points" if metric.percent else f"{abs(cost):.3g}"
+
+
+def _interval(row: object, metric: Metric) -> str:
+    low, high = row.score_low, row.score_high  # type: ignore[attr-defined]
+    mean = score.written(metric, row.score_mean)  # type: ignore[attr-defined]
+    ends = f"{100 * low:.1f} to {100 * high:.1f}" if metric.percent else f"{low:.3g} to {high:.3g}"
+    return mean if np.isnan(low) else f"{mean} ({ends})"
 
 
 def _legend(points: pd.DataFrame, rows: pd.DataFrame) -> list:

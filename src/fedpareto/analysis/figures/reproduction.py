@@ -97,7 +97,7 @@ def _trade_off(axes: Axes, table: pd.DataFrame) -> None:
     """Published points over ours; what is in print without an epsilon, and came out without noise, as lines across."""
     private = table[table["published_epsilon"].notna()]
     style.epsilon_axis(axes, pd.concat([private["published_epsilon"], private["epsilon_rdp"].dropna()]))
-    style.accuracy_axis(axes)
+    style.percent_axis(axes)
     for row in private.itertuples():
         axes.errorbar(
             row.published_epsilon, row.published, yerr=row.tolerance, color="0.75", linewidth=6, alpha=0.5, zorder=1
@@ -155,7 +155,7 @@ def _ours_alone(table: pd.DataFrame, title: str) -> Figure:
     deltas = ", ".join(f"{delta:g}" for delta in sorted(private["delta"].unique()))
     for axes, metric in zip(panels[0], metrics, strict=True):
         style.epsilon_axis(axes, private["epsilon_rdp"].dropna())
-        style.accuracy_axis(axes)
+        style.percent_axis(axes)
         for study, points in (
             private[private["metric"] == metric].sort_values("epsilon_rdp").groupby("study", sort=False)
         ):

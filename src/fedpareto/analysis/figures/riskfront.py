@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures import looks, score, style
 from fedpareto.analysis.figures.looks import CHANCE, TRUST_MARKERS
 from fedpareto.analysis.tables.attacks import aimed_at, why_nothing
 from fedpareto.analysis.tables.build import Tables
@@ -48,10 +48,11 @@ class RiskFront:
 
     def build(self, tables: Tables, title: str) -> Figure:
         """A panel for each family of attacks that was tried, and one for epsilon; all share the axis of accuracy."""
-        headline = f"{title}: accuracy against measured risk and against ε"
+        tables, metric = score.scored(tables)
+        headline = f"{title}: {score.noun(metric)} against measured risk and against ε"
         found = of_own_trust(successes(tables.attacks, self.GOALS))
         points = tables.tradeoff[tables.tradeoff["kind"].isin(["private", "non_private", "clipped"])]
-        points = points[points["accuracy_mean"].notna()].drop_duplicates("point_id")
+        points = points[points["score_mean"].notna()].drop_duplicates("point_id")
         attacked = points["point_id"].isin(found["point_id"])
         if not attacked.any():
             why = why_nothing(tables.attacks, self.GOALS, "no point of this study was attacked")
@@ -74,8 +75,8 @@ class RiskFront:
             axes.set_xlabel(RISKS[risk], fontsize="small" if columns > 2 else "medium")
         _epsilon(grid.flat[len(risks)], points, attacked, norm)
         for axes in grid[:, 0]:
-            axes.set_ylabel("test accuracy")
-        style.accuracy_axis(grid[0, 0])
+            axes.set_ylabel(metric.label)
+        score.score_axis(grid[0, 0], metric)
         for axes in list(grid.flat)[panels:]:
             axes.set_visible(False)
         if norm is not None:
@@ -102,8 +103,8 @@ def _point(
     colour = _colour(point["epsilon_rdp"], norm)
     axes.errorbar(
         x,
-        point["accuracy_mean"],
-        yerr=looks.accuracy_spread(point),
+        point["score_mean"],
+        yerr=looks.score_spread(point),
         xerr=xerr,
         fmt="*" if bare else TRUST_MARKERS.get(point["trust"], "D"),
         color=colour,
@@ -122,7 +123,7 @@ def _risk(axes: Axes, points: pd.DataFrame, norm: LogNorm | None) -> None:
     if points["baseline"].notna().any():
         axes.axvline(points["baseline"].median(), zorder=1, **CHANCE)
     style.mark_useless(axes, points["value"], points)
-    _front(axes, points["value"], points["accuracy_mean"])
+    _front(axes, points["value"], points)
 
 
 def _epsilon(axes: Axes, points: pd.DataFrame, attacked: pd.Series, norm: LogNorm | None) -> None:
@@ -134,17 +135,17 @@ def _epsilon(axes: Axes, points: pd.DataFrame, attacked: pd.Series, norm: LogNor
     style.mark_useless(axes, points["epsilon_rdp"].where(np.isfinite(points["epsilon_rdp"]), infinity), points)
     # An epsilon of another unit is another currency.
     for unit, own in finite.groupby("unit"):
-        _front(axes, pd.Series(comparable_epsilon(own["epsilon_rdp"])), own["accuracy_mean"], UNIT_LINES[str(unit)])
+        _front(axes, pd.Series(comparable_epsilon(own["epsilon_rdp"])), own, UNIT_LINES[str(unit)])
     axes.set_xlabel("ε")
 
 
-def _front(axes: Axes, x: pd.Series, accuracy: pd.Series, line: str = "-") -> None:
+def _front(axes: Axes, x: pd.Series, points: pd.DataFrame, line: str = "-") -> None:
     if x.empty:
         return
-    front = non_dominated(x, accuracy)
+    front = non_dominated(x, points["gain_mean"])
     order = np.argsort(x[front].to_numpy(), kind="stable")
     right = axes.get_xlim()[1]
-    steps_x, steps_y = x[front].to_numpy()[order], accuracy[front].to_numpy()[order]
+    steps_x, steps_y = x[front].to_numpy()[order], points["score_mean"][front].to_numpy()[order]
     axes.step(
         [*steps_x, right],
         [*steps_y, steps_y[-1]],

@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from fedpareto.analysis.figures import style
+from fedpareto.analysis.figures import score, style
 from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.front import bootstrap_interval
 from fedpareto.statuses import FINISHED
@@ -36,12 +36,15 @@ class Rounds:
 
         Of several clip norms the one with the best final accuracy is shown for each noise multiplier.
         """
+        tables, metric = score.scored(tables)
         points = tables.tradeoff[tables.tradeoff["kind"].isin(["private", "clipped", "non_private"])]
         # A clipped run without noise is no reference, and a point without one seed that ended well has no best clip norm.
-        candidates = points[points["accuracy_mean"].notna() & (points["kind"] != "clipped")]
+        candidates = points[points["score_mean"].notna() & (points["kind"] != "clipped")]
         if candidates.empty:
-            return style.nothing_to_draw(f"{title}: accuracy and ε by round", "every run of this study diverged")
-        shown = points.loc[candidates.groupby([*FACETS, "noise_multiplier"], dropna=False)["accuracy_mean"].idxmax()]
+            return style.nothing_to_draw(
+                f"{title}: {score.noun(metric)} and ε by round", "every run of this study diverged"
+            )
+        shown = points.loc[candidates.groupby([*FACETS, "noise_multiplier"], dropna=False)["gain_mean"].idxmax()]
         runs = tables.runs[tables.runs["point_id"].isin(shown["point_id"]) & tables.runs["status"].isin(FINISHED)]
         rounds = tables.rounds.merge(
             runs[["run_id", "seed", "noise_multiplier", "kind", *FACETS]].drop_duplicates("run_id"), on="run_id"
@@ -80,20 +83,20 @@ class Rounds:
                     lower.plot(one["round"], one["epsilon_rdp"], color=palette[z], linewidth=1.4)
                     lower.plot(one["round"], one["epsilon_pld"], color=palette[z], linewidth=0.9, linestyle=":")
             upper.set_title(style.panel_title(panel, facets), fontsize="medium")
-            style.accuracy_axis(upper)
+            score.score_axis(upper, metric)
             if private:
                 lower.set_yscale("log")
                 style.plain_log(lower.yaxis)
             lower.set_xlabel("round")
             lower.tick_params(labelbottom=True)
         for band in range(bands):
-            grid[2 * band, 0].set_ylabel("test accuracy")
+            grid[2 * band, 0].set_ylabel(metric.label)
             grid[2 * band + 1, 0].set_ylabel("ε (RDP; dotted PLD)" if private else "ε: none, not private")
         handles, labels = max(
             (axes.get_legend_handles_labels() for axes in grid[::2].flat), key=lambda pair: len(pair[1])
         )
         figure.legend(handles, labels, loc="outside right upper", fontsize="small")
-        style.headline(figure, f"{title}: accuracy and ε by round")
+        style.headline(figure, f"{title}: {score.noun(metric)} and ε by round")
         seeds = int(shown["n_seeds"].max())
         several = candidates.groupby([*FACETS, "noise_multiplier"], dropna=False).size().max() > 1
         other = candidates.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
@@ -105,7 +108,7 @@ class Rounds:
 
 def _band(axes: plt.Axes, group: pd.DataFrame, colour: object, label: str, line: str) -> None:
     """Mean over seeds with its 95 % bootstrap interval, as in the tables."""
-    table = group.pivot_table(index="round", columns=["run_id"], values="accuracy")
+    table = group.pivot_table(index="round", columns=["run_id"], values="score")
     axes.plot(table.index, table.mean(axis=1), color=colour, label=label, linestyle=line, linewidth=1.4)
     low, high = bootstrap_interval(table.to_numpy(dtype=float))
     axes.fill_between(table.index, low, high, color=colour, alpha=0.18, linewidth=0)

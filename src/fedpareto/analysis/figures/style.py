@@ -131,8 +131,8 @@ def epsilon_colours(epsilons: Iterable[float]) -> dict[float, Any]:
     }
 
 
-def accuracy_axis(axes: Axes) -> None:
-    """Accuracy in per cent."""
+def percent_axis(axes: Axes) -> None:
+    """Shares on the vertical axis, in per cent."""
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
 
 
@@ -222,9 +222,9 @@ def percent_log(axis: Axis) -> None:
 
 
 def mark_useless(axes: Axes, x: Any, points: pd.DataFrame) -> None:
-    """Crosses the points, at `x` [points], that have scores and of whose runs none learned anything."""
+    """Crosses the points (`score.scored`), at `x` [points], that have scores and of whose runs none learned anything."""
     useless = is_useless(points).to_numpy()
-    axes.plot(np.asarray(x)[useless], points["accuracy_mean"][useless], zorder=7, **USELESS)
+    axes.plot(np.asarray(x)[useless], points["score_mean"][useless], zorder=7, **USELESS)
 
 
 def is_useless(points: pd.DataFrame) -> pd.Series:

@@ -93,6 +93,7 @@ class GradientInversion:
     SECRET: ClassVar = "record"
     SEES: ClassVar = "first_round"
     REFUSES: ClassVar = (
+        ({"targets": "numbers"}, "it reads the scores of classes, and the targets of the task are numbers"),
         ({"algorithm": "scaffold"}, "scaffold's clients send two vectors, and no attack here reads both"),
     )
     STUDIES: ClassVar = (

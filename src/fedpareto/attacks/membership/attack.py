@@ -62,6 +62,9 @@ class Membership:
     FAMILY: ClassVar = "membership"
     SECRET: ClassVar = "record"
     SEES: ClassVar = "final_model"
+    REFUSES: ClassVar = (
+        ({"targets": "numbers"}, "it reads the scores of classes, and the targets of the task are numbers"),
+    )
 
     shadows: Annotated[int, Rule(minimum=4, multipleOf=2, must="be an even number of at least 4")] = 16
 
@@ -89,6 +92,9 @@ class ClientMembership:
     FAMILY: ClassVar = "membership"
     SECRET: ClassVar = "client"
     SEES: ClassVar = "final_model"
+    REFUSES: ClassVar = (
+        ({"targets": "numbers"}, "it reads the scores of classes, and the targets of the task are numbers"),
+    )
     POINTLESS: ClassVar = (({"clients": 1}, "have more than one client to tell from another"),)
 
     shadows: Annotated[int, Rule(minimum=4, multipleOf=2, must="be an even number of at least 4")] = 16

@@ -14,7 +14,6 @@ from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition, partition
 from fedpareto.sweep.run import Run
 from fedpareto.tasks import build as tasks
-from fedpareto.tasks.interface import Task
 
 
 class Examples(NamedTuple):
@@ -81,6 +80,12 @@ def partitions_of(runs: Sequence[Run], data: PreparedData) -> dict[int, Partitio
         )
         for seed in sorted({r.seed for r in runs})
     }
+
+
+def strata_of(run: Run, data: PreparedData) -> tuple[np.ndarray, np.ndarray]:
+    """The strata of training and test examples, int [n] and [m], by which a run's data are dealt to clients."""
+    strata = tasks.build(run.task).strata(np.concatenate([data.y_train, data.y_test]))
+    return strata[: len(data.y_train)], strata[len(data.y_train) :]
 
 
 def data_of(data: PreparedData, partitions: Mapping[int, Partition]) -> DeviceData:

@@ -18,7 +18,7 @@ from fedpareto.data.partition import Partition
 from fedpareto.federated.algorithms.interface import Algorithm, LocalWork, shape_of, traced_arguments
 from fedpareto.federated.execution import devices
 from fedpareto.federated.execution.devices import Layout
-from fedpareto.federated.inputs.device_data import partitions_of, task_of
+from fedpareto.federated.inputs.device_data import partitions_of
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.federated.transforms.augmentation import Augmentation
 from fedpareto.federated.transforms.preprocessing import learned, output_shape, statistics
@@ -43,7 +43,7 @@ def program_config(
     run, plan = runs[0], plans[runs[0].run_id]
     return ProgramConfig(
         model=model,
-        task=task_of(run),
+        task=tasks.build(run.task),
         algorithm=shape_of(algorithm_of(run)),
         mechanism=plan.noise,
         work=LocalWork(run.training.local_epochs, run.training.local_steps, run.training.batch_size),
@@ -93,7 +93,7 @@ def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
       DataError: The run's task learns other targets than the data have.
       ComponentError: It is no task, see `tasks.build`.
     """
-    task = task_of(run)
+    task = tasks.build(run.task)
     if data.targets != task.TARGETS:
         name = tasks.spec_of(run.task)["name"]
         raise DataError(f"the targets of the data are {data.targets}, and task {name} learns {task.TARGETS}")

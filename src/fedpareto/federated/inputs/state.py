@@ -11,7 +11,7 @@ from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.tasks.interface import Task
 
 PyTree = Any
-# Taken at an evaluation beside the scores of the model.
+# Of the last round before an evaluation, beside the scores of the model.
 OF_LAST_ROUND = ("cohort_size", "clipped_fraction", "update_norm", "clip_norm", "wrapped_fraction")
 
 

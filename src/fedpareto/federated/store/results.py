@@ -17,13 +17,14 @@ from fedpareto.columns.frames import of_rows, to_parquet, typed
 from fedpareto.config.schema import schema
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import label_counts
-from fedpareto.federated.inputs.device_data import partitions_of, strata_of, task_of
+from fedpareto.federated.inputs.device_data import partitions_of, strata_of
 from fedpareto.federated.inputs.setup import algorithm_of
 from fedpareto.federated.store.store import RunResult
 from fedpareto.statuses import FINISHED
 from fedpareto.sweep.account import AccountedRun
 from fedpareto.sweep.run import Bundle, Run, describe
 from fedpareto.system.files import whole
+from fedpareto.tasks.build import build
 
 BYTES_PER_PARAMETER = 4  # updates and models travel as float32
 # Keys of a run that no table needs.
@@ -128,7 +129,7 @@ def additions_of(bundle: Bundle) -> Additions:
     known = (*RUNS.names, *NO_COLUMN)
     runs = [run.to_dict() for run in bundle.runs]
     keys = [name for name in runs[0] if name not in known and any(run[name] is not None for run in runs)]
-    return Additions(task_of(bundle.runs[0]).scores_of_runs, tuple(map(_key, keys)))
+    return Additions(build(bundle.runs[0].task).scores_of_runs, tuple(map(_key, keys)))
 
 
 def _key(name: str) -> Column:
