@@ -45,17 +45,6 @@ class DeviceData(NamedTuple):
     record_mask: jax.Array | None = None
 
 
-def task_of(run: Run) -> Task:
-    """The task of a run."""
-    return tasks.build(run.task)
-
-
-def strata_of(run: Run, data: PreparedData) -> tuple[np.ndarray, np.ndarray]:
-    """The strata of training and test examples, int [n] and [m], by which a run's data are dealt to clients."""
-    strata = task_of(run).strata(np.concatenate([data.y_train, data.y_test]))
-    return strata[: len(data.y_train)], strata[len(data.y_train) :]
-
-
 def partitions_of(runs: Sequence[Run], data: PreparedData) -> dict[int, Partition]:
     """The partition of each seed among the runs.
 
