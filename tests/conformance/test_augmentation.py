@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from problem import first_run, make_data, make_hypers, make_static
 
 from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.federated.augmentation import Augmentation, keys_of
 from fedpareto.federated.contributions.contribution import Round, contribution_of
 from fedpareto.federated.execution.cohort_sum import sum_over_cohort
 from fedpareto.federated.inputs.program_inputs import ServerState
-from fedpareto.federated.transforms.augmentation import Augmentation, keys_of
 from fedpareto.models.layers import Dense
 from fedpareto.models.model import from_module
 from fedpareto.privacy.sampling import Cohort

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
+from fedpareto.components import registry
 from fedpareto.config.problems import Problems
 from fedpareto.config.study import Study, study_key
 from fedpareto.data import facts
-from fedpareto.privacy.soundness import DISCRETE, LEARNING, PrivacySetting, schedule_length, violations
+from fedpareto.privacy.soundness import DISCRETE, PrivacySetting, schedule_length, violations
 
 LARGEST_ORDER = 1024  # of the RDP accountant's grid: sets the smallest epsilon that RDP can prove
 
@@ -75,7 +76,7 @@ def _choices(axes: Mapping[str, Any]) -> Iterator[PrivacySetting]:
             dropout=bool(one["dropout"]),
             stragglers=bool(one["stragglers"]),
             bands=one["mechanism"].get("bands", 1),
-            learns_from_records=preprocessing["name"] in LEARNING,
+            learns_from_records=_learns(preprocessing),
             drawn_shards="shard_size" in one["partition"],
             augmentation=augmentation["name"],
             views=augmentation.get("multiplicity", 1),
@@ -86,12 +87,17 @@ def _is_chosen(key: str, value: Any, choice: PrivacySetting) -> bool:
     if key == "weighting":
         return bool(value["name"] != "uniform")
     if key == "preprocessing":
-        return bool(value["name"] in LEARNING)
+        return _learns(value)
     if key == "partition":
         return "shard_size" in value
     if key in ("dropout", "stragglers"):
         return bool(value)
     return bool((value["name"] if isinstance(value, dict) else value) == getattr(choice, key))
+
+
+def _learns(preprocessing: Mapping[str, Any]) -> bool:
+    """Whether a preprocessing learns of all records what has to be noised."""
+    return bool(registry.constant("preprocessing", preprocessing, "RELEASES", 0))
 
 
 def check_record(study: Study, known: Mapping[str, facts.DatasetInfo], problems: Problems) -> None:
@@ -163,7 +169,7 @@ def check_privacy(study: Study, known: Mapping[str, facts.DatasetInfo], problems
                 "without a bound on one client's update no noise hides it; the non-private run is always added",
             )
     for i, spec in enumerate(axes["preprocessing"]):
-        if spec["name"] in LEARNING and spec["noise_multiplier"] is None:
+        if _learns(spec) and spec.get("noise_multiplier") is None:
             key = study_key(study, "preprocessing", i)
             hint = f"{spec['name']} gives away of all records what it learns: charge it, e.g. noise_multiplier: 8"
             problems.add([*key, "noise_multiplier"], None, "be set where there is noise", hint)

@@ -111,11 +111,16 @@ def _check_data(study: Study, known: Mapping[str, facts.DatasetInfo], problems: 
 def _check_models(study: Study, known: Mapping[str, facts.DatasetInfo], problems: Problems) -> None:
     """Models of images get images of their size."""
     for spec, model in product(study.axes["preprocessing"], study.axes["model"]):
-        flat = spec["name"] == "pca"
+        flat = registry.constant("preprocessing", spec, "FLATTENS", False)
         constants = registry.find("model", model["name"]).constants
         if flat and constants.get("INPUT_SHAPE") and not constants.get("FLATTENS"):
             hint = "use logistic, mlp or 2nn"
-            problems.add(study_key(study, "model"), model["name"], "not look at images after preprocessing: pca", hint)
+            problems.add(
+                study_key(study, "model"),
+                model["name"],
+                f"not look at images after preprocessing: {spec['name']}",
+                hint,
+            )
         for name, fact in () if flat else known.items():
             if not _fits(model["name"], fact.shape):
                 fitting = [key for key, value in facts.REGISTERED.items() if _fits(model["name"], value.shape)]
@@ -132,10 +137,12 @@ def _check_models(study: Study, known: Mapping[str, facts.DatasetInfo], problems
 def _check_shape(study: Study, spec: Mapping[str, Any], name: str, shape: tuple[int, ...], problems: Problems) -> None:
     """What a preprocessing asks of the shape of examples; of tables it is known when they are prepared."""
     key, features = study_key(study, "preprocessing"), math.prod(shape)
-    if spec["name"] == "pca" and spec["dimensions"] > features:
-        problems.add([*key, "dimensions"], spec["dimensions"], f"be at most {features}, the pixels of {name}")
-    if spec["name"] == "group_norm" and shape[-1] % spec["groups"]:
-        problems.add([*key, "groups"], spec["groups"], f"divide {shape[-1]}, the channels of {name}")
+    largest = registry.constant("preprocessing", spec, "AT_MOST_FEATURES")
+    divisor = registry.constant("preprocessing", spec, "DIVIDES_CHANNELS")
+    if (spec.get(largest) or 0) > features:
+        problems.add([*key, largest], spec[largest], f"be at most {features}, the pixels of {name}")
+    if shape[-1] % (spec.get(divisor) or 1):
+        problems.add([*key, divisor], spec[divisor], f"divide {shape[-1]}, the channels of {name}")
 
 
 def _fits(model: str, shape: tuple[int, ...] | None) -> bool:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 DISCRETE = ("discrete_gaussian", "skellam")
-LEARNING = {"data_norm": 2, "pca": 1}  # preprocessings that learn from all records -> releases that each makes of them
 SCHEDULED = ("shuffled", "cyclic")  # who takes part when follows a schedule: there is nothing secret to amplify with
 
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fedpareto.components import registry
 from fedpareto.privacy.accounting.guarantee import Guarantee
 from fedpareto.privacy.mechanisms.banded import band_coefficients
 from fedpareto.privacy.parties import LocalSteps, SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
-from fedpareto.privacy.soundness import LEARNING, default_participation
+from fedpareto.privacy.soundness import default_participation
 from fedpareto.sweep.run import Bundle, Run
 
 UNCALIBRATED = 1.0  # the noise of a plan that is still to be calibrated
@@ -104,7 +105,7 @@ def privacy_plan(run: Run, measured: DataSizes | None = None) -> PrivacyPlan:
 
 def releases_of(preprocessing: Mapping[str, Any] | None) -> int:
     """Releases of all records that a preprocessing makes: a covariance, means and mean squares, or none."""
-    return 0 if preprocessing is None else LEARNING.get(preprocessing["name"], 0)
+    return int(registry.constant("preprocessing", preprocessing, "RELEASES", 0))
 
 
 def _preliminary(preprocessing: Mapping[str, Any]) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedpareto.federated.transforms.augmentation import Augmentation, keys_of
+from fedpareto.federated.augmentation import Augmentation, keys_of
 
 PyTree = Any
 Apply = Callable[[PyTree, jax.Array], jax.Array]

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from fedpareto.federated.algorithms.local_sgd import Apply, ClientUpdate, Examples, LocalWork, client_update
+from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams, ServerState
-from fedpareto.federated.transforms.augmentation import Augmentation
 from fedpareto.privacy.sampling import Cohort
 
 PyTree = Any

@@ -20,12 +20,12 @@ import jax.numpy as jnp
 
 from fedpareto.federated.algorithms.local_sgd import client_update
 from fedpareto.federated.algorithms.scaffold import scaffold_update
+from fedpareto.federated.augmentation import keys_of
 from fedpareto.federated.contributions.local_dpsgd import noisy_update
 from fedpareto.federated.contributions.per_example import clipped_gradient_sum, only
 from fedpareto.federated.contributions.secure_sum import integer_contribution, integer_records
 from fedpareto.federated.inputs.canaries import in_place_of, planted_sum
 from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams, ServerState
-from fedpareto.federated.transforms.augmentation import keys_of
 from fedpareto.privacy.clipping import clip_factor, global_norm, scale
 from fedpareto.privacy.mechanisms.gaussian import gaussian_noise
 

@@ -14,6 +14,7 @@ from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partition import Partition, partition
 from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.execution import devices
 from fedpareto.federated.execution.devices import Layout
 from fedpareto.federated.inputs.program_inputs import (
@@ -24,8 +25,7 @@ from fedpareto.federated.inputs.program_inputs import (
     ProgramConfig,
     RunParams,
 )
-from fedpareto.federated.transforms.augmentation import Augmentation
-from fedpareto.federated.transforms.preprocessing import learned, output_shape, statistics
+from fedpareto.federated.preprocessings import learning
 from fedpareto.models.model import Model, build
 from fedpareto.models.numerics import PLAIN, Numerics
 from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
@@ -71,7 +71,7 @@ def program_config(
         local_steps=run.local_steps or 1,
         max_batch_size=max((_batch_pad(r, plans[r.run_id], partitions[r.seed]) for r in runs), default=1),
         examples_pad=max(p.train_index.shape[1] for p in partitions.values()),
-        preprocessing=tuple((run.preprocessing or {}).items()),
+        preprocessing=learning.build(run.preprocessing),
         augmentation=Augmentation.of(run.augmentation),
         averaging=None if run.averaging is None else run.averaging["decay"],
         at_once=layout.at_once,
@@ -81,7 +81,7 @@ def program_config(
 
 def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
     """The model that a run trains, of examples as its preprocessing leaves them."""
-    shape = output_shape(run.preprocessing, data.x_train.shape[1:])
+    shape = learning.output_shape(learning.build(run.preprocessing), data.x_train.shape[1:])
     return build(run.model, shape, len(data.class_names), numerics)
 
 
@@ -114,19 +114,19 @@ def learned_of(
 
     The noise is what the run's plan was accounted for with.
     """
-    spec = runs[0].preprocessing
-    if spec is None or not releases_of(spec):
+    if not releases_of(runs[0].preprocessing):
         return None
+    preprocessing = learning.build(runs[0].preprocessing)
     # Runs of a bundle differ in noise alone, so that the pass over all records is made at most twice.
     means = {
-        bounded: statistics(spec, data.x_train, bounded)
+        bounded: learning.statistics(preprocessing, data.x_train, bounded)
         for bounded in {bool(plans[r.run_id].preprocessing_noise_multipliers) for r in runs}
     }
     found = {}
     for run in runs:
         noise = plans[run.run_id].preprocessing_noise_multipliers
         key = jax.random.wrap_key_data(jnp.asarray(key_data(f"preprocessing/{run.run_id}")))
-        found[run.run_id] = learned(run.preprocessing or spec, means[bool(noise)], noise, len(data.x_train), key)
+        found[run.run_id] = learning.learned(preprocessing, means[bool(noise)], noise, len(data.x_train), key)
     return found
 
 

@@ -1,0 +1,170 @@
+"""Preprocessings, partitions and data sets in files of the user's own, in a folder outside of the package."""
+
+import re
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from fedpareto.config.load import ConfigError, checked
+from fedpareto.data import DataError
+from fedpareto.federated.preprocessings import learning
+from fedpareto.sweep.account import privacy_plan
+from fedpareto.sweep.sweep import plan_sweep
+
+STUDY = {
+    "dataset": "digits",
+    "model": "logistic",
+    "rounds": 2,
+    "clients": 10,
+    "client_learning_rate": 0.1,
+    "noise_multiplier": 0,
+}
+RECORDS = {
+    "dataset": "digits",
+    "model": "logistic",
+    "rounds": 2,
+    "clients": 10,
+    "unit": "record",
+    "sampling_rate": 0.1,
+    "clip_norm": 1.0,
+    "noise_multiplier": 2.0,
+    "delta": 1.0e-5,
+}
+PREPROCESSINGS = '''
+"""Two preprocessings of my own."""
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+import numpy as np
+from fedpareto.components.rules import PRELIMINARY_NOISE, Rule
+
+@dataclass(frozen=True)
+class Crop:
+    """Examples cut to their first features.
+
+    Attributes:
+      length: Features that are kept.
+    """
+    FLATTENS: ClassVar = True
+    AT_MOST_FEATURES: ClassVar = "length"
+    length: Annotated[int, Rule(minimum=1)]
+
+    def output_shape(self, example_shape):
+        return (self.length,)
+
+    def transformed(self, arrays, x):
+        return x.reshape(len(x), -1)[:, : self.length]
+
+@dataclass(frozen=True)
+class Centre:
+    """Examples less their mean."""
+    RELEASES: ClassVar = 1
+    noise_multiplier: Annotated[float | None, PRELIMINARY_NOISE] = None
+
+    def output_shape(self, example_shape):
+        return example_shape
+
+    def sums(self, x, bounded):
+        rows = x.reshape(len(x), -1).astype(np.float64)
+        if bounded:
+            rows = rows / np.maximum(1, np.linalg.norm(rows, axis=1, keepdims=True))
+        return (rows.sum(axis=0),)
+
+    def learned(self, means):
+        return {"mean": means[0].astype(np.float32)}
+
+    def transformed(self, arrays, x):
+        return x - arrays["mean"].reshape(x.shape[1:])
+
+class Two(Centre):
+    """It learns more than it says."""
+    def sums(self, x, bounded):
+        return (*super().sums(x, bounded),) * 2
+'''
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    while str(tmp_path) in sys.path:
+        sys.path.remove(str(tmp_path))
+
+
+def parsed(study, **top):
+    tree = {"studies": {"s": study}} | top
+    return checked(tree, [("mine.yaml", tree)])
+
+
+def test_a_preprocessing_of_the_users_is_parsed_and_used(folder):
+    (folder / "my_pre.py").write_text(PREPROCESSINGS)
+    spec = {"name": "./my_pre.py:Crop", "length": [8, 9]}
+    plan = plan_sweep(parsed(STUDY | {"preprocessing": spec}))
+    assert {run.preprocessing["length"] for run in plan.runs.values()} == {8, 9}
+    crop = learning.build(spec | {"length": 8})
+    assert learning.output_shape(crop, (8, 8, 1)) == (8,)
+    assert np.array_equal(crop.transformed({}, np.arange(24.0).reshape(2, 12)), [np.arange(8), np.arange(12, 20)])
+    with pytest.raises(DataError, match="length = 8 must be at most 4, all features"):
+        learning.output_shape(crop, (4,))
+
+
+def test_a_preprocessing_of_the_users_that_learns_is_noised_and_charged(folder):
+    (folder / "my_pre.py").write_text(PREPROCESSINGS)
+    study = RECORDS | {"preprocessing": {"name": "./my_pre.py:Centre", "noise_multiplier": 8}}
+    plans = [privacy_plan(run) for run in plan_sweep(parsed(study)).runs.values()]
+    assert sorted(plan.preprocessing_noise_multipliers for plan in plans) == [(), (8.0,)]
+    centre, two = (learning.build({"name": f"./my_pre.py:{name}"}) for name in ("Centre", "Two"))
+    x = np.full((5000, 3), 0.1, np.float32)
+    key = jax.random.key(0)
+    exact, noisy = (
+        learning.learned(centre, learning.statistics(centre, x, True), noise, 5000, key)["mean"]
+        for noise in ((), (8.0,))
+    )
+    assert exact == pytest.approx([0.1] * 3)
+    assert 0 < np.abs(noisy - exact).max() < 0.01
+    with pytest.raises(DataError, match="sums of Two returns 2 arrays, and its RELEASES says 1"):
+        learning.learned(two, learning.statistics(two, x, True), (8.0,), 5000, key)
+
+
+@pytest.mark.parametrize(
+    ("study", "line"),
+    [
+        (
+            STUDY | {"preprocessing": {"name": "./my_pre.py:Crop", "length": 0}},
+            "mine.yaml: studies.s.preprocessing.length = 0 must be a whole number of at least 1",
+        ),
+        (
+            STUDY | {"preprocessing": "./my_pre.py:Crop"},
+            "mine.yaml: studies.s.preprocessing.length = null must be a whole number of at least 1 (Features that are kept.)",
+        ),
+        (
+            STUDY | {"preprocessing": "./other.py:Crop"},
+            "mine.yaml: studies.s.preprocessing = ./other.py:Crop must be in a file that exists "
+            "(there is no ./other.py in this folder)",
+        ),
+        (
+            STUDY | {"preprocessing": "crop"},
+            "mine.yaml: studies.s.preprocessing = crop must be a name that exists "
+            "(one of none, data_norm, group_norm, pca, rescale)",
+        ),
+        (
+            STUDY | {"dataset": "mnist", "preprocessing": {"name": "./my_pre.py:Crop", "length": 785}},
+            "mine.yaml: studies.s.preprocessing.length = 785 must be at most 784, the pixels of mnist",
+        ),
+        (
+            STUDY | {"dataset": "mnist", "model": "dp_cnn", "preprocessing": {"name": "./my_pre.py:Crop", "length": 7}},
+            "mine.yaml: studies.s.model = dp_cnn must not look at images after preprocessing: ./my_pre.py:Crop "
+            "(use logistic, mlp or 2nn)",
+        ),
+        (
+            RECORDS | {"preprocessing": "./my_pre.py:Centre"},
+            "mine.yaml: studies.s.preprocessing.noise_multiplier = null must be set where there is noise (./my_pre.py:Centre "
+            "gives away of all records what it learns: charge it, e.g. noise_multiplier: 8)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_preprocessing_of_the_users_is_one_line(folder, study, line):
+    (folder / "my_pre.py").write_text(PREPROCESSINGS)
+    with pytest.raises(ConfigError, match=f"^{re.escape(line)}$"):
+        parsed(study)
