@@ -18,7 +18,7 @@ from problem import make_data as small_data
 from scipy import special, stats
 
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.partition import Partition
+from fedpareto.data.partitions.dealing import Partition
 from fedpareto.federated.algorithms.scaffold import unit_steps
 from fedpareto.federated.contributions.contribution import Round, _behaviour, contribution_of
 from fedpareto.federated.contributions.secure_sum import _signs_key, decoded_sum

@@ -16,7 +16,7 @@ from fedpareto.config.load import ConfigError, data_options
 from fedpareto.data import DataError, UserFileError, arrays, facts
 from fedpareto.data.own import checked
 from fedpareto.data.own.user import describe, load_user_file
-from fedpareto.data.partition import partition
+from fedpareto.data.partitions.dealing import partition
 from fedpareto.data.prepare import prepare
 from fedpareto.federated.inputs.setup import data_of
 

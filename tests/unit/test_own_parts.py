@@ -9,6 +9,7 @@ import pytest
 
 from fedpareto.config.load import ConfigError, checked
 from fedpareto.data import DataError
+from fedpareto.data.partitions.dealing import partition
 from fedpareto.federated.preprocessings import learning
 from fedpareto.sweep.account import privacy_plan
 from fedpareto.sweep.sweep import plan_sweep
@@ -168,3 +169,101 @@ def test_what_is_wrong_with_a_preprocessing_of_the_users_is_one_line(folder, stu
     (folder / "my_pre.py").write_text(PREPROCESSINGS)
     with pytest.raises(ConfigError, match=f"^{re.escape(line)}$"):
         parsed(study)
+
+
+PARTITIONS = '''
+"""Partitions of my own."""
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+import numpy as np
+from fedpareto.components.rules import Rule
+
+@dataclass(frozen=True)
+class First:
+    """The first client holds a share of all examples.
+
+    Attributes:
+      share: Of the first client.
+    """
+    share: Annotated[float, Rule(exclusiveMinimum=0, exclusiveMaximum=1)] = 0.5
+
+    def deal(self, strata, clients, rng):
+        rest = rng.integers(1, clients, len(strata))
+        return np.where(rng.random(len(strata)) < self.share, 0, rest)
+
+class Beyond:
+    """It deals to a client that is not there."""
+    def deal(self, strata, clients, rng):
+        return np.full(len(strata), clients)
+
+@dataclass(frozen=True)
+class Overlapping:
+    """Every client draws examples."""
+    DRAWS: ClassVar = True
+    each: int = 5
+
+    def deal(self, strata, clients, rng):
+        return rng.integers(0, len(strata), (clients, self.each))
+
+class Unsaid(Overlapping):
+    """Clients draw examples, and the class does not say so."""
+    DRAWS: ClassVar = False
+'''
+
+
+def dealt(scheme, clients=4):
+    y = np.arange(200) % 10
+    return partition(y, y[:50], scheme=scheme, clients=clients, seed=0)
+
+
+def test_a_partition_of_the_users_is_parsed_and_dealt_by(folder):
+    (folder / "my_part.py").write_text(PARTITIONS)
+    plan = plan_sweep(
+        parsed(STUDY | {"partition": {"name": "./my_part.py:First", "share": [0.25, 0.75], "minimum": 3}})
+    )
+    specs = [run.partition for run in plan.runs.values()]
+    assert [spec["share"] for spec in specs] == [0.25, 0.75]
+    counts = dealt(specs[1]).train_count
+    assert counts.sum() == 200
+    assert counts.min() >= 3
+    assert 120 < counts[0] < 180
+    assert dealt({"name": "./my_part.py:Overlapping"}).train_index.shape == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Beyond", r"must deal whole numbers from 0 to 3 of shape \(200,\), and deals 4 to 4"),
+        ("Unsaid", r"must deal whole numbers from 0 to 3 of shape \(200,\), and deals int64 \(4, 5\)"),
+    ],
+)
+def test_a_partition_of_the_users_deals_what_it_says(folder, name, words):
+    (folder / "my_part.py").write_text(PARTITIONS)
+    with pytest.raises(DataError, match=f"partition ./my_part.py:{name} {words}"):
+        dealt({"name": f"./my_part.py:{name}"})
+
+
+@pytest.mark.parametrize(
+    ("study", "line"),
+    [
+        (
+            STUDY | {"partition": {"name": "./my_part.py:First", "share": 1}},
+            "mine.yaml: studies.s.partition.share = 1 must be above 0 and below 1",
+        ),
+        (
+            STUDY | {"partition": "./my_part.py:Second"},
+            "mine.yaml: studies.s.partition = ./my_part.py:Second must name a class of my_part.py "
+            "(it defines First, Beyond, Overlapping, Unsaid)",
+        ),
+        (
+            RECORDS | {"partition": "./my_part.py:Overlapping"},
+            "mine.yaml: studies.s.partition = ./my_part.py:Overlapping must have no shard_size with unit: record",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_partition_of_the_users_is_one_line(folder, study, line):
+    (folder / "my_part.py").write_text(PARTITIONS)
+    with pytest.raises(ConfigError) as error:
+        parsed(study)
+    assert str(error.value).startswith(line)
+    assert "\n" not in str(error.value)

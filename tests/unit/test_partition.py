@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedpareto.data import DataError
-from fedpareto.data.partition import label_counts, partition
+from fedpareto.data.partitions.dealing import label_counts, partition
 from fedpareto.federated.inputs.setup import partitions_of
 
 SCHEMES = st.sampled_from(

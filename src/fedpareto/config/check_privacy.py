@@ -11,6 +11,7 @@ from fedpareto.components import registry
 from fedpareto.config.problems import Problems
 from fedpareto.config.study import Study, study_key
 from fedpareto.data import facts
+from fedpareto.data.partitions.interface import is_drawn
 from fedpareto.privacy.soundness import DISCRETE, PrivacySetting, schedule_length, violations
 
 LARGEST_ORDER = 1024  # of the RDP accountant's grid: sets the smallest epsilon that RDP can prove
@@ -77,7 +78,7 @@ def _choices(axes: Mapping[str, Any]) -> Iterator[PrivacySetting]:
             stragglers=bool(one["stragglers"]),
             bands=one["mechanism"].get("bands", 1),
             learns_from_records=_learns(preprocessing),
-            drawn_shards="shard_size" in one["partition"],
+            drawn_shards=is_drawn(one["partition"]),
             augmentation=augmentation["name"],
             views=augmentation.get("multiplicity", 1),
         )
@@ -89,7 +90,7 @@ def _is_chosen(key: str, value: Any, choice: PrivacySetting) -> bool:
     if key == "preprocessing":
         return _learns(value)
     if key == "partition":
-        return "shard_size" in value
+        return is_drawn(value)
     if key in ("dropout", "stragglers"):
         return bool(value)
     return bool((value["name"] if isinstance(value, dict) else value) == getattr(choice, key))

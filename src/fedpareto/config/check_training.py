@@ -13,6 +13,7 @@ from fedpareto.config.check_privacy import check_mechanism, check_privacy, check
 from fedpareto.config.problems import Problems, nearest
 from fedpareto.config.study import Config, Study, study_key
 from fedpareto.data import UserFileError, facts
+from fedpareto.data.partitions.interface import is_drawn, is_natural
 
 SMALLEST_COHORT = 1.0
 
@@ -92,8 +93,8 @@ def _check_data(study: Study, known: Mapping[str, facts.DatasetInfo], problems: 
     axes = study.axes
     for partition in axes["partition"]:
         for name, fact in known.items():
-            if partition["name"] == "natural":
-                _check_natural(study, name, fact, problems)
+            if is_natural(partition):
+                _check_natural(study, partition["name"], name, fact, problems)
                 _check_cohort(study, [fact.clients if _draws_clients(study) else fact.train], problems)
             elif "clients" not in axes:
                 problems.add(
@@ -175,11 +176,11 @@ def _check_augmentation(study: Study, known: Mapping[str, facts.DatasetInfo], pr
                 problems.add([*study_key(study, "augmentation"), "crop"], augmentation["crop"], must, why)
 
 
-def _check_natural(study: Study, name: str, fact: facts.DatasetInfo, problems: Problems) -> None:
+def _check_natural(study: Study, scheme: str, name: str, fact: facts.DatasetInfo, problems: Problems) -> None:
     if fact.clients is None and fact.train is not None:
         hint = "give the data set a client column, or use iid or dirichlet"
         problems.add(
-            study_key(study, "partition"), "natural", f"not be natural: {name} does not say whose an example is", hint
+            study_key(study, "partition"), scheme, f"not be natural: {name} does not say whose an example is", hint
         )
     for i, n in enumerate(study.axes.get("clients", ())):
         if fact.clients is not None and n != fact.clients:
@@ -191,7 +192,7 @@ def _check_counts(
     study: Study, name: str, fact: facts.DatasetInfo, partition: Mapping[str, Any], problems: Problems
 ) -> None:
     counts, minimum = study.axes["clients"], partition["minimum"]
-    if "shard_size" in partition:
+    if is_drawn(partition):
         _check_shards(study, name, fact, partition, problems)
         _check_cohort(study, counts, problems)
         return
@@ -210,7 +211,9 @@ def _check_shards(
     study: Study, name: str, fact: facts.DatasetInfo, partition: Mapping[str, Any], problems: Problems
 ) -> None:
     """Any number of clients can draw shards, as long as there are enough for one."""
-    each, size = partition["shards_per_client"], partition["shard_size"]
+    each, size = partition.get("shards_per_client"), partition.get("shard_size")
+    if each is None or size is None:
+        return  # another scheme's draws are checked when they are made
     key = [*study_key(study, "partition"), "shard_size"]
     if fact.train is not None and each * size > fact.train:
         must = f"be at most {fact.train // each}: {name} has {fact.train:,} training examples, and a client draws {each} shards"

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.partition import Partition, partition
+from fedpareto.data.partitions.dealing import Partition, partition
 from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
 from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.execution import devices

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.partition import label_counts
+from fedpareto.data.partitions.dealing import label_counts
 from fedpareto.federated.inputs.setup import partitions_of
 from fedpareto.federated.store.store import RunResult
 from fedpareto.statuses import FINISHED
