@@ -78,9 +78,9 @@ def compiled(bundle: Any, data: Any, wanted: dict[str, Any], where: list[jax.Dev
     """Compiles a bundle's program for `where`, laid out by the rules for a GPU."""
     run, views = bundle.runs[0], 1
     plans = plans_of(bundle, data)
-    if run.augmentation is not None:
-        views = int(run.augmentation["multiplicity"])
-    if run.unit == "record":
+    if run.training.augmentation is not None:
+        views = int(run.training.augmentation["multiplicity"])
+    if run.contribution.unit == "record":
         at_once = records_in(MEMORY_OF_A_CHUNK * MEMORY, model_of(run, data), views, GPU_RECORDS_AT_ONCE)
     else:
         at_once = GPU_CLIENTS_AT_ONCE

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import replace
 from typing import Any
 
 import gpu_cases
@@ -29,17 +28,19 @@ def large(stage: Stage) -> None:
 def wide_network(stage: Stage, precision: str) -> dict[str, Any]:
     """Steps of 4,096 expected images in 16 views each: the first, and as many of a hundred as there is time for."""
     studies = plan.plan_sweep(config.load([PAPER])).runs.values()
-    run = next(run for run in studies if run.rounds == 875)
+    run = next(run for run in studies if run.training.rounds == 875)
     records = stage.of(50_000, 64)
-    run = replace(run, rounds=101, evaluate_every=1, records=records, sampling_rate=stage.of(run.sampling_rate, 0.1))
+    run = run.replace(
+        rounds=101, evaluate_every=1, records=records, sampling_rate=stage.of(run.cohort.sampling_rate, 0.1)
+    )
     if stage.reduced:
-        run = replace(run, rounds=2, model={**run.model, "depth": 10, "width": 1})
-        run = replace(run, augmentation={**(run.augmentation or {}), "multiplicity": 2})
+        run = run.replace(rounds=2, model={**run.model, "depth": 10, "width": 1})
+        run = run.replace(augmentation={**(run.training.augmentation or {}), "multiplicity": 2})
     data = made_up((32, 32, 3), records, 128)
     bundle = plan.Bundle((run,))
     job = job_of(bundle.runs, plans_of(bundle, data), data, {"precision": precision})
     compiling, times, _ = blocks_of(job, stage.left / 2)
-    images = (run.augmentation or {})["multiplicity"] * run.sampling_rate * records
+    images = (run.training.augmentation or {})["multiplicity"] * run.cohort.sampling_rate * records
     rest = times[1:] or times
     return {
         "value": round(images / statistics.median(rest)),
@@ -58,7 +59,7 @@ def many_clients(clients: int) -> dict[str, Any]:
     data = made_up((28, 28, 1), 6 * clients, 100)
     changes = {"clients": clients, "sampling_rate": 1.0, "rounds": 10, "evaluate_every": 5, "delta": 1e-5}
     bundle = bundle_of("W1", **changes)
-    runs = tuple(replace(run, records=None) for run in bundle.runs)
+    runs = tuple(run.replace(records=None) for run in bundle.runs)
     job = job_of_bundle(plan.Bundle(runs), data)
     compiling, times, _ = blocks_of(job)
     row = {"value": float(f"{times[-1] / 5:.4g}"), "unit": "s a round", "compile_s": round(compiling, 2)}

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,7 @@ def right(stage: Stage) -> None:
 def long_case(folder: Path, rounds: int) -> Case:
     """A case of many rounds, evaluated forty times."""
     case = next(iter(gpu_cases.cases(folder)))
-    runs = tuple(replace(run, rounds=rounds, evaluate_every=rounds // 40) for run in case.bundle.runs)
+    runs = tuple(run.replace(rounds=rounds, evaluate_every=rounds // 40) for run in case.bundle.runs)
     return Case("long", Bundle(runs), case.data)
 
 

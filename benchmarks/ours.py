@@ -48,7 +48,7 @@ POPULATIONS = (10_000, 100_000, 1_000_000)
 def bundle_of(study: str, **changes: Any) -> plan.Bundle:
     """The private runs of a study, whose keys may be changed, as one bundle."""
     made = plan.plan_sweep(config.load([STUDIES], {"only": study, **changes}))
-    return plan.Bundle(tuple(run for run in made.runs.values() if run.private))
+    return plan.Bundle(tuple(run for run in made.runs.values() if run.privacy))
 
 
 def prepared(folder: Path) -> Path:

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from checks import Claim, Mechanism
 from problem import CLIENTS, FEATURES, MODEL, PAD, compiled_round, first_run, make_hypers, make_static
 
 from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
 from fedpareto.federated.engine.program import make_program
 from fedpareto.federated.inputs.program_inputs import DeviceData
-from fedpareto.privacy import soundness
 from fedpareto.privacy.accounting.epsilon import guarantee
+from fedpareto.privacy.conformance import Claim, Mechanism
 from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.privacy.setting import PrivacySetting
 
 DELTA = 1e-5
 
@@ -27,13 +27,13 @@ def examples(extreme=None):
     return (x if extreme is None else np.full_like(x, extreme), y)
 
 
-def clients_data(units, record_mask):
+def clients_data(units, counts):
     x, y = (np.concatenate([unit[i] for unit in units]) for i in (0, 1))
     return DeviceData(
         train=Examples(jnp.asarray(x), jnp.asarray(y, jnp.int32)),
         test=Examples(jnp.zeros((1, FEATURES)), jnp.zeros(1, jnp.int32)),
         train_index=jnp.arange(len(x), dtype=jnp.int32).reshape(1, len(units), -1),
-        train_count=jnp.asarray(record_mask, jnp.int32)[None],
+        train_count=jnp.asarray(counts, jnp.int32)[None],
         test_client=jnp.zeros((1, 1), jnp.int32),
     )
 
@@ -151,17 +151,14 @@ def whole_runs(static, hyper, data_of):
 
 
 def plan_of(sampling="poisson", population=CLIENTS, rate=0.5, steps=6, noise=1.0, **changes):
-    seen = {"participation": "seen"} if sampling in soundness.SCHEDULED else {}
     return PrivacyPlan(
+        PrivacySetting(sampling=sampling, sampling_rate=rate),
         population=population,
-        sampling_rate=rate,
         rounds=steps,
         clip_norm=ENGINE_CLIP,
         noise_multiplier=noise,
         delta=DELTA,
-        sampling=sampling,
-        **seen | changes,
-    )
+    ).replace(**changes)
 
 
 def claim_of(plan, epsilon=None):
@@ -169,12 +166,14 @@ def claim_of(plan, epsilon=None):
     if epsilon is None:
         guaranteed = guarantee(plan)
         epsilon = float(np.nanmin([guaranteed.epsilon_rdp, guaranteed.epsilon_pld]))
-    limit = plan.max_cohort_size if plan.sampling == "poisson" and plan.max_cohort_size < plan.population else None
+    limit = (
+        plan.max_cohort_size if plan.setting.sampling == "poisson" and plan.max_cohort_size < plan.population else None
+    )
     return Claim(
-        unit=plan.unit,
-        adjacency=plan.adjacency,
-        sampling=plan.sampling,
-        rate=plan.sampling_rate,
+        unit=plan.setting.unit,
+        adjacency=plan.setting.adjacency,
+        sampling=plan.setting.sampling,
+        rate=plan.setting.sampling_rate,
         steps=plan.rounds,
         noise_multiplier=plan.noise_multiplier,
         clip_norm=ENGINE_CLIP,
@@ -193,7 +192,7 @@ def engine_of_clients(sampling="poisson", weight_cap=None, noise=1.0):
         sampling=sampling,
         work=WHOLE_BATCH,
         weight_cap=weight_cap,
-        batches=plan.batches,
+        batches=plan.setting.min_separation,
         max_cohort_size=plan.max_cohort_size,
         expected_cohort=plan.expected_cohort,
     )
@@ -243,10 +242,10 @@ def engine_of_records(population=6, noise=1.0):
         whole = replace(static, sampling_rate=1.0, max_cohort_size=len(cohort), at_once=1)
         return moved(whole, records_data([data[i] for i in cohort]), quiet, PARAMS)
 
-    def those(record_mask):
-        missing = population - len(record_mask)
-        return records_data([*record_mask, *units[:missing]])._replace(
-            record_mask=jnp.arange(population)[None] < len(record_mask)
+    def those(present):
+        missing = population - len(present)
+        return records_data([*present, *units[:missing]])._replace(
+            record_mask=jnp.arange(population)[None] < len(present)
         )
 
     loud = quiet._replace(noise_stddev=jnp.float32(plan.noise_stddev))

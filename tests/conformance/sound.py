@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-from checks import Claim, Mechanism
 from dp_accounting import pld
+
+from fedpareto.privacy.conformance import Claim, Mechanism
 
 UNITS, RATE, STEPS, CLIP, NOISE, DELTA = 40, 0.25, 20, 1.0, 2.0, 1e-5
 LEAVES = (12, 12, 6)

@@ -30,10 +30,10 @@ import fedpareto.privacy.plan as plan_module
 from fedpareto.privacy.accounting import amplification
 from fedpareto.privacy.accounting import epsilon as accounting
 from fedpareto.privacy.accounting.epsilon import by_client, guarantee, guarantees, rdp_curve, whole_curve
-from fedpareto.privacy.parties import LocalSteps
 from fedpareto.privacy.plan import PrivacyPlanError
+from fedpareto.privacy.setting import LocalSteps
 from fedpareto.sweep.account import DataSizes, account, privacy_plan
-from fedpareto.sweep.run import Bundle, Run
+from fedpareto.sweep.run import KEYS, Bundle, Run
 
 
 def exact_delta(epsilon, noise):
@@ -57,7 +57,7 @@ def is_gaussian(plan, noise):
 
 @pytest.mark.parametrize(("noise", "rounds"), [(1.0, 1), (3.0, 7), (20.0, 40)])
 def test_participations_of_a_client_that_noises_its_own_update_are_one_gaussian_at_half_the_noise(noise, rounds):
-    plan = replace(LOCAL_CLIENT, noise_multiplier=noise, rounds=rounds)
+    plan = LOCAL_CLIENT.replace(noise_multiplier=noise, rounds=rounds)
     assert plan.accounted_delta == plan.delta
     assert is_gaussian(plan, noise / (2 * math.sqrt(rounds)))
 
@@ -65,8 +65,8 @@ def test_participations_of_a_client_that_noises_its_own_update_are_one_gaussian_
 @pytest.mark.parametrize("sampling", ["shuffled", "cyclic"])
 @pytest.mark.parametrize(("rounds", "passes"), [(1, 1), (9, 1), (10, 1), (11, 2), (25, 3)])
 def test_a_schedule_uses_a_unit_once_a_pass(sampling, rounds, passes):
-    plan = replace(SCHEDULED, sampling=sampling, rounds=rounds)
-    assert plan.batches == 10
+    plan = SCHEDULED.replace(sampling=sampling, rounds=rounds)
+    assert plan.setting.min_separation == 10
     assert plan.participations(rounds) == plan.releases(rounds) == passes
     assert plan.accounted_delta == plan.delta
     assert is_gaussian(plan, 2.0 / (2 * math.sqrt(passes)))
@@ -75,7 +75,7 @@ def test_a_schedule_uses_a_unit_once_a_pass(sampling, rounds, passes):
 @pytest.mark.parametrize(("population", "rate"), [(100, 0.1), (105, 0.1), (7, 0.4), (10, 0.15), (5, 0.9), (3, 0.1)])
 @pytest.mark.parametrize("rounds", [1, 5, 12, 23])
 def test_no_unit_takes_part_more_often_than_its_schedule_says(population, rate, rounds):
-    plan = replace(SCHEDULED, population=population, sampling_rate=rate)
+    plan = SCHEDULED.replace(population=population, sampling_rate=rate)
     size = max(1, round(plan.expected_cohort))
     rng = np.random.default_rng(0)
     for sampling in ("shuffled", "cyclic"):
@@ -83,18 +83,18 @@ def test_no_unit_takes_part_more_often_than_its_schedule_says(population, rate, 
         for _ in range(50):
             counts = np.zeros(population, int)
             for t in range(rounds):
-                if t % plan.batches == 0 and sampling == "shuffled":
+                if t % plan.setting.min_separation == 0 and sampling == "shuffled":
                     order = rng.permutation(population)
-                start = t % plan.batches * size
+                start = t % plan.setting.min_separation * size
                 assert start + size <= population
                 counts[order[start : start + size]] += 1
             most = max(most, counts.max())
-        assert most == replace(plan, sampling=sampling).participations(rounds)
+        assert most == plan.replace(sampling=sampling).participations(rounds)
 
 
 @pytest.mark.parametrize(("rate", "rounds"), [(0.1, 100), (0.02, 1000), (0.5, 12)])
 def test_participations_are_the_fewest_whose_tail_is_paid_for(rate, rounds):
-    plan = replace(LOCAL_CLIENT, sampling_rate=rate, rounds=rounds, noise_multiplier=10.0)
+    plan = LOCAL_CLIENT.replace(sampling_rate=rate, rounds=rounds, noise_multiplier=10.0)
     k = plan.participations(rounds)
     budget = 1e-3 * plan.delta
     assert binom.sf(k, rounds, rate) <= budget < binom.sf(k - 1, rounds, rate)
@@ -104,23 +104,23 @@ def test_participations_are_the_fewest_whose_tail_is_paid_for(rate, rounds):
 
 
 def test_all_that_may_go_wrong_is_paid_out_of_delta():
-    overflowing = replace(CENTRAL, population=1000, sampling_rate=0.1, rounds=50)
+    overflowing = CENTRAL.replace(population=1000, sampling_rate=0.1, rounds=50)
     assert 0 < overflowing.overflow_probability <= 1e-3 * overflowing.delta
     assert overflowing.accounted_delta == overflowing.delta - overflowing.overflow_probability
     own_batches, participations, sampler = (1e-3 * CENTRAL.delta,) * 3
     for plan, paid in (
         (SECRET_RECORD, own_batches),
         (SEEN_RECORD, own_batches + participations),
-        (replace(SEEN_RECORD, sampling_rate=1.0), own_batches),
+        (SEEN_RECORD.replace(sampling_rate=1.0), own_batches),
         (DISTRIBUTED, sampler),
-        (replace(DISTRIBUTED, sampling_rate=0.5), sampler + participations),
-        (replace(DISTRIBUTED, sampling_rate=0.5, participation="secret"), sampler),
+        (DISTRIBUTED.replace(sampling_rate=0.5), sampler + participations),
+        (DISTRIBUTED.replace(sampling_rate=0.5, participation="secret"), sampler),
         (DISTRIBUTED_RECORD, own_batches + sampler + participations),
     ):
         paid += plan.overflow_probability
         assert plan.accounted_delta == pytest.approx(plan.delta - paid, rel=1e-12)
     # What is paid is missing: the epsilon is that of the smaller delta.
-    assert by_rdp(SECRET_RECORD) > by_rdp(replace(SECRET_RECORD, delta=1.01 * SECRET_RECORD.delta))
+    assert by_rdp(SECRET_RECORD) > by_rdp(SECRET_RECORD.replace(delta=1.01 * SECRET_RECORD.delta))
 
 
 def brute_force_sensitivity(strategy, rounds, patterns):
@@ -139,8 +139,8 @@ def brute_force_sensitivity(strategy, rounds, patterns):
 @pytest.mark.parametrize("strategy", [(1.0,), (0.8, 0.6), (0.8, 0.48, 0.36), (0.6, 0.48, 0.64)])
 @pytest.mark.parametrize("rounds", [1, 2, 3, 7, 11])
 def test_releases_of_banded_noise_are_the_squared_sensitivity(strategy, rounds):
-    plan = replace(BANDED, strategy=strategy, sampling_rate=0.25, rounds=rounds)
-    assert plan.batches == 4
+    plan = BANDED.replace(strategy=strategy, sampling_rate=0.25, rounds=rounds)
+    assert plan.setting.min_separation == 4
     patterns = [tuple(range(first, rounds, 4)) for first in range(min(4, rounds))]
     worst = brute_force_sensitivity(strategy, rounds, patterns)
     assert plan.releases(rounds) == pytest.approx(worst, rel=1e-9)
@@ -151,18 +151,18 @@ def test_releases_of_banded_noise_are_the_squared_sensitivity(strategy, rounds):
 
 @pytest.mark.parametrize("count_noise", [None, 1.1, 3.0, 50.0])
 def test_adaptive_clipping_splits_the_noise_between_update_and_count(count_noise):
-    plan = replace(ADAPTIVE, count_noise=count_noise, clip_norm=0.3)
+    plan = ADAPTIVE.replace(count_noise=count_noise, clip_norm=0.3)
     update = plan.noise_stddev / plan.clip_norm
     assert plan.noise_multiplier**-2 == pytest.approx(update**-2 + (2 * plan.count_stddev) ** -2, rel=1e-12)
     assert update > plan.noise_multiplier
     # Two Gaussians, of sensitivities C and 1/2, are one at the noise multiplier of the plan.
-    orders, together, _ = rdp_curve(replace(plan, sampling_rate=1.0, sampling="poisson", population=1))
+    orders, together, _ = rdp_curve(plan.replace(sampling_rate=1.0, sampling="poisson", population=1))
     apart = orders / (2 * update**2) + orders * 0.5**2 / (2 * plan.count_stddev**2)
     assert together == pytest.approx(apart, rel=1e-9)
 
 
 def test_adaptive_clipping_costs_noise_and_not_epsilon():
-    fixed = replace(ADAPTIVE, adaptive=False)
+    fixed = ADAPTIVE.replace(clipping="fixed")
     for name in ("epsilon_rdp", "epsilon_pld", "epsilon_rdp_classic"):
         assert getattr(proven(ADAPTIVE), name) == getattr(proven(fixed), name)
     assert ADAPTIVE.noise_stddev > fixed.noise_stddev
@@ -173,7 +173,7 @@ def test_adaptive_clipping_costs_noise_and_not_epsilon():
 
 @pytest.mark.parametrize("plan", [SECRET_RECORD, SEEN_RECORD], ids=["secret", "seen"])
 def test_the_guarantee_is_that_of_the_client_with_the_largest_rate(plan):
-    alone = [by_rdp(replace(plan, local=replace(plan.local, record_rates=(r,)))) for r in plan.local.record_rates]
+    alone = [by_rdp(plan.replace(local=replace(plan.local, record_rates=(r,)))) for r in plan.local.record_rates]
     assert by_client(plan) == pytest.approx(alone)
     assert by_rdp(plan) == max(by_client(plan)) == by_client(plan)[2]
     assert np.argsort(by_client(plan), kind="stable").tolist() == [1, 3, 0, 4, 2]
@@ -181,10 +181,10 @@ def test_the_guarantee_is_that_of_the_client_with_the_largest_rate(plan):
 
 
 def test_steps_of_all_participations_compose():
-    everybody = replace(SEEN_RECORD, sampling_rate=1.0)
+    everybody = SEEN_RECORD.replace(sampling_rate=1.0)
     assert everybody.releases(20) == 80
     # One client's own records, sampled by Poisson at every step, are a central run of so many rounds.
-    central = replace(CENTRAL, sampling_rate=0.2, rounds=80, delta=everybody.accounted_delta)
+    central = CENTRAL.replace(sampling_rate=0.2, rounds=80, delta=everybody.accounted_delta)
     assert proven(everybody).epsilon_rdp == pytest.approx(proven(central).epsilon_rdp, rel=1e-9)
     assert proven(everybody).epsilon_pld == pytest.approx(proven(central).epsilon_pld, rel=1e-3)
     k = SEEN_RECORD.participations(20)
@@ -199,32 +199,32 @@ def test_one_guarantee_for_all_has_no_epsilon_by_client():
 
 @pytest.mark.parametrize("plan", [SECRET_RECORD, SEEN_RECORD], ids=["secret", "seen"])
 def test_more_clients_of_their_own_do_not_change_the_guarantee(plan):
-    one, many = (replace(plan, local=LocalSteps(4, (0.2,) * n), population=n) for n in (1, 5000))
+    one, many = (plan.replace(local=LocalSteps(4, (0.2,) * n), population=n) for n in (1, 5000))
     # The pad of the round's cohort is the one thing that knows how many there are.
     assert by_rdp(many) == pytest.approx(by_rdp(one), rel=1e-4)
     assert rdp_curve(many)[1].tolist() == rdp_curve(one)[1].tolist()
-    noisy = replace(LOCAL_CLIENT, sampling_rate=0.2, rounds=30, noise_multiplier=10.0, sampling="fixed_size")
-    assert by_rdp(replace(noisy, population=10)) == by_rdp(replace(noisy, population=10_000))
+    noisy = LOCAL_CLIENT.replace(sampling_rate=0.2, rounds=30, noise_multiplier=10.0, sampling="fixed_size")
+    assert by_rdp(noisy.replace(population=10)) == by_rdp(noisy.replace(population=10_000))
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.3, 0.95])
 @pytest.mark.parametrize("steps", [1, 4, 30])
 def test_what_nobody_sees_never_costs_more(rate, steps):
-    hidden = replace(SECRET_RECORD, sampling_rate=rate, local=LocalSteps(steps, (0.05,)))
-    seen = replace(hidden, participation="seen")
+    hidden = SECRET_RECORD.replace(sampling_rate=rate, local=LocalSteps(steps, (0.05,)))
+    seen = hidden.replace(participation="seen")
     assert by_rdp(hidden) <= by_rdp(seen)
     orders, whole = whole_curve(hidden)
     assert rdp.compute_epsilon(orders, whole, hidden.accounted_delta)[0] <= by_rdp(hidden) * (1 + 1e-9)
 
 
 def test_a_client_that_always_takes_part_hides_nothing():
-    hidden, seen = (replace(plan, sampling_rate=1.0) for plan in (SECRET_RECORD, SEEN_RECORD))
+    hidden, seen = (plan.replace(sampling_rate=1.0) for plan in (SECRET_RECORD, SEEN_RECORD))
     assert by_rdp(hidden) == by_rdp(seen)
-    assert by_rdp(replace(hidden, sampling_rate=0.01)) < by_rdp(hidden)
+    assert by_rdp(hidden.replace(sampling_rate=0.01)) < by_rdp(hidden)
 
 
 def a_run(**changes):
-    values = {name: None for name in Run.__dataclass_fields__} | {
+    values = {name: None for name in KEYS} | {
         "dataset": "none",
         "partition": {"name": "iid"},
         "clients": 5,
@@ -245,7 +245,7 @@ def a_run(**changes):
         "evaluate_every": 10,
         "seed": 0,
     }
-    return Run(**values | changes)
+    return Run.from_dict(values | changes)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def a_run(**changes):
 def test_what_a_preprocessing_learns_is_charged_release_by_release(preprocessing, releases):
     run = a_run(trust="central", records=500, local_steps=1, preprocessing=preprocessing)
     assert privacy_plan(run).preprocessing_noise_multipliers == releases
-    assert privacy_plan(replace(run, noise_multiplier=0.0, delta=None)).preprocessing_noise_multipliers == ()
+    assert privacy_plan(run.replace(noise_multiplier=0.0, delta=None)).preprocessing_noise_multipliers == ()
 
 
 def test_as_many_clients_are_asked_for_noise_shares_as_a_round_has():
@@ -271,14 +271,14 @@ def test_as_many_clients_are_asked_for_noise_shares_as_a_round_has():
     measured = DataSizes(parameters=10, records={0: (10,) * 7})
     assert privacy_plan(asked, measured).sum.participants == 3
     # Records are drawn by all clients, and every one of these adds its share.
-    records = replace(asked, unit="record", records=70, sampling="poisson")
+    records = asked.replace(unit="record", records=70, sampling="poisson")
     assert privacy_plan(records, measured).sum.participants == 7
 
 
 def test_the_client_in_the_middle_is_reported_beside_the_worst():
     run = a_run()
     accounted = account(Bundle((run,)), DataSizes(parameters=10, records={0: (50, 250, 25, 100, 50)}))[run.run_id]
-    plan = replace(SEEN_RECORD, population=5, clip_norm=0.7)
+    plan = SEEN_RECORD.replace(population=5, clip_norm=0.7)
     assert accounted.plan == plan
     own = by_client(plan)
     assert list(accounted.client_epsilons) == pytest.approx(own)
@@ -294,7 +294,7 @@ LAWS = ("skellam", "discrete_gaussian")
 
 @pytest.mark.parametrize("law", LAWS)
 def test_integer_noise_tends_to_the_gaussian_as_bits_grow(law):
-    plans = {b: replace(DISTRIBUTED, mechanism=law, sum=replace(DISTRIBUTED.sum, bits=b)) for b in (10, 12, 16, 20, 24)}
+    plans = {b: DISTRIBUTED.replace(mechanism=law, sum=replace(DISTRIBUTED.sum, bits=b)) for b in (10, 12, 16, 20, 24)}
     # At integer orders, which are all that is proved for integer noise; a vector swapped for another moves it by 2 C.
     curves = {b: rdp_curve(plan) for b, plan in plans.items()}
     orders = curves[24][0]
@@ -313,13 +313,13 @@ def test_integer_noise_tends_to_the_gaussian_as_bits_grow(law):
 @pytest.mark.parametrize("law", LAWS)
 def test_a_grid_too_fine_to_sample_from_is_refused(law):
     with pytest.raises(PrivacyPlanError, match="fewer bits make a coarser grid"):
-        guarantee(replace(DISTRIBUTED, mechanism=law, sum=replace(DISTRIBUTED.sum, bits=24)))
+        guarantee(DISTRIBUTED.replace(mechanism=law, sum=replace(DISTRIBUTED.sum, bits=24)))
 
 
 @pytest.mark.parametrize("law", LAWS)
 def test_fewer_answers_that_must_come_mean_larger_shares(law):
     def share(threshold):
-        plan = replace(DISTRIBUTED, mechanism=law, sum=replace(DISTRIBUTED.sum, threshold=threshold))
+        plan = DISTRIBUTED.replace(mechanism=law, sum=replace(DISTRIBUTED.sum, threshold=threshold))
         return plan.lattice.share_variance * plan.lattice.granularity**2
 
     # The fewest answers make up the noise that is accounted: 40 x 0.75 = 30 of variance (z C)^2 / 30 each.
@@ -330,14 +330,14 @@ def test_fewer_answers_that_must_come_mean_larger_shares(law):
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("bits", [2, 4])
 def test_too_few_bits_are_refused(law, bits):
-    plan = replace(DISTRIBUTED, mechanism=law, sum=replace(DISTRIBUTED.sum, bits=bits), population=4000)
+    plan = DISTRIBUTED.replace(mechanism=law, sum=replace(DISTRIBUTED.sum, bits=bits), population=4000)
     with pytest.raises(PrivacyPlanError, match="too few"):
         guarantee(plan)
 
 
 @pytest.mark.parametrize("law", LAWS)
 def test_a_sampler_that_errs_more_than_is_paid_for_proves_nothing(law, monkeypatch):
-    plan = replace(DISTRIBUTED, mechanism=law)
+    plan = DISTRIBUTED.replace(mechanism=law)
     epsilon = by_rdp(plan)
     assert 0 < plan.sampler_error * (1 + math.exp(epsilon)) <= plan.sampler_budget
     draws = 512 * 40 * 5  # coordinates x shares x rounds
@@ -352,15 +352,15 @@ def test_a_sampler_that_errs_more_than_is_paid_for_proves_nothing(law, monkeypat
 @pytest.mark.parametrize("plan", [DISTRIBUTED, DISTRIBUTED_RECORD], ids=["client", "record"])
 @pytest.mark.parametrize("law", LAWS)
 def test_secrecy_of_the_sample_never_costs_more_under_secure_aggregation(plan, law):
-    hidden = replace(plan, mechanism=law, sampling_rate=0.1, participation="secret", rounds=30)
-    seen = replace(hidden, participation="seen")
+    hidden = plan.replace(mechanism=law, sampling_rate=0.1, participation="secret", rounds=30)
+    seen = hidden.replace(participation="seen")
     assert by_rdp(hidden) <= by_rdp(seen)
-    assert by_rdp(replace(hidden, sampling_rate=0.02)) < by_rdp(replace(seen, sampling_rate=0.02))
+    assert by_rdp(hidden.replace(sampling_rate=0.02)) < by_rdp(replace(seen, sampling_rate=0.02))
 
 
 def test_pld_is_not_claimed_where_there_is_none():
     for plan in (DISTRIBUTED, DISTRIBUTED_RECORD, SECRET_RECORD):
-        assert math.isnan(guarantee(replace(plan, sampling_rate=0.01, participation="secret")).epsilon_pld)
+        assert math.isnan(guarantee(plan.replace(sampling_rate=0.01, participation="secret")).epsilon_pld)
 
 
 # --- limits -------------------------------------------------------------------------------------------------------------
@@ -369,9 +369,9 @@ def test_pld_is_not_claimed_where_there_is_none():
 @pytest.mark.parametrize("kind", KINDS)
 def test_more_noise_costs_less_and_no_noise_is_without_end(kind):
     plan = KINDS[kind]
-    epsilons = [by_rdp(replace(plan, noise_multiplier=z)) for z in (2.0, 2.2, 8.0, 64.0)]
+    epsilons = [by_rdp(plan.replace(noise_multiplier=z)) for z in (2.0, 2.2, 8.0, 64.0)]
     assert all(more < less for less, more in itertools.pairwise(epsilons))
-    nothing = guarantee(replace(plan, noise_multiplier=0.0))
+    nothing = guarantee(plan.replace(noise_multiplier=0.0))
     assert nothing.epsilon_rdp == nothing.epsilon_pld == nothing.epsilon_rdp_classic == math.inf
     assert (guarantees(plan, [0])[0].epsilon_rdp == 0.0) == (not plan.preprocessing_noise_multipliers)
 
@@ -379,7 +379,7 @@ def test_more_noise_costs_less_and_no_noise_is_without_end(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_noise_without_bound_costs_nothing(kind):
     # RDP up to order 1,024 cannot say less than about 0.0035 at delta = 1e-5.
-    assert by_rdp(replace(KINDS[kind], noise_multiplier=1e5, preprocessing_noise_multipliers=())) < 0.004
+    assert by_rdp(KINDS[kind].replace(noise_multiplier=1e5, preprocessing_noise_multipliers=())) < 0.004
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -391,7 +391,7 @@ def test_epsilon_grows_with_the_rounds(kind):
     assert (epsilons[0] == 0) == (not plan.preprocessing_noise_multipliers)
 
 
-SECRET_SUM = replace(DISTRIBUTED, sampling_rate=0.1, participation="secret", rounds=60, noise_multiplier=40.0)
+SECRET_SUM = DISTRIBUTED.replace(sampling_rate=0.1, participation="secret", rounds=60, noise_multiplier=40.0)
 
 
 @pytest.mark.parametrize("plan", [*KINDS.values(), SECRET_SUM], ids=[*KINDS, "skellam, secret"])
@@ -405,7 +405,7 @@ def test_the_curve_of_a_run_promises_what_its_guarantee_does_and_not_more(plan):
 
 def test_all_steps_of_a_participation_are_what_its_secrecy_hides():
     orders, hidden, _ = rdp_curve(SECRET_RECORD)
-    central = replace(CENTRAL, sampling_rate=SECRET_RECORD.local.worst)
+    central = CENTRAL.replace(sampling_rate=SECRET_RECORD.local.worst)
     _, step, _ = rdp_curve(central, orders.tolist())
     q, steps = SECRET_RECORD.sampling_rate, SECRET_RECORD.local.steps
     exponent = (orders - 1) * steps * step
@@ -417,7 +417,7 @@ def test_all_steps_of_a_participation_are_what_its_secrecy_hides():
 
 @pytest.mark.parametrize("law", ["skellam", "discrete_gaussian"])
 def test_a_secret_cohort_of_a_fixed_size_has_the_bound_for_such_cohorts(law):
-    plan = replace(SECRET_SUM, mechanism=law)
+    plan = SECRET_SUM.replace(mechanism=law)
     orders, found, _ = rdp_curve(plan)
 
     def swapped(at):
@@ -433,7 +433,7 @@ def test_a_secret_cohort_of_a_fixed_size_has_the_bound_for_such_cohorts(law):
 
 
 def central(rate, noise, steps, delta):
-    return replace(CENTRAL, population=1, sampling_rate=rate, noise_multiplier=noise, rounds=steps, delta=delta)
+    return CENTRAL.replace(population=1, sampling_rate=rate, noise_multiplier=noise, rounds=steps, delta=delta)
 
 
 def provable_delta(rate, noise, steps, epsilon, interval):

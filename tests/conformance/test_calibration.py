@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from dataclasses import replace
 
 import pytest
 from plans import AFTER_RELEASES, CENTRAL, KINDS, SCHEDULED, by_rdp, proven
@@ -15,11 +14,11 @@ from fedpareto.privacy.plan import PrivacyPlanError
 @pytest.mark.parametrize("kind", ["central", "client noises", "record, seen", "banded", "skellam, records"])
 def test_a_run_that_stops_at_a_budget_ends_with_the_last_round_within_it(kind):
     # As in `account`, more rounds are asked for than are afforded.
-    plan = replace(KINDS[kind], rounds=60)
+    plan = KINDS[kind].replace(rounds=60)
     budget = 1.02 * by_rdp(plan.after(17))
     cut = stopped(plan, budget)
     assert 17 <= cut.rounds < 60
-    assert replace(cut, rounds=60) == plan
+    assert cut.replace(rounds=60) == plan
     assert by_rdp(cut) <= budget < by_rdp(plan.after(cut.rounds + 1))
     assert stopped(plan, by_rdp(plan)) == plan
     with pytest.raises(PrivacyPlanError, match="within no round"):
@@ -27,7 +26,7 @@ def test_a_run_that_stops_at_a_budget_ends_with_the_last_round_within_it(kind):
 
 
 def test_a_run_stops_by_the_accountant_asked_for():
-    plan = replace(CENTRAL, sampling_rate=0.1, rounds=300)
+    plan = CENTRAL.replace(sampling_rate=0.1, rounds=300)
     budget = proven(plan.after(40)).epsilon_rdp
     by_pld = stopped(plan, budget, "pld")
     assert by_pld.rounds > stopped(plan, budget).rounds >= 40
@@ -35,7 +34,7 @@ def test_a_run_stops_by_the_accountant_asked_for():
 
 
 def test_schedules_stop_at_the_end_of_a_pass():
-    plan = replace(SCHEDULED, rounds=100)
+    plan = SCHEDULED.replace(rounds=100)
     assert stopped(plan, 1.001 * by_rdp(plan.after(21))).rounds == 30
 
 
@@ -45,8 +44,8 @@ def test_calibrated_noise_keeps_the_promise_and_is_the_smallest(kind):
     target = 4.0
     calibrated = calibrate(KINDS[kind], target)
     assert by_rdp(calibrated) <= target
-    assert by_rdp(replace(calibrated, noise_multiplier=0.995 * calibrated.noise_multiplier)) > target
-    assert replace(calibrated, noise_multiplier=KINDS[kind].noise_multiplier) == KINDS[kind]
+    assert by_rdp(calibrated.replace(noise_multiplier=0.995 * calibrated.noise_multiplier)) > target
+    assert calibrated.replace(noise_multiplier=KINDS[kind].noise_multiplier) == KINDS[kind]
 
 
 @pytest.mark.parametrize(
@@ -56,20 +55,20 @@ def test_calibrated_noise_keeps_the_promise_and_is_the_smallest(kind):
 def test_calibration_by_pld(kind, target):
     calibrated = calibrate(KINDS[kind], target, "pld")
     assert guarantee(calibrated).epsilon_pld <= target
-    less = replace(calibrated, noise_multiplier=0.995 * calibrated.noise_multiplier)
+    less = calibrated.replace(noise_multiplier=0.995 * calibrated.noise_multiplier)
     assert guarantee(less).epsilon_pld > target
 
 
 @pytest.mark.parametrize(("steps", "delta"), [(3000, 2e-11), (30_000, 1e-12)])
 def test_what_calibration_by_pld_searches_falls_with_noise(steps, delta):
     # Below about 2e-15 a composition delta is rounding noise, and epsilon by PLD went up and down with the noise multiplier.
-    plan = replace(CENTRAL, population=1, sampling_rate=0.002, rounds=steps, delta=delta)
-    spent = [_spent(replace(plan, noise_multiplier=z), "pld") for z in (0.70, 0.71, 0.72, 0.74, 0.8, 0.9, 0.91, 0.92)]
+    plan = CENTRAL.replace(population=1, sampling_rate=0.002, rounds=steps, delta=delta)
+    spent = [_spent(plan.replace(noise_multiplier=z), "pld") for z in (0.70, 0.71, 0.72, 0.74, 0.8, 0.9, 0.91, 0.92)]
     assert all(more < less for less, more in itertools.pairwise(spent))
 
 
 def test_calibration_by_pld_says_that_it_ended_where_rdp_decides():
-    plan = replace(CENTRAL, population=1, sampling_rate=0.1, rounds=100, delta=1e-5)
+    plan = CENTRAL.replace(population=1, sampling_rate=0.1, rounds=100, delta=1e-5)
     ended = calibrate(plan, 450.0, "pld")
     assert guarantee(ended).epsilon_pld < 420  # not the smallest noise by far, and it used to say nothing
     assert "the search ended where RDP decides (PLD not computed: epsilon by RDP is 500" in end_of_search(ended, "pld")
@@ -83,7 +82,7 @@ def test_an_epsilon_out_of_reach_is_refused():
 
 
 def test_a_budget_that_preprocessing_alone_exceeds_blames_preprocessing():
-    plan = replace(AFTER_RELEASES, preprocessing_noise_multipliers=(1.0,))
+    plan = AFTER_RELEASES.replace(preprocessing_noise_multipliers=(1.0,))
     for ask in (calibrate, stopped):
         with pytest.raises(PrivacyPlanError, match="that preprocessing alone spends by RDP"):
             ask(plan, 2.0)

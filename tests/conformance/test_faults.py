@@ -1,6 +1,6 @@
 """Known faults of the field as small mechanisms: the checks catch each, and pass its sound version.
 
-Seeds are fixed. With another seed, a sound mechanism here would fail one statistical check with probability `checks.ALARM`.
+Seeds are fixed. With another seed, a sound mechanism here would fail one statistical check with probability `ALARM`.
 """
 
 import math
@@ -10,22 +10,6 @@ import dp_accounting
 import jax
 import numpy as np
 import pytest
-from checks import (
-    CHECKS,
-    Claim,
-    Mechanism,
-    check_audit,
-    check_distinguishing,
-    check_divisor,
-    check_epsilon,
-    check_noise_independence,
-    check_noise_scale,
-    check_overflow,
-    check_released,
-    check_sampling,
-    check_sensitivity,
-    least_epsilon,
-)
 from dp_accounting import rdp
 from jax_privacy.auditing import CanaryScoreAuditor
 from scipy import stats
@@ -53,6 +37,23 @@ from sound import (
     shuffled,
     vectors,
     white,
+)
+
+from fedpareto.privacy.conformance import (
+    CHECKS,
+    Claim,
+    Mechanism,
+    check_audit,
+    check_distinguishing,
+    check_divisor,
+    check_epsilon,
+    check_noise_independence,
+    check_noise_scale,
+    check_overflow,
+    check_released,
+    check_sampling,
+    check_sensitivity,
+    least_epsilon,
 )
 
 
@@ -385,8 +386,8 @@ def local_steps(steps):
 
 def test_15_several_local_steps_under_one_noise():
     records = claiming(SOUND, unit="record")
-    assert "more than the claimed" in check_sensitivity(replace(records, query=local_steps(5)))[0]
-    assert check_sensitivity(replace(records, query=local_steps(1))) == []
+    assert "more than the claimed" in check_sensitivity(records.replace(query=local_steps(5)))[0]
+    assert check_sensitivity(records.replace(query=local_steps(1))) == []
 
 
 # 16. A run that ends where the training loss, without noise, is not finite: its later models stay as they are.

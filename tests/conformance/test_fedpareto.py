@@ -8,7 +8,14 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checks import (
+from engine import ENGINE_CLIP, claim_of, clients_data, engine_noise, engine_of_clients, engine_of_records, plan_of
+from problem import FEATURES, PAD, first_run, make_hypers, make_static
+from sound import CLAIM, SOUND, SWAP, UNITS, claiming, fixed_size, poisson, white
+
+from fedpareto.config.load import ConfigError, load
+from fedpareto.privacy import soundness
+from fedpareto.privacy.accounting.epsilon import guarantee
+from fedpareto.privacy.conformance import (
     CHECKS,
     check_divisor,
     check_epsilon,
@@ -19,16 +26,9 @@ from checks import (
     check_sampling,
     check_sensitivity,
 )
-from engine import ENGINE_CLIP, claim_of, clients_data, engine_noise, engine_of_clients, engine_of_records, plan_of
-from problem import FEATURES, PAD, first_run, make_hypers, make_static
-from sound import CLAIM, SOUND, SWAP, UNITS, claiming, fixed_size, poisson, white
-
-from fedpareto.config.load import ConfigError, load
-from fedpareto.privacy import soundness
-from fedpareto.privacy.accounting.epsilon import guarantee
-from fedpareto.privacy.parties import SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlanError
 from fedpareto.privacy.sampling import last_to_join
+from fedpareto.privacy.setting import PrivacySetting, SecureAggregation
 
 ELSEWHERE = ("distinguishing", "released")
 
@@ -66,7 +66,7 @@ def test_01_fedpareto_bounds_the_weight_of_a_client():
     weighted = engine_of_clients(weight_cap=PAD - 2)
     assert check_sensitivity(weighted) == []
     assert check_divisor(weighted) == []
-    refused = [fault.key for fault in soundness.violations(soundness.PrivacySetting(weight_cap=0))]
+    refused = [fault.key for fault in soundness.violations(PrivacySetting(weight_cap=0))]
     assert refused == ["weighting"]
 
 
@@ -154,7 +154,7 @@ def test_13_fedpareto_refuses_noise_shares_of_a_poisson_cohort():
         sum=SecureAggregation(50, 6, 16, 0.8),
     )
     with pytest.raises(PrivacyPlanError, match="the size of the cohort must be public"):
-        replace(plan, sampling="poisson")
+        plan.replace(sampling="poisson")
 
 
 def test_14_fedpareto_takes_nothing_from_an_update_that_is_not_finite():

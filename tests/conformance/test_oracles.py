@@ -3,8 +3,6 @@
 The first two share code with ours, so they say that we hand over the right events. Opacus shares none.
 """
 
-from dataclasses import replace
-
 import dp_accounting
 import jax_privacy.accounting as jax_privacy
 import pytest
@@ -31,7 +29,7 @@ JAX_ACCOUNTANTS = {"rdp": jax_privacy.RdpAccountantConfig(), "pld": jax_privacy.
 
 
 def run_of(rate, noise, rounds):
-    return replace(CENTRAL, sampling_rate=rate, noise_multiplier=noise, rounds=rounds)
+    return CENTRAL.replace(sampling_rate=rate, noise_multiplier=noise, rounds=rounds)
 
 
 def by_dp_accounting(plan):
@@ -60,7 +58,7 @@ def test_pld_of_every_kind_is_that_of_its_event(plan):
 
 
 def test_replace_one_of_gaussians_is_what_dp_accounting_makes_of_it():
-    plan = replace(LOCAL_CLIENT, rounds=7, noise_multiplier=5.0)
+    plan = LOCAL_CLIENT.replace(rounds=7, noise_multiplier=5.0)
     accountant = pld.PLDAccountant(dp_accounting.NeighboringRelation.REPLACE_ONE)
     # Unlike its RDP, its PLD doubles the sensitivity itself: the noise multiplier is relative to the clip norm.
     event = dp_accounting.GaussianDpEvent(plan.noise_multiplier)
@@ -90,7 +88,7 @@ def test_poisson_runs_cost_what_jax_privacy_says(rate, noise, rounds, accountant
 
 @pytest.mark.parametrize(("rate", "noise", "rounds"), FIXED_SIZE)
 def test_cohorts_of_a_fixed_size_never_cost_less_than_jax_privacy_says(rate, noise, rounds):
-    plan = replace(run_of(rate, noise, rounds), population=1000, sampling="fixed_size")
+    plan = run_of(rate, noise, rounds).replace(population=1000, sampling="fixed_size")
     theirs = by_jax_privacy(plan, "rdp", 1000, jax_privacy.SamplingMethod.FIXED_BATCH_SIZE)
     # Theirs reduces to Poisson at half the noise; ours bounds the divergence, which is safe and up to 2.2 times as much.
     assert theirs * (1 - GRID) <= by_rdp(plan) <= 2.2 * theirs
@@ -118,7 +116,7 @@ def test_calibrated_noise_is_that_of_jax_privacy(rate, rounds, target, accountan
 def by_opacus(name, plan):
     accountant = getattr(pytest.importorskip("opacus.accountants"), name)()
     for _ in range(plan.rounds):
-        accountant.step(noise_multiplier=plan.noise_multiplier, sample_rate=plan.sampling_rate)
+        accountant.step(noise_multiplier=plan.noise_multiplier, sample_rate=plan.setting.sampling_rate)
     return accountant.get_epsilon(plan.accounted_delta)
 
 

@@ -13,6 +13,7 @@ from fedpareto.privacy.accounting.calibration import stopped
 from fedpareto.privacy.accounting.epsilon import CLASSIC_ORDERS, rdp_curve
 from fedpareto.privacy.accounting.published import recompute
 from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.privacy.setting import PrivacySetting
 
 PAPER = read(Path(__file__).parents[2] / "config" / "papers" / "accounting.yaml")
 CLAIMS = {claim.name: claim for claim in PAPER.claims}
@@ -23,7 +24,9 @@ COARSER_GRID = 0.002
 # Noise that the source does not print is calibrated, and known to 1e-5: that is as much as 0.2 % of a huge epsilon.
 DERIVED_NOISE = 0.003
 
-MNIST = PrivacyPlan(population=1, sampling_rate=0.01, rounds=1, clip_norm=1.0, noise_multiplier=4.0, delta=1e-5)
+MNIST = PrivacyPlan(
+    PrivacySetting(sampling_rate=0.01), population=1, rounds=1, clip_norm=1.0, noise_multiplier=4.0, delta=1e-5
+)
 
 
 @cache
@@ -82,7 +85,7 @@ def test_the_noise_that_flamby_does_not_print_is_what_its_calibrator_asks_for():
             continue
 
         def calibrated_for(noise, claim=claim):
-            epochs = replace(MNIST, sampling_rate=1 / 8, rounds=120, noise_multiplier=noise, delta=claim.delta)
+            epochs = MNIST.replace(sampling_rate=1 / 8, rounds=120, noise_multiplier=noise, delta=claim.delta)
             orders, one, _ = rdp_curve(epochs, CLASSIC_ORDERS)
             return rdp.compute_epsilon(orders, one * epochs.rounds, claim.delta)[0]
 
@@ -92,5 +95,5 @@ def test_the_noise_that_flamby_does_not_print_is_what_its_calibrator_asks_for():
 # Abadi et al. 2016 trained for as long as a budget lasted: so many epochs of 100 steps are within it by today's RDP.
 @pytest.mark.parametrize(("noise", "epsilon", "epochs"), [(8.0, 0.5, 107), (4.0, 2.0, 333), (2.0, 8.0, 860)])
 def test_epochs_within_a_budget(noise, epsilon, epochs):
-    generous = replace(MNIST, noise_multiplier=noise, rounds=100_000)
+    generous = MNIST.replace(noise_multiplier=noise, rounds=100_000)
     assert stopped(generous, epsilon).rounds // 100 == epochs

@@ -21,10 +21,16 @@ from fedpareto.federated.execution.cohort_sum import sum_over_cohort
 from fedpareto.federated.inputs.program_inputs import AdaptiveClip, IntegerGrid, IntegerSum, ServerState
 from fedpareto.privacy.mechanisms.discrete import padded
 from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
-from fedpareto.privacy.parties import LocalSteps, SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.sampling import Cohort, last_to_join
-from fedpareto.privacy.soundness import PrivacySetting, default_participation, schedule_length, violations
+from fedpareto.privacy.setting import (
+    LocalSteps,
+    PrivacySetting,
+    SecureAggregation,
+    default_participation,
+    schedule_length,
+)
+from fedpareto.privacy.soundness import violations
 
 RECORDS = CLIENTS * PAD
 CAP = 5
@@ -78,24 +84,17 @@ NAMES = [
 
 
 def plan_of(choice, clip_norm, noise_multiplier, bits):
-    records = choice.unit == "record" and choice.trust != "local"
     asked = CLIENTS if choice.unit == "record" else round(CLIENTS * choice.sampling_rate)
     return PrivacyPlan(
-        population=RECORDS if records else CLIENTS,
-        sampling_rate=choice.sampling_rate,
+        choice,
+        population=RECORDS if choice.cohort_unit == "record" else CLIENTS,
         rounds=4,
         clip_norm=clip_norm,
         noise_multiplier=noise_multiplier,
         delta=1e-5,
-        sampling=choice.sampling,
-        unit=choice.unit,
-        trust=choice.trust,
-        participation=choice.participation,
-        mechanism=choice.mechanism,
         strategy=(0.8, 0.6) if choice.mechanism == "banded" else (1.0,),
-        adaptive=choice.clipping == "adaptive",
         sum=SecureAggregation(MODEL.parameters, asked, bits, 0.6) if choice.trust == "distributed" else None,
-        local=LocalSteps(1, (0.5,) * CLIENTS) if (choice.unit, choice.trust) == ("record", "local") else None,
+        local=LocalSteps(1, (0.5,) * CLIENTS) if choice.trains_records_locally else None,
     )
 
 
@@ -206,7 +205,7 @@ class World:
 
     def neighbours(self):
         """The sums with and without one unit, or with another in its place, as the plan's adjacency says."""
-        choice, swap = self.choice, self.plan.adjacency == "replace_one"
+        choice, swap = self.choice, self.plan.setting.adjacency == "replace_one"
         if choice.unit == "record" and choice.trust == "central":
             members = self.rng.permutation(RECORDS)[:20]
             unit, rows = 3, members[3:4]
@@ -234,7 +233,7 @@ class World:
         """How far one unit moves what is noised, as a share of what the plan allows."""
         (first, within), (second, other_within) = self.neighbours()
         distance = float(np.linalg.norm(first - second))
-        doubled = 2.0 if self.plan.adjacency == "replace_one" else 1.0
+        doubled = 2.0 if self.plan.setting.adjacency == "replace_one" else 1.0
         if self.choice.trust == "distributed":
             return distance / (doubled * self.plan.lattice.norm_bound)
         if self.choice.clipping == "adaptive":
@@ -283,7 +282,7 @@ def test_the_bound_is_met(choice):
     if choice.algorithm == "scaffold":  # Large control variates turn all updates the same way.
         for world in worlds:
             world.memory = jax.tree.map(lambda leaf: 0.01 * leaf, world.memory)
-    swapped = plan_of(choice, 1.0, 1.0, 16).adjacency == "replace_one"
+    swapped = plan_of(choice, 1.0, 1.0, 16).setting.adjacency == "replace_one"
     assert any(world.moved() > (0.55 if swapped else 0.9) for world in worlds)
 
 

@@ -53,9 +53,9 @@ def target_of(data, **changes):
     """The private runs of a study."""
     study = {key: value for key, value in (BASE | changes).items() if value is not None}
     plan = plan_sweep(checked({"studies": {"s": study}}, [("test", {})]))
-    (bundle,) = [bundle for bundle in plan.bundles.values() if any(run.private for run in bundle.runs)]
+    (bundle,) = [bundle for bundle in plan.bundles.values() if any(run.privacy for run in bundle.runs)]
     needed = measure(bundle.runs, data) if any(run.needs_data_to_account for run in bundle.runs) else None
-    return Target(tuple(run for run in bundle.runs if run.private), account(bundle, needed), data, {})
+    return Target(tuple(run for run in bundle.runs if run.privacy), account(bundle, needed), data, {})
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def only(target, *rows):
 
 
 def quietest(target):
-    return max(range(len(target.runs)), key=lambda i: target.runs[i].noise_multiplier)
+    return max(range(len(target.runs)), key=lambda i: target.runs[i].to_dict()["noise_multiplier"])
 
 
 def lower_bounds(findings, score="epsilon_lower"):
@@ -143,19 +143,19 @@ def test_releases_are_what_the_plan_says_of_a_canary(data, changes):
     target = target_of(data, **changes)
     (run,) = target.runs
     law = canary_law(target.plans[run.run_id], 0.0)
-    assert law.absent == (-1.0 if run.trust == "distributed" else 0.0)
-    canaries = 40 if run.trust == "distributed" else 300
+    assert law.absent == (-1.0 if run.contribution.trust == "distributed" else 0.0)
+    canaries = 40 if run.contribution.trust == "distributed" else 300
     seen = seen_of(target, canaries, 8, law.absent)
     adds = seen.sampled * np.where(seen.present, 1.0, law.absent)[:, None, :]
     rest = seen.released - adds
     assert np.mean(seen.sampled) == pytest.approx(law.inclusion_probability, rel=0.1)
-    if run.trust == "distributed":  # all of the population: no honest member hides anything
+    if run.contribution.trust == "distributed":  # all of the population: no honest member hides anything
         assert np.std(rest) == pytest.approx(law.noise, rel=0.05)
     slope = np.sum(seen.released * adds) / np.sum(adds**2)
     assert slope == pytest.approx(1.0, abs=4 * np.std(rest) / np.sqrt(np.sum(adds**2)))
     found = lower_bounds(findings_of(run, target.accounted[run.run_id], seen, "one_run"))
     assert all(row.covered and row.value <= row.bound for row in found.values())
-    assert (SERVER in found) == (run.trust == "distributed")
+    assert (SERVER in found) == (run.contribution.trust == "distributed")
     if SERVER in found:
         assert found[SERVER].value == found[PARTICIPANTS].value
 
@@ -180,7 +180,7 @@ def test_many_runs_plants_one_canary_each_and_bounds_a_sound_run(data):
     ],
 )
 def test_what_is_not_covered_is_left_alone_and_says_why(two, changes, why):
-    runs = tuple(replace(run, **changes) for run in two.runs)
+    runs = tuple(run.replace(**changes) for run in two.runs)
     rows = audit(replace(two, runs=runs), SPEC).findings
     assert {row.run_id for row in rows} == {run.run_id for run in runs}
     assert all(why in row.reason and np.isnan(row.value) and not row.success for row in rows)

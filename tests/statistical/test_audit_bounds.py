@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from checks import check_audit
 from jax_privacy import auditing
 from scipy import stats
 
@@ -22,6 +21,7 @@ from fedpareto.attacks.audit.epsilon_bounds import (
     one_run_p_value,
 )
 from fedpareto.attacks.intervals import clopper_pearson
+from fedpareto.privacy.conformance import check_audit
 
 ALARM = 1e-3
 DELTA = 1e-5

@@ -61,7 +61,7 @@ def at_chance(auc):
 def test_noise_brings_every_method_to_chance(noisy):
     """False alarms: 1e-3 for each area that is held against chance, at twice its interval of 95 % (Student, 15 degrees)."""
     attacked, *both = noisy
-    weak, strong = sorted(attacked.runs, key=lambda run: run.noise_multiplier)
+    weak, strong = sorted(attacked.runs, key=lambda run: run.to_dict()["noise_multiplier"])
     assert attacked.accounted[weak.run_id].final.epsilon_rdp == pytest.approx(1.0, abs=0.1)
     for findings, roc in both:
         auc = findings[findings.score == "auc"]

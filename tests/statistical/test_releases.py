@@ -5,7 +5,6 @@ release is the release less that of the same round with the same keys and no noi
 comparison of a correct implementation with its law fails with probability `ALARM`.
 """
 
-from dataclasses import replace
 from itertools import pairwise
 
 import jax
@@ -47,14 +46,14 @@ X = _rng.normal(size=(CLIENTS * PAD, FEATURES)).astype(np.float32)
 Y = _rng.integers(0, CLASSES, CLIENTS * PAD).astype(np.int32)
 DATA = data_of(PreparedData(X, Y, X[:5], Y[:5], np.arange(CLASSES).astype(str)), {0: PARTITION})
 
-RUN = Run(
+RUN = Run.from_dict(dict(
     dataset="made up", partition={"name": "iid"}, clients=CLIENTS, model={"name": "logistic"}, algorithm="fedavg",
     baseline=None, sampling="poisson", participation=None, sampling_rate=0.5, rounds=8, local_epochs=None, local_steps=2,
     batch_size=None, client_learning_rate=0.5, server_optimizer={"name": "sgd", "learning_rate": 1.0}, unit="client",
     records=None, trust="central", mechanism=None, clipping=None, weighting=None, proximal=None, dropout=None,
     stragglers=None, clip_norm=0.5, noise_multiplier=1.3, target_epsilon=None, accountant="rdp", delta=1e-5,
     stop_at_epsilon=None, evaluate_every=8, seed=0,
-)  # fmt: skip
+))  # fmt: skip
 RECORD = {"unit": "record", "local_steps": None, "local_epochs": None, "client_learning_rate": None}
 SUMMED = {"trust": "distributed", "server_optimizer": {"name": "sgd", "learning_rate": 1.0, "momentum": 0.9}}
 FEW_BITS = {"bits": 16, "threshold": 0.6}
@@ -101,7 +100,7 @@ class Made:
     """One run as the engine sets it up."""
 
     def __init__(self, **changes):
-        run = replace(RUN, **changes)
+        run = RUN.replace(**changes)
         self.plan = privacy_plan(run, DataSizes(MODEL.parameters, {0: tuple(map(int, COUNT))}))
         plans = {run.run_id: self.plan}
         self.static = program_config([run], plans, {0: PARTITION}, MODEL, Layout("cpu", 1, 1, 1, 1))
@@ -221,7 +220,7 @@ def expected_stddev(run, answered):
         # Of every step, times the learning rate over the expected batch: 2 records of any client.
         one = run.plan.noise_stddev * float(run.hyper.client_learning_rate) / 2
         return one * np.sqrt(run.plan.local.steps * answered)
-    return run.plan.noise_stddev * (np.sqrt(answered) if run.plan.trust == "local" else 1.0)
+    return run.plan.noise_stddev * (np.sqrt(answered) if run.plan.setting.trust == "local" else 1.0)
 
 
 GAUSSIAN = CENTRAL | {"local": LOCAL, "local record": LOCAL_RECORD}
@@ -332,9 +331,9 @@ def test_the_integer_noise_of_a_release_has_the_law_of_as_many_shares_as_there_a
         shares = int(report.cohort_size)
         assert run.plan.sum.fewest <= shares <= run.plan.sum.participants
         variance = run.plan.lattice.share_variance
-        assert p_value(noise, mass(run.plan.mechanism, variance, shares)) > ALARM
+        assert p_value(noise, mass(run.plan.setting.mechanism, variance, shares)) > ALARM
         for wrong in (2 / 3, 3 / 2):
-            assert p_value(noise, mass(run.plan.mechanism, variance * wrong, shares)) < ALARM
+            assert p_value(noise, mass(run.plan.setting.mechanism, variance * wrong, shares)) < ALARM
         # The fewest shares that are released hold the noise of the plan.
         fewest = np.sqrt(variance * run.plan.sum.fewest) * run.plan.lattice.granularity
         assert fewest == pytest.approx(run.plan.noise_multiplier * run.plan.clip_norm)
@@ -352,7 +351,7 @@ def test_clients_shares_are_independent(changes):
             shares.append(np.asarray(sums.update - plain.update, np.int64))
     assert len(shares) > 1
     assert_independent([row for share in shares for row in share.reshape(-1, CLASSES).astype(float)])
-    law = mass(run.plan.mechanism, run.plan.lattice.share_variance, 1)
+    law = mass(run.plan.setting.mechanism, run.plan.lattice.share_variance, 1)
     assert p_value(np.concatenate(shares), law) > ALARM
 
 
@@ -624,7 +623,7 @@ def test_a_run_whose_budget_is_spent_changes_no_more():
 
 def test_runs_of_one_seed_share_their_public_key_and_no_runs_share_a_secret_one():
     changes = [{}, {"seed": 1}, {"noise_multiplier": 1.4}, {"clip_norm": 0.6}, {"noise_multiplier": 1.4, "seed": 1}]
-    runs = [replace(RUN, **change) for change in changes]
+    runs = [RUN.replace(**change) for change in changes]
     plans = {run.run_id: privacy_plan(run) for run in runs}
     hypers = run_params(runs, plans, [0, 1], 1)
     assert len(np.unique(hypers.secret_key, axis=0)) == len(runs)

@@ -3,8 +3,8 @@
 from functools import cache
 
 from fedpareto.attacks.target import Target
+from fedpareto.components import registry
 from fedpareto.config.load import checked
-from fedpareto.data.registry import REGISTRY
 from fedpareto.federated.inputs.setup import measure
 from fedpareto.sweep.account import account
 from fedpareto.sweep.sweep import plan_sweep
@@ -28,7 +28,7 @@ STUDY = {
 
 @cache
 def digits():
-    return REGISTRY["digits"].load({})[0]
+    return registry.build("dataset", {"name": "digits"}).load({})[0]
 
 
 def target(data=None, **changes):

@@ -18,7 +18,7 @@ FLOORS = (
     ("sweep",),
     ("federated",),
     ("attacks",),
-    ("cli",),
+    ("cli", "notebook"),
     ("__init__", "__main__"),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -27,6 +27,7 @@ LIGHT_ROOMS = ("columns", "components", "config", "statuses", "sweep", "system")
 LIGHT_MODULES = (
     "data/facts.py",
     "data/partitions/interface.py",
+    "privacy/setting.py",
     "privacy/soundness.py",
     "data/__init__.py",
     "privacy/__init__.py",

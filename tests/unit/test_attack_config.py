@@ -52,7 +52,7 @@ def test_attacks_are_made_on_the_first_seed_of_every_private_point_and_without_p
 def test_attacked_picks_points_and_the_reference_that_goes_with_them():
     plan = planned(attacks="membership", attacked={"clients": 50, "clip_norm": 0.3})
     runs = [plan.runs[run] for run in plan.attacks]
-    assert {(run.clients, run.clip_norm, run.noise_multiplier) for run in runs} == {
+    assert {(run.data.clients, run.contribution.clip_norm, run.to_dict()["noise_multiplier"]) for run in runs} == {
         (50, 0.3, 1.0),
         (50, 0.3, 2.0),
         (50, None, 0.0),

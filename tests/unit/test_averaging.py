@@ -92,12 +92,12 @@ def test_the_model_that_is_kept_is_the_one_that_was_scored(tmp_path):
     plan = plan_sweep(load([file]))
     # Runs whose rate decays share no program with those whose rate does not; a client alone has neither it nor an average.
     federated = [run for run in plan.runs.values() if run.baseline is None]
-    assert sorted(run.client_learning_rate_decay or 1.0 for run in federated) == [0.5, 1.0]
+    assert sorted(run.training.client_learning_rate_decay or 1.0 for run in federated) == [0.5, 1.0]
     alone = [run for run in plan.runs.values() if run.baseline == "alone"]
-    assert {(run.averaging, run.client_learning_rate_decay) for run in alone} == {(None, None)}
+    assert {(run.training.averaging, run.training.client_learning_rate_decay) for run in alone} == {(None, None)}
     prepare("digits", tmp_path / "digits.npz", tmp_path / "digits.json")
     data = arrays.read(tmp_path / "digits.npz")
-    bundle = next(b for b in plan.bundles.values() if b.runs[0].client_learning_rate_decay == 0.5)
+    bundle = next(b for b in plan.bundles.values() if b.runs[0].training.client_learning_rate_decay == 0.5)
     (result,) = train_bundle(
         bundle, account(bundle), data, runs_folder=tmp_path / "runs", checkpoints_folder=tmp_path / "checkpoints"
     )

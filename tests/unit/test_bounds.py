@@ -40,7 +40,7 @@ def test_a_record_of_a_client_is_two_steps_away_unless_neighbours_swap():
     clients, swapped, records = (
         accounted(**changes).plan for changes in ({}, {"sampling": "fixed_size", "sampling_rate": 0.5}, OF_RECORDS)
     )
-    assert (clients.adjacency, swapped.adjacency) == ("add_or_remove_one", "replace_one")
+    assert (clients.setting.adjacency, swapped.setting.adjacency) == ("add_or_remove_one", "replace_one")
     assert [bounds.steps(plan, "record") for plan in (clients, swapped, records)] == [2, 1, 1]
     assert [bounds.steps(plan, "client") for plan in (clients, swapped)] == [1, 1]
 

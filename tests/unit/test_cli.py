@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from fedpareto.cli import main as cli
+from fedpareto.cli import verbs
 from fedpareto.cli.main import main
 from fedpareto.config.load import load
 from fedpareto.sweep.sweep import plan_sweep
@@ -128,7 +128,7 @@ def plan_file(tmp_path):
 )
 @pytest.mark.parametrize("verb", ["spec", "attack", "account", "train", "tables"])
 def test_a_damaged_file_is_named_with_the_way_out(verb, content, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "_start_devices", lambda: None)
+    monkeypatch.setattr(verbs, "_start_devices", lambda: None)
     path = tmp_path / "cut.json"
     path.write_bytes(content)
     flags = {
@@ -189,7 +189,7 @@ def test_what_the_system_refuses_is_one_line(error, status, said, capsys, monkey
     def fails(_):
         raise error
 
-    monkeypatch.setattr(cli, "_plan", fails)
+    monkeypatch.setattr(verbs, "plan", fails)
     assert main(["plan"]) == status
     err = capsys.readouterr().err
     assert said in err

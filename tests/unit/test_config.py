@@ -51,9 +51,14 @@ def test_a_study_is_the_grid_of_its_lists_with_its_non_private_baseline(tmp_path
     plan = plan_of(tmp_path)
     runs = list(plan.runs.values())
     assert len(runs) == 2 * 3 * (2 * 2 + 1)
-    assert {(r.clip_norm, r.noise_multiplier) for r in runs if r.private} == {(0.5, 1), (0.5, 2), (1, 1), (1, 2)}
+    assert {(r.contribution.clip_norm, r.privacy.noise_multiplier) for r in runs if r.privacy} == {
+        (0.5, 1),
+        (0.5, 2),
+        (1, 1),
+        (1, 2),
+    }
     for run in runs:
-        assert (run.baseline == "non_private") == (not run.private) == (run.clip_norm is None) == (run.delta is None)
+        assert (run.baseline == "non_private") == (run.privacy is None) == (run.contribution.clip_norm is None)
 
 
 def test_noise_clip_seed_and_rates_share_a_program_and_clients_do_not(tmp_path):
@@ -66,8 +71,8 @@ def test_lists_inside_mappings_and_lists_of_alternatives_sweep(tmp_path):
     plan = plan_of(
         tmp_path, {"partition": partition, "server_optimizer": {"name": ["sgd", "adam"], "learning_rate": 0.1}}
     )
-    assert len({json.dumps(run.partition) for run in plan.runs.values()}) == 3
-    assert {run.server_optimizer["name"] for run in plan.runs.values()} == {"sgd", "adam"}
+    assert len({json.dumps(run.data.partition) for run in plan.runs.values()}) == 3
+    assert {run.training.server_optimizer["name"] for run in plan.runs.values()} == {"sgd", "adam"}
 
 
 def test_seeds_may_be_a_list(tmp_path):
@@ -84,9 +89,11 @@ def test_clients_that_draw_shards_may_be_more_than_the_examples(tmp_path):
     plan = plan_of(
         tmp_path, {"partition": shards, "clients": 2000, "delta": 1.0e-5, "baselines": ["centralised"], "batch_size": 8}
     )
-    assert {json.dumps(run.partition["shard_size"]) for run in plan.runs.values() if run.baseline is None} == {"20"}
+    assert {json.dumps(run.data.partition["shard_size"]) for run in plan.runs.values() if run.baseline is None} == {
+        "20"
+    }
     # 400 clients a round, each with two shards of 20 in steps of 8
-    assert {run.local_steps for run in plan.runs.values() if run.baseline == "centralised"} == {400 * 5}
+    assert {run.training.local_steps for run in plan.runs.values() if run.baseline == "centralised"} == {400 * 5}
     without = plan_of(tmp_path, {"partition": {"name": "shards", "shard_size": None}}).runs
     assert set(without) == set(plan_of(tmp_path, {"partition": "shards"}).runs)
 
@@ -111,7 +118,7 @@ def test_centralised_does_the_work_of_the_cohort(tmp_path):
     plan = plan_of(tmp_path, {"baselines": ["centralised"], "batch_size": 8, "local_epochs": 2, "clients": 100})
     (run,) = [r for r in plan.runs.values() if r.baseline == "centralised" and r.seed == 0]
     # 20 clients a round, each two passes over about 14.38 examples in steps of 8
-    assert (run.clients, run.sampling_rate, run.local_steps) == (1, 1.0, 20 * 2 * 2)
+    assert (run.data.clients, run.cohort.sampling_rate, run.training.local_steps) == (1, 1.0, 20 * 2 * 2)
 
 
 def test_plans_and_bundles_survive_json(tmp_path):
@@ -125,7 +132,7 @@ def test_a_later_file_overlays_and_the_top_level_overrides_every_study(tmp_path)
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("studies: {s: {rounds: 4}}\nseeds: 1\n")
     plan = plan_sweep(load([write(tmp_path), overlay]))
-    assert {(run.rounds, run.seed) for run in plan.runs.values()} == {(4, 0)}
+    assert {(run.training.rounds, run.seed) for run in plan.runs.values()} == {(4, 0)}
 
 
 def test_only_restricts_to_a_study(tmp_path):
@@ -138,7 +145,7 @@ def test_the_command_line_is_read_as_yaml(tmp_path):
     path = write(tmp_path)
     merged = yaml.safe_load(path.read_text()) | {"noise_multiplier": ["3", "4"], "rounds": 5, "clip_norm": "1.0"}
     plan = plan_sweep(from_snakemake(merged, [path]))
-    assert {run.noise_multiplier for run in plan.runs.values()} == {0.0, 3.0, 4.0}
+    assert {run.to_dict()["noise_multiplier"] for run in plan.runs.values()} == {0.0, 3.0, 4.0}
 
 
 # A study of record-level privacy: what only matters to local training is blank.
@@ -206,7 +213,7 @@ CIFAR = {"dataset": "cifar10", "model": "wrn", "delta": 1.0e-5}
         ({"max_runs": "many"}, "studies.s.max_runs = many must be a whole number of at least 1"),
         ({"title": 3}, "studies.s.title = 3 must be text"),
         ({3: 4}, "studies.s.3 = 4 must be a key that exists (one of title, dataset"),
-        ({"partition": [["iid"]]}, "studies.s.partition[0] = [iid] must be a name that exists (one of iid, dirichlet"),
+        ({"partition": [["iid"]]}, "studies.s.partition[0] = [iid] must be a name that exists (one of dirichlet, iid"),
         ({"delta": [None, 1.0e-4]}, "studies.s.delta[0] = null must be set where there is noise (remove it: runs without noise need no delta, and get none)"),
         ({"noise_multiplier": "1"}, "studies.s.noise_multiplier = 1 must be a number of at least 0 (write 1 without quotes)"),
         ({"sampling_rate": [0.2, 0.001], "clients": 100}, "studies.s.sampling_rate[1] = 0.001 must give an expected cohort of at least one of 100 clients (write at least 0.01)"),
@@ -242,7 +249,7 @@ CIFAR = {"dataset": "cifar10", "model": "wrn", "delta": 1.0e-5}
         (CIFAR | {"augmentation": {"name": "flip_and_crop", "padding": 29}}, "studies.s.augmentation.padding = 29 must be a whole number from 0 to 28"),
         (RECORD | CIFAR | {"trust": "local", "local_steps": 2, "batch_size": 8, "client_learning_rate": 0.1, "augmentation": "flip_and_crop"}, "studies.s.augmentation = flip_and_crop must be none with unit: record under this trust"),
         ({"dataset": "mnist", "model": "wrn"}, "studies.s.model = wrn must fit 32 x 32 x 3 images, which mnist does not have (use logistic or mlp, or one of cifar10)"),
-        ({"dataset": "cifar10", "model": "dp_cnn"}, "studies.s.model = dp_cnn must fit 28 x 28 x 1 images, which cifar10 does not have (use logistic or mlp, or one of mnist, fashion_mnist, pneumoniamnist)"),
+        ({"dataset": "cifar10", "model": "dp_cnn"}, "studies.s.model = dp_cnn must fit 28 x 28 x 1 images, which cifar10 does not have (use logistic or mlp, or one of fashion_mnist, mnist, pneumoniamnist)"),
         ({"dataset": "mnist", "model": "scatter_cnn"}, "studies.s.model = scatter_cnn must fit 8 x 8 x any images, which mnist does not have"),
         (CIFAR | {"model": {"name": "wrn", "depth": 17}}, "studies.s.model.depth = 17 must be 10, 16, 22, 28, 34 or 40"),
         ({"averaging": 0.9999}, "studies.s.averaging = 0.9999 must be a name that exists (one of none, ema)"),
@@ -302,14 +309,15 @@ def test_yaml_merge_keys_are_no_duplicates(tmp_path):
     good = yaml.safe_dump(GOOD, default_flow_style=True, width=10_000).strip()
     path.write_text(f"studies:\n  a: &a {good}\n  b: {{<<: *a, rounds: 4}}\n")
     plan = plan_sweep(load([path]))
-    assert [{plan.runs[run].rounds for run in plan.studies[study]} for study in "ab"] == [{10}, {4}]
+    assert [{plan.runs[run].training.rounds for run in plan.studies[study]} for study in "ab"] == [{10}, {4}]
 
 
 def test_a_study_of_records_draws_its_cohorts_from_them(tmp_path):
     plan = plan_of(tmp_path, RECORD)
-    assert {(run.unit, run.records, run.local_steps, run.local_epochs) for run in plan.runs.values()} == {
-        ("record", 1438, 1, None)
-    }
+    assert {
+        (run.contribution.unit, run.data.records, run.training.local_steps, run.training.local_epochs)
+        for run in plan.runs.values()
+    } == {("record", 1438, 1, None)}
 
 
 def test_how_training_is_laid_out_is_no_part_of_a_run(tmp_path):
@@ -413,7 +421,7 @@ def test_a_users_file_brings_its_natural_clients(tmp_path):
         "sampling_rate": 1,
     }
     plan = plan_sweep(load([write(tmp_path, study, datasets={"own": own})]))
-    assert {run.clients for run in plan.runs.values()} == {4}
+    assert {run.data.clients for run in plan.runs.values()} == {4}
 
 
 @pytest.mark.parametrize(
@@ -469,7 +477,7 @@ def test_a_users_arrays_are_known_from_their_headers(tmp_path):
     ]
     natural = {k: v for k, v in GOOD.items() if k != "clients"} | {"dataset": "own", "partition": "natural"}
     plan = plan_sweep(load([write(tmp_path, natural, datasets=own)]))
-    assert {run.clients for run in plan.runs.values()} == {7}
+    assert {run.data.clients for run in plan.runs.values()} == {7}
 
 
 def test_the_optimizers_and_their_arguments_are_those_of_optax():

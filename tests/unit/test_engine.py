@@ -86,8 +86,8 @@ def test_one_client_moves_the_sum_by_at_most_the_clip_norm():
             moved, _, _ = compiled_round(static, with_count, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
             return jax.tree.map(jnp.subtract, moved, params)
 
-        absent, record_mask = total(0), total(PAD)
-        difference = float(global_norm(jax.tree.map(jnp.subtract, record_mask, absent)))
+        absent, present = total(0), total(PAD)
+        difference = float(global_norm(jax.tree.map(jnp.subtract, present, absent)))
         assert 0 < difference <= clip * (1 + 1e-4)
 
 

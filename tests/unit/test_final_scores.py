@@ -68,8 +68,8 @@ def trained(tmp_path_factory):
         accounted = account(bundle)
         where = {"runs_folder": folder / "runs", "checkpoints_folder": folder / "checkpoints"}
         for run, result in zip(bundle.runs, train_bundle(bundle, accounted, data, **where), strict=True):
-            rows[run.algorithm] = run_row(bundle.bundle_id, run, accounted[run.run_id], result, data)
-            kept[run.algorithm] = (bundle.bundle_id, run, accounted[run.run_id], result, data)
+            rows[run.training.algorithm] = run_row(bundle.bundle_id, run, accounted[run.run_id], result, data)
+            kept[run.training.algorithm] = (bundle.bundle_id, run, accounted[run.run_id], result, data)
     return folder, data, rows, kept["fedavg"]
 
 

@@ -20,7 +20,7 @@ from fedpareto.attacks import adversary_view as transcript
 from fedpareto.attacks import model_inversion, stage
 from fedpareto.attacks.gradient_inversion import labels, matching
 from fedpareto.config import load as config
-from fedpareto.data.facts import REGISTERED
+from fedpareto.data import facts
 from fedpareto.federated.execution import devices
 from fedpareto.federated.inputs.setup import measure, model_arrays
 from fedpareto.federated.train import train_bundle
@@ -77,7 +77,7 @@ def test_units_trust_models_and_mechanisms(name, convolution, dry, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "bundle", SMOKE.values(), ids=[f"{b.runs[0].baseline} {b.runs[0].clients}" for b in SMOKE.values()]
+    "bundle", SMOKE.values(), ids=[f"{b.runs[0].baseline} {b.runs[0].data.clients}" for b in SMOKE.values()]
 )
 def test_the_smoke_study(bundle, dry, tmp_path):
     train(bundle, digits(), tmp_path)
@@ -94,7 +94,7 @@ def papers():
 
 @pytest.mark.parametrize("run", list(papers()))
 def test_papers_that_want_a_gpu(run, dry, tmp_path):
-    data = made_up(REGISTERED[run.dataset].shape)
+    data = made_up(facts.of_class(run.data.dataset).shape)
     train(Bundle((cut_down(run),)), data, tmp_path)
     assert len(dry.texts) == 2
 

@@ -1,6 +1,5 @@
 """Papers that want a GPU: their studies compile and take a step, on a handful of made-up images."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -8,8 +7,8 @@ import numpy as np
 import pytest
 
 from fedpareto.config.papers import FOLDER, read_folder
+from fedpareto.data import facts
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.facts import REGISTERED
 from fedpareto.federated.engine import evaluation
 from fedpareto.federated.store.results import write_bundle
 from fedpareto.federated.train import train_bundle
@@ -35,13 +34,15 @@ def made_up(shape):
 
 def cut_down(run, whole_model=False):
     """The run on few images and for one round: all that is compiled is the same but for sizes."""
-    augmentation = run.augmentation and run.augmentation | {"multiplicity": min(2, run.augmentation["multiplicity"])}
+    augmentation = run.training.augmentation
+    if augmentation is not None:
+        augmentation = augmentation | {"multiplicity": min(2, augmentation["multiplicity"])}
     shallow = {"depth": 10, "width": 1} if run.model["name"] == "wrn" and not whole_model else {}
-    small = replace(run, rounds=1, evaluate_every=1, augmentation=augmentation, model=run.model | shallow)
-    if run.unit == "record":
-        return replace(small, records=IMAGES, sampling_rate=0.25)
-    return replace(
-        small, clients=4, partition={"name": "iid"}, sampling_rate=0.25, local_epochs=1, batch_size=2, delta=None,
+    small = run.replace(rounds=1, evaluate_every=1, augmentation=augmentation, model=run.model | shallow)
+    if run.contribution.unit == "record":
+        return small.replace(records=IMAGES, sampling_rate=0.25)
+    return small.replace(
+        clients=4, partition={"name": "iid"}, sampling_rate=0.25, local_epochs=1, batch_size=2, delta=None,
         target_epsilon=None, noise_multiplier=0.0,
     )  # fmt: skip
 
@@ -70,7 +71,7 @@ def quick_compilation(whole_model):
 @pytest.mark.parametrize(("run", "whole_model"), list(cases()))
 def test_a_paper_that_wants_a_gpu_takes_a_step_without(run, whole_model, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "CHUNK", 1)
-    data = made_up(REGISTERED[run.dataset].shape)
+    data = made_up(facts.of_class(run.data.dataset).shape)
     bundle = Bundle((cut_down(run, whole_model),))
     accounted = account(bundle)
     folders = {"runs_folder": tmp_path / "runs", "checkpoints_folder": tmp_path / "checkpoints"}

@@ -9,7 +9,8 @@ from attacked import target
 from fedpareto.attacks.gradient_inversion.attack import gradient_inversion
 from fedpareto.attacks.results import PARTICIPANTS, SERVER
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.registry import REGISTRY
+from fedpareto.data.loaders.mnist import MNIST
+from fedpareto.data.loaders.scikit_learn import BreastCancer
 
 SPEC = {
     "name": "gradient_inversion",
@@ -39,7 +40,7 @@ def found(evidence, score, run=None, adversary=SERVER):
 
 def runs_of(it):
     """The run without privacy, and the private one."""
-    return sorted(it.runs, key=lambda run: run.private)
+    return sorted(it.runs, key=lambda run: run.privacy is not None)
 
 
 @pytest.mark.parametrize("method", ["cosine", "dlg", "analytic"])
@@ -127,7 +128,7 @@ def test_an_adversary_who_sees_nothing_in_an_update_says_so(clients):
     still.__dict__["hypers"] = clients.hypers._replace(client_learning_rate=rates)  # a cached property
     rows = [row for row in gradient_inversion(still, SPEC | {"method": "analytic"}).findings if row.reason]
     assert {row.reason for row in rows} == {"what it sees of the first round is zero or not finite"}
-    noisy = {run.run_id for run in clients.runs if run.private}
+    noisy = {run.run_id for run in clients.runs if run.privacy}
     assert sorted((row.run_id in noisy, row.adversary) for row in rows) == [
         *((False, "participants"), (False, "server")),
         (True, "server"),
@@ -135,7 +136,7 @@ def test_an_adversary_who_sees_nothing_in_an_update_says_so(clients):
 
 
 def test_a_table_is_rebuilt_exactly():
-    data = REGISTRY["breast_cancer"].load({})[0]
+    data = BreastCancer().load({})[0]
     it = target(data, dataset="breast_cancer", noise_multiplier=0, delta=None, model={"name": "mlp", "hidden": "16"})
     evidence = gradient_inversion(it, SPEC | {"method": "analytic"})
     assert found(evidence, "exact_matches").value == pytest.approx(1, abs=0.02)
@@ -151,11 +152,10 @@ def test_a_table_is_rebuilt_exactly():
 
 
 def test_a_single_mnist_image_is_rebuilt(data_folder):
-    entry = REGISTRY["mnist"]
-    files = {file.name: data_folder / "mnist" / file.name for file in entry.files}
+    files = {name: data_folder / "mnist" / name for name in MNIST.FILES}
     if not all(file.is_file() for file in files.values()):
         pytest.skip("there is no MNIST in FEDPARETO_DATA")
-    whole = entry.load(files)[0]
+    whole = MNIST().load(files)[0]
     few = PreparedData(
         whole.x_train[:400], whole.y_train[:400], whole.x_test[:500], whole.y_test[:500], whole.class_names
     )

@@ -54,7 +54,7 @@ def trained(folder, **changes):
 
 def test_a_run_whose_steps_are_too_small_learned_nothing(tmp_path, capsys):
     found = trained(tmp_path, client_learning_rate=[1e-9, 0.5], noise_multiplier=0, delta=None, baselines=["alone"])
-    status = {(run.algorithm, run.client_learning_rate): result.status for run, result in found}
+    status = {(run.training.algorithm, run.training.client_learning_rate): result.status for run, result in found}
     assert status == {
         ("fedavg", 1e-9): "learned_nothing",
         ("fedavg", 0.5): "ok",

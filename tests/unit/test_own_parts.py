@@ -1,14 +1,18 @@
 """Preprocessings, partitions and data sets in files of the user's own, in a folder outside of the package."""
 
+import json
 import re
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+import yaml
 
+from fedpareto.cli.main import main
 from fedpareto.config.load import ConfigError, checked
-from fedpareto.data import DataError
+from fedpareto.data import DataError, arrays, facts
 from fedpareto.data.partitions.dealing import partition
 from fedpareto.federated.preprocessings import learning
 from fedpareto.sweep.account import privacy_plan
@@ -102,7 +106,7 @@ def test_a_preprocessing_of_the_users_is_parsed_and_used(folder):
     (folder / "my_pre.py").write_text(PREPROCESSINGS)
     spec = {"name": "./my_pre.py:Crop", "length": [8, 9]}
     plan = plan_sweep(parsed(STUDY | {"preprocessing": spec}))
-    assert {run.preprocessing["length"] for run in plan.runs.values()} == {8, 9}
+    assert {run.training.preprocessing["length"] for run in plan.runs.values()} == {8, 9}
     crop = learning.build(spec | {"length": 8})
     assert learning.output_shape(crop, (8, 8, 1)) == (8,)
     assert np.array_equal(crop.transformed({}, np.arange(24.0).reshape(2, 12)), [np.arange(8), np.arange(12, 20)])
@@ -221,7 +225,7 @@ def test_a_partition_of_the_users_is_parsed_and_dealt_by(folder):
     plan = plan_sweep(
         parsed(STUDY | {"partition": {"name": "./my_part.py:First", "share": [0.25, 0.75], "minimum": 3}})
     )
-    specs = [run.partition for run in plan.runs.values()]
+    specs = [run.data.partition for run in plan.runs.values()]
     assert [spec["share"] for spec in specs] == [0.25, 0.75]
     counts = dealt(specs[1]).train_count
     assert counts.sum() == 200
@@ -267,3 +271,177 @@ def test_what_is_wrong_with_a_partition_of_the_users_is_one_line(folder, study, 
         parsed(study)
     assert str(error.value).startswith(line)
     assert "\n" not in str(error.value)
+
+
+DATA = '''
+"""Data of my own."""
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+import numpy as np
+from fedpareto.components.rules import Rule
+from fedpareto.data.arrays import PreparedData
+import waves
+
+def split(rows, shape=(6,)):
+    x = waves.of(rows, shape)
+    y = (np.arange(rows) % 3).astype(np.int32)
+    cut = rows * 4 // 5
+    data = PreparedData(x[:cut], y[:cut], x[cut:], y[cut:], np.array(["a", "b", "c"]))
+    return data, {"preprocessing": "none", "fitted_on": "nothing"}
+
+@dataclass(frozen=True)
+class Waves:
+    """Waves.
+
+    Attributes:
+      rows: Examples of both parts.
+    """
+    LICENCE: ClassVar = "mine"
+    rows: Annotated[int, Rule(minimum=10, multipleOf=10)] = 100
+
+    def load(self, files):
+        return split(self.rows)
+
+class Pictures:
+    """Pictures."""
+    TRAIN: ClassVar = 80
+    SHAPE: ClassVar = (28, 28, 1)
+
+    def load(self, files):
+        return split(100, (28, 28, 1))
+
+class Fewer(Pictures):
+    """It says less than it loads."""
+    TRAIN: ClassVar = 60
+
+class Broken:
+    """It fails."""
+    def load(self, files):
+        return 1 / 0
+
+class Bare:
+    """It returns no report."""
+    def load(self, files):
+        return split(100)[0], None
+'''
+WAVES = """
+import numpy as np
+
+def of(rows, shape):
+    return np.random.default_rng(0).normal(size=(rows, *shape)).astype(np.float32)
+"""
+MINE = STUDY | {"dataset": "mine"}
+
+
+@pytest.fixture
+def data_folder_of_mine(folder):
+    (folder / "my_data.py").write_text(DATA)
+    (folder / "waves.py").write_text(WAVES)
+    yield folder
+    sys.modules.pop("waves", None)
+
+
+def test_a_data_set_of_the_users_is_planned_and_prepared(data_folder_of_mine, capsys):
+    config = parsed(MINE, datasets={"mine": {"loader": {"name": "./my_data.py:Waves", "rows": 200}}})
+    assert "waves" not in sys.modules  # nothing of it has run
+    plan = plan_sweep(config)
+    options = ["--options", json.dumps(dict(plan.datasets["mine"]))]
+    assert plan.dataset_arguments("mine").startswith("--options ")
+    assert main(["data", "--dataset", "mine", *options, "--output", "a.npz", "--report", "a.json"]) == 0
+    data, report = arrays.read(Path("a.npz")), json.loads(Path("a.json").read_text())
+    assert (report["train"], report["example_shape"], report["licence"]) == (160, [6], "mine")
+    assert report["content_sha256"] == data.content_sha256
+    (data_folder_of_mine / "mine.yaml").write_text(
+        yaml.safe_dump({"studies": {"s": MINE}, "datasets": {"mine": {"loader": "./my_data.py:Waves"}}})
+    )
+    capsys.readouterr()
+    assert main(["plan", "--configfile", "mine.yaml"]) == 0
+    assert "mine: loaded by ./my_data.py:Waves(rows=100)" in capsys.readouterr().out
+
+
+def test_the_facts_of_a_data_set_of_the_users_are_its_constants(data_folder_of_mine):
+    assert facts.of_options({"loader": {"name": "./my_data.py:Pictures"}}) == facts.DatasetInfo(
+        80, (28, 28, 1), declared=True
+    )
+    assert facts.of_options({"loader": {"name": "./my_data.py:Waves"}}) == facts.DatasetInfo(None, declared=True)
+    datasets = {"mine": {"loader": "./my_data.py:Pictures"}}
+    plan = plan_sweep(parsed(RECORDS | {"dataset": "mine", "model": "dp_cnn"}, datasets=datasets))
+    assert {run.data.records for run in plan.runs.values()} == {80}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Fewer", "mine: TRAIN of ./my_data.py:Fewer is 60, and load returns 80 (correct it)"),
+        ("Broken", "mine: load of ./my_data.py:Broken fails: ZeroDivisionError: division by zero (my_data.py, line "),
+        ("Bare", "mine: load of ./my_data.py:Bare must return a PreparedData and a mapping, its report"),
+    ],
+)
+def test_a_data_set_of_the_users_that_fails_is_one_line(data_folder_of_mine, capsys, name, words):
+    options = json.dumps({"loader": {"name": f"./my_data.py:{name}"}})
+    assert main(["data", "--dataset", "mine", "--options", options, "--output", "a.npz", "--report", "a.json"]) == 1
+    assert capsys.readouterr().err.startswith(f"fedpareto data: {words}")
+    assert not Path("a.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("loader", "line"),
+    [
+        (
+            {"loader": {"name": "./my_data.py:Waves", "rows": 15}},
+            "mine.yaml: datasets.mine.loader.rows = 15 must be a whole number of at least 10",
+        ),
+        (
+            {"loader": {"name": "./my_data.py:Waves", "rows": [10, 20]}},
+            "mine.yaml: datasets.mine.loader = {name: ./my_data.py:Waves, rows: [10, 20]} must have one value an argument "
+            "(make a data set of each)",
+        ),
+        (
+            {"loader": "./my_data.py:Waves", "label": "y"},
+            "mine.yaml: datasets.mine.label = y must not stand beside loader (a class reads the data itself)",
+        ),
+        (
+            {"loader": "./your_data.py:Waves"},
+            "mine.yaml: datasets.mine.loader = ./your_data.py:Waves must be in a file that exists "
+            "(there is no ./your_data.py in this folder)",
+        ),
+        (
+            {"loader": {"name": "./my_data.py:Waves", "row": 10}},
+            "mine.yaml: datasets.mine.loader.row = 10 must be a key that exists (did you mean rows?)",
+        ),
+        (
+            {"loader": None},
+            "mine.yaml: datasets.mine.loader = null must be a name that exists",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_data_set_of_the_users_is_one_line(data_folder_of_mine, loader, line):
+    with pytest.raises(ConfigError) as error:
+        parsed(MINE, datasets={"mine": loader})
+    assert str(error.value).startswith(line)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("study", "line"),
+    [
+        (
+            RECORDS,
+            "mine.yaml: studies.s.dataset = mine must have a known number of records with unit: record (the number of training "
+            "records is not known before the data are loaded: give its class TRAIN)",
+        ),
+        (
+            STUDY | {"model": "dp_cnn"},
+            "mine.yaml: studies.s.model = dp_cnn must fit 28 x 28 x 1 images, which mine does not have (use logistic or mlp, or "
+            "give the class of the data set its SHAPE)",
+        ),
+        (
+            {key: value for key, value in STUDY.items() if key != "clients"} | {"partition": "natural"},
+            "mine.yaml: studies.s.partition = natural must not be natural: mine does not say whose an example is (give its "
+            "class CLIENTS, or use iid or dirichlet)",
+        ),
+    ],
+)
+def test_what_a_data_set_of_the_users_does_not_say_is_asked_for(data_folder_of_mine, study, line):
+    with pytest.raises(ConfigError, match=f"^{re.escape(line)}$"):
+        parsed(study | {"dataset": "mine"}, datasets={"mine": {"loader": "./my_data.py:Waves"}})

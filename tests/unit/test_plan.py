@@ -2,14 +2,14 @@
 
 import json
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
 
 from fedpareto.config.load import load
-from fedpareto.sweep.run import Run, describe
+from fedpareto.sweep.groups import Privacy, TargetEpsilon
+from fedpareto.sweep.run import NOT_PRIVATE, Run, describe
 from fedpareto.sweep.sweep import Sweep, plan_sweep
 
 STUDY = {
@@ -36,7 +36,7 @@ def plan_of(folder, changes=None, without=(), **top):
 def bundle_count(folder, changes):
     """Bundles of the private runs: those of the baselines are others."""
     plan = plan_of(folder, changes)
-    return sum(any(run.private for run in bundle.runs) for bundle in plan.bundles.values())
+    return sum(any(run.privacy for run in bundle.runs) for bundle in plan.bundles.values())
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_what_shapes_a_program_makes_another_bundle(tmp_path, changes):
 def test_a_run_id_changes_with_every_field_but_the_label(tmp_path):
     run = next(iter(plan_of(tmp_path).runs.values()))
     other = {"clients": 7, "seed": 9, "delta": 1.0e-9, "clip_norm": 9.0, "model": {"name": "mlp"}, "batch_size": 3}
-    assert len({run.run_id, *(replace(run, **{key: value}).run_id for key, value in other.items())}) == 1 + len(other)
-    assert replace(run, baseline="non_private").run_id == run.run_id
+    assert len({run.run_id, *(run.replace(**{key: value}).run_id for key, value in other.items())}) == 1 + len(other)
+    assert run.replace(baseline="non_private").run_id == run.run_id
 
 
 def test_run_ids_stay_what_they_were(tmp_path):
@@ -107,18 +107,18 @@ def test_a_run_that_two_studies_ask_for_is_trained_once(tmp_path):
 
 def test_noise_zero_and_target_null_are_runs_without_delta(tmp_path):
     by_noise = plan_of(tmp_path, {"noise_multiplier": [0, 1]}).runs.values()
-    assert {(r.clip_norm, r.delta) for r in by_noise if not r.private} == {(1.0, None), (None, None)}
+    assert {r.contribution.clip_norm for r in by_noise if r.privacy is None} == {1.0, None}
     by_target = plan_of(tmp_path, {"target_epsilon": [None, 2]}, ["noise_multiplier"]).runs.values()
-    assert [(r.noise_multiplier, r.delta) for r in by_target if r.private] == [(None, 1.0e-4)]
-    assert {(r.noise_multiplier, r.clip_norm, r.delta) for r in by_target if not r.private} == {
-        (0.0, 1.0, None),
-        (0.0, None, None),
-    }
+    assert [r.privacy for r in by_target if r.privacy] == [Privacy(TargetEpsilon(2.0), delta=1.0e-4)]
+    assert {r.contribution.clip_norm for r in by_target if r.privacy is None} == {1.0, None}
+    for run in (*by_noise, *by_target):
+        if run.privacy is None:
+            assert {key: run.to_dict()[key] for key in NOT_PRIVATE} == NOT_PRIVATE
 
 
 def test_a_study_without_noise_is_plain_fedavg(tmp_path):
     (run,) = plan_of(tmp_path, without=["noise_multiplier", "clip_norm", "delta"]).runs.values()
-    assert (run.noise_multiplier, run.clip_norm, run.delta, run.private) == (0.0, None, None, False)
+    assert (run.contribution.clip_norm, run.privacy) == (None, None)
 
 
 def test_baselines_differ_from_the_cell_in_what_they_stand_for_and_in_nothing_else(tmp_path):
@@ -127,11 +127,11 @@ def test_baselines_differ_from_the_cell_in_what_they_stand_for_and_in_nothing_el
     assert set(runs) == {None, "non_private", "alone", "centralised"}
     cell = runs["non_private"]
     sgd = {"name": "sgd", "learning_rate": 1.0}
-    assert cell == replace(runs[None], baseline="non_private", clip_norm=None, noise_multiplier=0.0, delta=None)
-    assert runs["alone"] == replace(cell, baseline="alone", algorithm="alone", server_optimizer=sgd)
+    assert cell == runs[None].replace(baseline="non_private", clip_norm=None, noise_multiplier=0.0, delta=None)
+    assert runs["alone"] == cell.replace(baseline="alone", algorithm="alone", server_optimizer=sgd)
     central = runs["centralised"]
-    assert (central.algorithm, central.clients, central.sampling_rate) == ("fedavg", 1, 1.0)
-    assert (central.partition, central.server_optimizer) == ({"name": "iid", "minimum": 1}, sgd)
+    assert (central.training.algorithm, central.data.clients, central.cohort.sampling_rate) == ("fedavg", 1, 1.0)
+    assert (central.data.partition, central.training.server_optimizer) == ({"name": "iid", "minimum": 1}, sgd)
 
 
 def test_centralised_knows_the_size_of_the_users_arrays(tmp_path):
@@ -140,7 +140,7 @@ def test_centralised_knows_the_size_of_the_users_arrays(tmp_path):
     plan = plan_of(tmp_path, study, datasets={"own": {"path": str(tmp_path / "own.npz")}})
     (run,) = [run for run in plan.runs.values() if run.baseline == "centralised"]
     # 40 clients a round, each with 800 / 80 examples in two steps of 5
-    assert run.local_steps == 40 * 2
+    assert run.training.local_steps == 40 * 2
 
 
 @pytest.mark.parametrize(("rounds", "every", "expected"), [(10, 4, (0, 4, 8, 10)), (3, 9, (0, 3)), (40, None, None)])
@@ -154,7 +154,7 @@ def test_the_plan_file_holds_what_the_jobs_need(tmp_path):
     tree = json.loads(plan.to_json())
     assert set(tree) == {"studies", "runs", "bundles", "datasets", "execution", "comparisons", "attacks", "policies"}
     assert tree["studies"]["s"]["runs"] == list(plan.studies["s"])
-    assert all(Run(**entry).run_id == name for name, entry in tree["runs"].items())
+    assert all(Run.from_dict(entry).run_id == name for name, entry in tree["runs"].items())
     assert Sweep.from_json(plan.to_json()).digest == plan.digest
 
 
@@ -177,8 +177,8 @@ def test_a_preprocessing_is_noised_in_private_runs_and_named_without_noise_in_ot
     study = {"preprocessing": {"name": "pca", "dimensions": 5, "noise_multiplier": [8, 16]}, "delta": 1.0e-5}
     study |= {"unit": "record", "client_learning_rate": None, "noise_multiplier": [0, 1.0]}
     runs = plan_of(tmp_path, study).runs.values()
-    assert {run.preprocessing.get("noise_multiplier") for run in runs if run.private} == {8.0, 16.0}
-    assert {run.preprocessing.get("noise_multiplier") for run in runs if not run.private} == {None}
+    assert {run.training.preprocessing.get("noise_multiplier") for run in runs if run.privacy} == {8.0, 16.0}
+    assert {run.training.preprocessing.get("noise_multiplier") for run in runs if run.privacy is None} == {None}
     assert len({run.static_key for run in runs}) == 1
     assert (
         len(

@@ -20,4 +20,4 @@ def test_shipped_studies_are_valid_and_say_how_to_run_them(path):
 def test_the_default_sweep_has_at_least_250_runs_on_two_data_sets():
     plan = plan_sweep(load([CONFIG / "config.yaml"]))
     assert len(plan.runs) >= 250
-    assert {run.dataset for run in plan.runs.values()} == {"digits", "breast_cancer"}
+    assert {run.data.dataset for run in plan.runs.values()} == {"digits", "breast_cancer"}

@@ -1,7 +1,5 @@
 """What is done to examples before the model sees them, and what is learned of all records for that."""
 
-from dataclasses import replace
-
 import jax
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from fedpareto.federated.preprocessings.learning import learned, output_shape, p
 from fedpareto.federated.train import train_bundle
 from fedpareto.models.model import build
 from fedpareto.sweep.account import account, privacy_plan
-from fedpareto.sweep.run import Bundle, Run
+from fedpareto.sweep.run import KEYS, Bundle, Run
 
 RNG = np.random.default_rng(0)
 IMAGES = (RNG.normal(size=(500, 4, 3, 6)) * np.arange(1, 7) + 2).astype(np.float32)
@@ -78,7 +76,7 @@ def test_the_bounds_bind():
 
 
 def test_a_run_learns_with_the_noise_of_its_plan_and_never_with_that_of_another():
-    fields = dict.fromkeys(Run.__dataclass_fields__) | {
+    fields = dict.fromkeys(KEYS) | {
         "sampling": "poisson",
         "trust": "central",
         "unit": "record",
@@ -86,8 +84,8 @@ def test_a_run_learns_with_the_noise_of_its_plan_and_never_with_that_of_another(
     }
     fields |= {"clients": 1, "records": 500, "rounds": 3, "sampling_rate": 0.1, "clip_norm": 1.0}
     private = {"noise_multiplier": 2.0, "delta": 1e-4, "preprocessing": PCA_SPEC | {"noise_multiplier": 5.0}}
-    run = Run(**fields | private)
-    runs = [run, replace(run, seed=1), replace(run, noise_multiplier=0.0, delta=None, preprocessing=PCA_SPEC)]
+    run = Run.from_dict(fields | private)
+    runs = [run, run.replace(seed=1), run.replace(noise_multiplier=0.0, delta=None, preprocessing=PCA_SPEC)]
     plans = {one.run_id: privacy_plan(one) for one in runs}
     assert [plans[one.run_id].preprocessing_noise_multipliers for one in runs] == [(5.0,), (5.0,), ()]
     data = type("Data", (), {"x_train": IMAGES})
@@ -139,8 +137,8 @@ def test_the_final_scores_are_those_of_the_model_behind_its_preprocessing(prepro
     data = PreparedData(IMAGES[:400], labels[:400], IMAGES[400:], labels[400:], np.array(["no", "yes"]))
     noisy = "noise_multiplier" in preprocessing
     private = {"clip_norm": 1.0, "noise_multiplier": 1.0, "delta": 1e-4} if noisy else {"noise_multiplier": 0.0}
-    run = Run(
-        **dict.fromkeys(Run.__dataclass_fields__)
+    run = Run.from_dict(
+        dict.fromkeys(KEYS)
         | {"dataset": "made up", "partition": {"name": "iid"}, "clients": 1, "model": {"name": "logistic"}}
         | {"algorithm": "fedavg", "sampling": "poisson", "sampling_rate": 0.2, "rounds": 30, "local_steps": 1}
         | {"server_optimizer": {"name": "sgd", "learning_rate": 0.1}, "unit": "record", "records": 400, "seed": 0}

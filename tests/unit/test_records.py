@@ -13,6 +13,7 @@ from fedpareto.data.prepare import prepare
 from fedpareto.federated.store.results import write_bundle
 from fedpareto.federated.train import train_bundle
 from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.privacy.setting import PrivacySetting
 from fedpareto.sweep.account import account, privacy_plan
 from fedpareto.sweep.sweep import plan_sweep
 
@@ -39,15 +40,14 @@ def bundle_of(folder, **changes):
 
 
 def test_the_plan_is_that_of_dp_sgd(tmp_path):
-    private = next(run for run in bundle_of(tmp_path).runs if run.private)
+    private = next(run for run in bundle_of(tmp_path).runs if run.privacy)
     assert privacy_plan(private) == PrivacyPlan(
+        PrivacySetting(unit="record", sampling_rate=0.05, min_separation=19),
         population=1438,
-        sampling_rate=0.05,
         rounds=80,
         clip_norm=1.0,
         noise_multiplier=2.0,
         delta=1.0e-4,
-        unit="record",
     )
     assert privacy_plan(private).expected_cohort == pytest.approx(71.9)
 

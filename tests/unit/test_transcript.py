@@ -45,7 +45,7 @@ def test_clients_that_are_clipped_and_weighted():
     everybody = {"sampling": "fixed_size", "sampling_rate": 0.2}
     weights = {"weighting": {"name": "examples", "cap": 8}, "model": {"name": "mlp", "hidden": "4"}}
     it = target(noise_multiplier=[0.0, 1.0], **everybody, **weights)
-    order = sorted(range(2), key=lambda i: it.runs[i].noise_multiplier)
+    order = sorted(range(2), key=lambda i: it.runs[i].to_dict()["noise_multiplier"])
     transcripts = transcripts_of(it, 4, 4)
     plain, noisy = (transcripts[i] for i in order)
     for one in (plain, noisy):

@@ -120,7 +120,7 @@ def test_a_chain_of_merge_keys_holds_no_key_twice(tmp_path):
         f"x-base: &base {good}\nx-short: &short {{<<: *base, rounds: 4}}\nstudies:\n  a: {{<<: *short, seeds: 1}}\n  b: *short\n"
     )
     plan = plan_sweep(load([path]))
-    assert {plan.runs[run].rounds for run in (*plan.studies["a"], *plan.studies["b"])} == {4}
+    assert {plan.runs[run].training.rounds for run in (*plan.studies["a"], *plan.studies["b"])} == {4}
     assert [len(plan.studies[study]) for study in "ab"] == [10, 30]
 
 

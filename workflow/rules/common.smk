@@ -6,7 +6,7 @@ from pathlib import Path
 
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
-from fedpareto.components import provenance
+from fedpareto.components import provenance, registry
 from fedpareto.config import papers
 from fedpareto.config.load import ConfigError, from_snakemake
 from fedpareto.sweep import sweep as plan
@@ -186,9 +186,14 @@ def data_to_account(wildcards):
 
 
 def source_of_dataset(wildcards):
-    """The user's own file behind a data set; nothing for a registered one."""
-    options = PLAN.datasets.get(wildcards.dataset)
-    return [] if options is None else [options["path"]]
+    """The user's own file behind a data set, or the code of the class that loads it."""
+    options = PLAN.datasets.get(wildcards.dataset, {})
+    if "path" in options:
+        return [options["path"]]
+    loader = options["loader"]["name"] if options else wildcards.dataset
+    if not options and loader not in registry.names("dataset"):
+        return []  # the job says what is wrong with the name
+    return [os.path.relpath(path) for path in registry.find("dataset", loader).files]
 
 
 def options_of_dataset(wildcards):

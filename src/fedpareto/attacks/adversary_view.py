@@ -61,9 +61,9 @@ def first_rounds(
     if static.algorithm == "scaffold":
         raise ValueError("a SCAFFOLD client sends two vectors, of which no attack here knows how to make one")
     partitions = np.asarray(hypers.partition)
-    target_accuracy = [np.flatnonzero(counts >= records)[:victims] for counts in np.asarray(data.train_count)]
-    owners = np.stack([np.pad(own, (0, victims - len(own)), mode="empty") for own in target_accuracy])[partitions]
-    most = np.asarray([len(own) for own in target_accuracy])[partitions]
+    eligible = [np.flatnonzero(counts >= records)[:victims] for counts in np.asarray(data.train_count)]
+    owners = np.stack([np.pad(own, (0, victims - len(own)), mode="empty") for own in eligible])[partitions]
+    most = np.asarray([len(own) for own in eligible])[partitions]
     owners = np.where(np.arange(victims) < most[:, None], owners, 0).astype(np.int32)
     rows = np.asarray(data.train_index)[partitions[:, None], owners, :records]
     if rows.shape[2] < records or not most.any():

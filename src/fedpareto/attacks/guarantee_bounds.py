@@ -28,9 +28,9 @@ def covers(run: Run, adversary: str, secret: str) -> bool:
     With a trusted coordinator it does not hold against the coordinator itself. A guarantee for whole clients covers their
     records; one for records covers no client.
     """
-    if not run.private or (run.unit == "record" and secret == "client"):
+    if run.privacy is None or (run.contribution.unit == "record" and secret == "client"):
         return False
-    return adversary in (PARTICIPANTS, OUTSIDER) or run.trust != "central"
+    return adversary in (PARTICIPANTS, OUTSIDER) or run.contribution.trust != "central"
 
 
 def steps(plan: PrivacyPlan, secret: str) -> int:
@@ -40,10 +40,10 @@ def steps(plan: PrivacyPlan, secret: str) -> int:
     one step to take the client away and one to add it as it is then; where they may swap one, it is a single step.
     """
     if (
-        plan.adaptive
+        plan.setting.clipping == "adaptive"
     ):  # who is left out counts as one whose update was short, which is a step further than not being there
         return 2
-    return 2 if plan.unit == "client" and secret == "record" and plan.adjacency != "replace_one" else 1
+    return 2 if plan.setting.unit == "client" and secret == "record" and plan.setting.adjacency != "replace_one" else 1
 
 
 def power(fpr: np.ndarray | float, accounted: AccountedRun, steps: int = 1) -> np.ndarray:

@@ -51,7 +51,9 @@ def model_inversion(target: Target, spec: Mapping[str, Any]) -> AttackResults:
     Returns:
       Scores and pictures; the reason for runs without one finite model.
     """
-    chosen = [i for i, run in enumerate(target.runs) if run.algorithm != "alone" and run.run_id in target.models]
+    chosen = [
+        i for i, run in enumerate(target.runs) if run.training.algorithm != "alone" and run.run_id in target.models
+    ]
     models = {i: target.parameters(target.runs[i]) for i in chosen}
     chosen = [i for i in chosen if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(models[i]))]
     missing = [
@@ -63,7 +65,7 @@ def model_inversion(target: Target, spec: Mapping[str, Any]) -> AttackResults:
     ]
     if not chosen:
         return AttackResults(missing)
-    public = public_of(target.data, target.runs[0].dataset)
+    public = public_of(target.data, target.runs[0].data.dataset)
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[models[i] for i in chosen])
     hypers = jax.tree.map(lambda leaf: leaf[np.asarray(chosen)], target.hypers)
     known = tuple(map(jnp.asarray, (public.mean, public.deviation, public.unit, *public.box)))

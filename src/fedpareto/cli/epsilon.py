@@ -12,6 +12,7 @@ from typing import Any
 from fedpareto.privacy.accounting import calibration
 from fedpareto.privacy.accounting.epsilon import guarantee
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
+from fedpareto.privacy.setting import PrivacySetting
 
 # Where no population is named there is no cohort buffer either, and no overflow to charge to delta.
 UNSTATED_POPULATION = 1
@@ -54,13 +55,12 @@ def _plan(arguments: argparse.Namespace, noise_multiplier: float) -> PrivacyPlan
             raise PrivacyPlanError("fixed_size sampling needs --population and a --sample-size that is not larger")
         population, rate = arguments.population, arguments.sample_size / arguments.population
     return PrivacyPlan(
+        PrivacySetting(sampling=arguments.sampling, sampling_rate=rate),
         population=population,
-        sampling_rate=rate,
         rounds=arguments.steps,
         clip_norm=1.0,
         noise_multiplier=noise_multiplier,
         delta=arguments.delta,
-        sampling=arguments.sampling,
     )
 
 
@@ -71,9 +71,9 @@ def _answer(plan: PrivacyPlan, proven: Any, as_json: bool, **more: Any) -> None:
         "epsilon_rdp_classic": proven.epsilon_rdp_classic,
         "rdp_order": proven.rdp_order,
         "delta": plan.delta,
-        "unit": plan.unit,
-        "adjacency": plan.adjacency,
-        "sampling": plan.sampling,
+        "unit": plan.setting.unit,
+        "adjacency": plan.setting.adjacency,
+        "sampling": plan.setting.sampling,
         "noise_multiplier": plan.noise_multiplier,
         **more,
     }

@@ -8,12 +8,30 @@ from itertools import product
 from typing import Any
 
 from fedpareto.components import registry
+from fedpareto.config.privacy_setting import privacy_setting
 from fedpareto.config.problems import Problems
 from fedpareto.config.study import Study, study_key
 from fedpareto.data import facts
-from fedpareto.data.partitions.interface import is_drawn
-from fedpareto.privacy.soundness import DISCRETE, PrivacySetting, schedule_length, violations
+from fedpareto.privacy.setting import PrivacySetting
+from fedpareto.privacy.soundness import violations
 
+# Steps do not stand here: `check_record` has a line for every key that asks for some.
+DECIDING = (
+    "unit",
+    "trust",
+    "sampling",
+    "participation",
+    "mechanism",
+    "clipping",
+    "algorithm",
+    "weighting",
+    "preprocessing",
+    "partition",
+    "augmentation",
+    "sampling_rate",
+    "dropout",
+    "stragglers",
+)
 LARGEST_ORDER = 1024  # of the RDP accountant's grid: sets the smallest epsilon that RDP can prove
 
 
@@ -21,17 +39,12 @@ def check_mechanism(study: Study, problems: Problems) -> None:
     """Refuses what has no sound guarantee, or no meaning, for any combination of the values that decide it."""
     axes = study.axes
     private = any(axes.get("noise_multiplier", ())) or any(axes.get("target_epsilon", ()))
-    for choice in _choices(axes):
-        for fault in violations(choice):
-            if fault.key == "local_steps":
-                continue  # check_record has a line for every key that asks for steps
+    for keys, setting in _points(axes):
+        for fault in violations(setting):
             if fault.key in ("participation", "preprocessing") and not private:
                 continue  # nothing is claimed that it could weaken
-            values = axes.get(fault.key, (None,))
-            at_fault = [i for i, value in enumerate(values) if _is_chosen(fault.key, value, choice)]
-            index = at_fault[0] if at_fault else 0
-            value = values[index]
-            key = study_key(study, fault.key, index)
+            value = keys[fault.key]
+            key = study_key(study, fault.key, axes[fault.key].index(value))
             problems.add(key, value["name"] if isinstance(value, dict) else value, fault.must, fault.why)
     if not private and any(trust != "central" for trust in axes["trust"]):
         hint = "without noise nobody is protected from anybody: set noise_multiplier or target_epsilon, or remove trust"
@@ -45,60 +58,15 @@ def check_mechanism(study: Study, problems: Problems) -> None:
         problems.add(study_key(study, "stop_at_epsilon"), stops[0], "come with noise", "set noise_multiplier")
 
 
-def _choices(axes: Mapping[str, Any]) -> Iterator[PrivacySetting]:
-    """Every combination of values that decides whether a mechanism is sound."""
-    clients = [n for n in axes.get("clients", ()) if n]
-    several = any(n is not None and n > 1 for n in axes.get("local_steps", ())) or any(axes.get("local_epochs", ()))
-    names = (
-        *("unit", "trust", "sampling", "participation", "mechanism", "clipping", "algorithm", "weighting"),
-        *("preprocessing", "partition", "augmentation"),
-    )
-    numbers = ("sampling_rate", "dropout", "stragglers")
-    for values in product(*(axes[name] for name in (*names, *numbers))):
-        one = dict(zip((*names, *numbers), values, strict=True))
-        weighting, preprocessing, augmentation = (
-            one.pop(name) for name in ("weighting", "preprocessing", "augmentation")
-        )
-        yield PrivacySetting(
-            unit=one["unit"],
-            trust=one["trust"],
-            sampling=one["sampling"],
-            participation=one["participation"],
-            mechanism=one["mechanism"]["name"],
-            clipping=one["clipping"]["name"],
-            algorithm=one["algorithm"]["name"],
-            sampling_rate=one["sampling_rate"],
-            # Where the data says how many clients there are, the plan of each run looks again.
-            min_separation=min(
-                (schedule_length(n, one["sampling_rate"]) for n in clients), default=round(1 / one["sampling_rate"])
-            ),
-            weight_cap=None if weighting["name"] == "uniform" else weighting["cap"] or 0,
-            several_steps=several,
-            dropout=bool(one["dropout"]),
-            stragglers=bool(one["stragglers"]),
-            bands=one["mechanism"].get("bands", 1),
-            learns_from_records=_learns(preprocessing),
-            drawn_shards=is_drawn(one["partition"]),
-            augmentation=augmentation["name"],
-            views=augmentation.get("multiplicity", 1),
-        )
+def _points(axes: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], PrivacySetting]]:
+    """Every combination of values that decides whether a mechanism is sound, and its setting.
 
-
-def _is_chosen(key: str, value: Any, choice: PrivacySetting) -> bool:
-    if key == "weighting":
-        return bool(value["name"] != "uniform")
-    if key == "preprocessing":
-        return _learns(value)
-    if key == "partition":
-        return is_drawn(value)
-    if key in ("dropout", "stragglers"):
-        return bool(value)
-    return bool((value["name"] if isinstance(value, dict) else value) == getattr(choice, key))
-
-
-def _learns(preprocessing: Mapping[str, Any]) -> bool:
-    """Whether a preprocessing learns of all records what has to be noised."""
-    return bool(registry.constant("preprocessing", preprocessing, "RELEASES", 0))
+    Where the data says how many clients there are, the plan of each run looks again.
+    """
+    deciding = {key: axes[key] for key in DECIDING} | {"clients": axes.get("clients", (None,))}
+    for values in product(*deciding.values()):
+        keys = dict(zip(deciding, values, strict=True))
+        yield keys, privacy_setting(keys)
 
 
 def check_record(study: Study, known: Mapping[str, facts.DatasetInfo], problems: Problems) -> None:
@@ -119,7 +87,7 @@ def check_record(study: Study, known: Mapping[str, facts.DatasetInfo], problems:
             problems.add(study_key(study, "baselines", i), baseline, "be non_private with unit: record", hint)
     for name, fact in known.items():
         if fact.train is None:
-            hint = "the number of training records is not known before the file is read: give it a split"
+            hint = "the number of training records is not known before the data are loaded: give its class TRAIN"
             problems.add(study_key(study, "dataset"), name, "have a known number of records with unit: record", hint)
     if axes["trust"] == ("local",):
         for name, example in (("local_steps", 5), ("batch_size", 16), ("client_learning_rate", 0.1)):
@@ -170,7 +138,7 @@ def check_privacy(study: Study, known: Mapping[str, facts.DatasetInfo], problems
                 "without a bound on one client's update no noise hides it; the non-private run is always added",
             )
     for i, spec in enumerate(axes["preprocessing"]):
-        if _learns(spec) and spec.get("noise_multiplier") is None:
+        if registry.constant("preprocessing", spec, "RELEASES") and spec.get("noise_multiplier") is None:
             key = study_key(study, "preprocessing", i)
             hint = f"{spec['name']} gives away of all records what it learns: charge it, e.g. noise_multiplier: 8"
             problems.add([*key, "noise_multiplier"], None, "be set where there is noise", hint)
@@ -213,11 +181,11 @@ def _check_accountant(study: Study, problems: Problems) -> None:
     """PLD cannot steer what it does not cover."""
     if "pld" not in study.axes["accountant"]:
         return
-    for choice in _choices(study.axes):
-        secret = choice.sees_participation == "secret" and choice.sampling_rate < 1
-        hidden_steps = secret and (choice.unit, choice.trust) == ("record", "local")
-        if choice.mechanism in DISCRETE or hidden_steps or (secret and choice.sampling == "fixed_size"):
-            what = choice.mechanism if choice.mechanism in DISCRETE else f"{choice.sampling} sampling in secret"
+    for _, setting in _points(study.axes):
+        secret = setting.effective_participation == "secret" and setting.sampling_rate < 1
+        hidden_steps = secret and setting.trains_records_locally
+        if setting.discrete or hidden_steps or (secret and setting.sampling == "fixed_size"):
+            what = setting.mechanism if setting.discrete else f"{setting.sampling} sampling in secret"
             problems.add(
                 study_key(study, "accountant"), "pld", f"be rdp with {what}", "dp-accounting's PLD does not cover it"
             )

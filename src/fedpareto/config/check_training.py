@@ -21,11 +21,13 @@ SMALLEST_COHORT = 1.0
 def check(config: Config, problems: Problems) -> None:
     """Adds every problem of the configuration as a whole."""
     for name, options in config.datasets.items():
-        if name in facts.REGISTERED:
+        if name in facts.registered():
             problems.add(["datasets", name], name, "be another name than that of a registered data set", "rename yours")
-        if set("{}") & set(options.get("path", "")):
+        key = "loader" if "loader" in options else "path"
+        file = options.get("path", options.get("loader", {}).get("name", ""))
+        if set("{}") & set(file):
             hint = "Snakemake takes them for wildcards: rename the file or its folder"
-            problems.add(["datasets", name, "path"], options["path"], "hold no braces", hint)
+            problems.add(["datasets", name, key], file, "hold no braces", hint)
     for study in config.studies:
         known = _facts(study, config.datasets, problems)
         if not study.well_formed:
@@ -51,14 +53,14 @@ def _facts(study: Study, datasets: Mapping[str, Mapping[str, Any]], problems: Pr
             if not datasets[name]:
                 continue  # its own faults have their lines already
             try:
-                found[name] = facts.of_user_file(datasets[name])
+                found[name] = facts.of_options(datasets[name])
             except UserFileError as error:
                 key = ["datasets", name, error.key, *(() if error.index is None else (error.index,))]
                 problems.add(key, error.value, error.must, error.hint)
-        elif name in facts.REGISTERED:
-            found[name] = facts.REGISTERED[name]
+        elif name in facts.registered():
+            found[name] = facts.of_class(name)
         else:
-            known = [*facts.REGISTERED, *datasets]
+            known = [*facts.registered(), *datasets]
             key = study_key(study, "dataset", i)
             problems.add(key, name, "be a registered data set or one of datasets", nearest(name, known))
     return found
@@ -124,9 +126,11 @@ def _check_models(study: Study, known: Mapping[str, facts.DatasetInfo], problems
             )
         for name, fact in () if flat else known.items():
             if not _fits(model["name"], fact.shape):
-                fitting = [key for key, value in facts.REGISTERED.items() if _fits(model["name"], value.shape)]
+                fitting = [key for key in facts.registered() if _fits(model["name"], facts.of_class(key).shape)]
                 shape = " x ".join("any" if side is None else str(side) for side in constants["INPUT_SHAPE"])
                 others = ", or one of " + ", ".join(fitting) if fitting else ""
+                if fact.declared and fact.shape is None:
+                    others = ", or give the class of the data set its SHAPE"
                 problems.add(
                     study_key(study, "model"),
                     model["name"],
@@ -177,8 +181,9 @@ def _check_augmentation(study: Study, known: Mapping[str, facts.DatasetInfo], pr
 
 
 def _check_natural(study: Study, scheme: str, name: str, fact: facts.DatasetInfo, problems: Problems) -> None:
-    if fact.clients is None and fact.train is not None:
-        hint = "give the data set a client column, or use iid or dirichlet"
+    if fact.clients is None:
+        given = "its class CLIENTS" if fact.declared else "the data set a client column"
+        hint = f"give {given}, or use iid or dirichlet"
         problems.add(
             study_key(study, "partition"), scheme, f"not be natural: {name} does not say whose an example is", hint
         )

@@ -58,13 +58,13 @@ def job_of(
     Raises:
       ValueError: The plans were made for another number of training records.
     """
-    if runs[0].records not in (None, len(prepared.y_train)):
-        raise ValueError(f"{len(prepared.y_train)} training records, and the plan was made for {runs[0].records}")
+    if runs[0].data.records not in (None, len(prepared.y_train)):
+        raise ValueError(f"{len(prepared.y_train)} training records, and the plan was made for {runs[0].data.records}")
     layout, where, model = lay_out(runs, plans, prepared, execution)
     partitions = partitions_of(runs, prepared)
     static = program_config(runs, plans, partitions, model, layout)
     data = data_of(prepared, partitions)
-    compiler: Any = make_alone_program if runs[0].algorithm == "alone" else make_program
+    compiler: Any = make_alone_program if runs[0].training.algorithm == "alone" else make_program
     make = partial(compiler, static, where)
     learned = learned_of(runs, plans, prepared)
     some = partial(run_params, plans=plans, seeds=list(partitions), learned=learned)

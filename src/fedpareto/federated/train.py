@@ -29,8 +29,8 @@ from fedpareto.federated.store.checkpoint import Checkpoints
 from fedpareto.federated.store.outcome import number, outcome
 from fedpareto.federated.store.store import RunResult
 from fedpareto.privacy.mechanisms.discrete import padded
-from fedpareto.privacy.parties import SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.privacy.setting import SecureAggregation
 from fedpareto.statuses import OK, STATUSES
 from fedpareto.sweep.account import AccountedRun
 from fedpareto.sweep.run import Bundle, Run
@@ -69,7 +69,11 @@ def train_bundle(
     missing = [run for run in bundle.runs if kept[run.run_id] is None]
     log(f"bundle {bundle.bundle_id}: {len(bundle.runs)} runs, {len(missing)} to train")
     for line in sorted(
-        {_stop(run, accounted[run.run_id]) for run in missing if accounted[run.run_id].plan.rounds < run.rounds}
+        {
+            _stop(run, accounted[run.run_id])
+            for run in missing
+            if accounted[run.run_id].plan.rounds < run.training.rounds
+        }
     ):
         log(line)
     if missing:
@@ -84,8 +88,8 @@ def train_bundle(
 def _stop(run: Run, accounted: AccountedRun) -> str:
     plan = accounted.plan
     return (
-        f"noise multiplier {plan.noise_multiplier:.4g} stops after round {plan.rounds} of {run.rounds}: one more would spend "
-        f"more than epsilon {run.stop_at_epsilon:g}"
+        f"noise multiplier {plan.noise_multiplier:.4g} stops after round {plan.rounds} of {run.training.rounds}: "
+        f"one more would spend more than epsilon {run.to_dict()['stop_at_epsilon']:g}"
     )
 
 

@@ -8,24 +8,25 @@ the population, because two places that disagree is how wrong epsilons come abou
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from fedpareto.privacy.delta_budget import (
+    OVERFLOW_SHARE,
+    PARTICIPATION_SHARE,
+    SAMPLER_SHARE,
+    DeltaBudget,
+    largest_epsilon,
+    overflow_limit,
+)
 from fedpareto.privacy.mechanisms.banded import participation_sensitivity
 from fedpareto.privacy.mechanisms.discrete import Lattice, padded
 from fedpareto.privacy.mechanisms.discrete_sampler import largest_total_variation
 from fedpareto.privacy.participation import binomial_tail, scheduled, smallest_bound
-from fedpareto.privacy.parties import LocalSteps, SecureAggregation
-from fedpareto.privacy.soundness import DISCRETE, SCHEDULED, PrivacySetting, schedule_length, violations
+from fedpareto.privacy.setting import VALUES, LocalSteps, PrivacySetting, SecureAggregation, schedule_length
+from fedpareto.privacy.soundness import violations
 
-# A Poisson cohort has no largest size, a compiled program has. The pad is chosen so that the cohort outgrows it
-# over the whole run with at most this fraction of delta, and that probability is charged to delta.
-OVERFLOW_SHARE_OF_DELTA = 1e-3
-OVERFLOW_PROBABILITY_NON_PRIVATE = 1e-9
-# The same for how often one unit takes part, where that is what composes, and for the sampler of discrete noise.
-PARTICIPATION_SHARE_OF_DELTA = 1e-3
-SAMPLER_SHARE_OF_DELTA = 1e-3
 LEAST_RATE = 2.0**-32  # coins have 32 bits
 LIMITS = (1e-18, 1e18)  # of noise multiplier and clip norm: their product and its square are numbers of float32
 COUNT_NOISE_OF_COHORT = 1 / 20  # Andrew et al. (2021)
@@ -41,9 +42,10 @@ class PrivacyPlan:
     """Everything about one run that its privacy guarantee depends on.
 
     Attributes:
+      setting: What the soundness table judges. What follows from the numbers below is filled in: `min_separation`, `bands`
+        and `learns_from_records`.
       population: Number of units that could be sampled: clients, or records where the server (or secure aggregation)
         protects sums over records.
-      sampling_rate: Probability q that a given unit joins a given round, or the share of them that do, in (0, 1].
       rounds: Number of rounds T.
       clip_norm: L2 bound C on what one unit contributes to a round, all parameters jointly: a client's whole update, a
         record's gradient. None for no bound. With adaptive clipping, the first one.
@@ -51,47 +53,38 @@ class PrivacyPlan:
         and distributed, where just enough clients answer), on one client's update (local), or on one local step (local,
         record). With adaptive clipping, that of the update and the noisy count together.
       delta: Total delta of the guarantee, in (0, 1), or None where nothing is guaranteed.
-      sampling: `poisson` (each unit joins each round by itself), `fixed_size` (exactly `expected_cohort` of them),
-        `shuffled` (batches of an order drawn afresh for each pass) or `cyclic` (of one order).
-      unit: What neighbouring data sets differ in.
-      trust: Who adds the noise.
-      participation: Whether the adversary sees who took part in a round (`seen`) or not (`secret`).
-      mechanism: `gaussian`, `discrete_gaussian`, `skellam` or `banded`.
       strategy: First column of the strategy matrix of `banded` noise, of L2 norm 1; as many numbers as there are bands.
-      adaptive: Whether the clip norm follows a quantile of the updates.
       count_noise: Standard deviation of the noise on the centred count of updates within the clip norm; None for the
         larger of a twentieth of the cohort and twice the noise multiplier.
       sum: Secure aggregation, where trust is `distributed`.
       local: DP-SGD on the clients, where unit is `record` and trust `local`.
       preprocessing_noise_multipliers: Of each release of all records before the first round (a noisy covariance, say), the
         standard deviation of its Gaussian noise over the bound on what one record contributes to it.
+
+    Raises:
+      PrivacyPlanError: A number is out of range, or the soundness table refuses the setting of a private plan.
     """
 
+    setting: PrivacySetting
     population: int
-    sampling_rate: float
     rounds: int
     clip_norm: float | None
     noise_multiplier: float
     delta: float | None
-    sampling: str = "poisson"
-    unit: str = "client"
-    trust: str = "central"
-    participation: str = "secret"
-    mechanism: str = "gaussian"
     strategy: tuple[float, ...] = (1.0,)
-    adaptive: bool = False
     count_noise: float | None = None
-    sum: SecureAggregation | None = field(default=None)
-    local: LocalSteps | None = field(default=None)
+    sum: SecureAggregation | None = None
+    local: LocalSteps | None = None
     preprocessing_noise_multipliers: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        rate = self.setting.sampling_rate
         if self.population < 1 or self.rounds < 0:
             raise PrivacyPlanError(
                 f"population = {self.population} and rounds = {self.rounds} must be at least 1 and 0"
             )
-        if not LEAST_RATE <= self.sampling_rate <= 1:
-            raise PrivacyPlanError(f"sampling_rate = {self.sampling_rate} must be at least {LEAST_RATE} and at most 1")
+        if not LEAST_RATE <= rate <= 1:
+            raise PrivacyPlanError(f"sampling_rate = {rate} must be at least {LEAST_RATE} and at most 1")
         if not (math.isfinite(self.noise_multiplier) and self.noise_multiplier >= 0):
             raise PrivacyPlanError(f"noise_multiplier = {self.noise_multiplier} must be finite and at least 0")
         if self.clip_norm is not None and not (math.isfinite(self.clip_norm) and self.clip_norm > 0):
@@ -105,14 +98,16 @@ class PrivacyPlan:
             raise PrivacyPlanError("noise without a clip norm guarantees nothing: one client's update has no bound")
         if self.private and (self.delta is None or not 0 < self.delta < 1):
             raise PrivacyPlanError(f"delta = {self.delta} must be in (0, 1)")
-        for name, values in _VALUES.items():
-            if getattr(self, name) not in values:
-                raise PrivacyPlanError(f"{name} = {getattr(self, name)} must be {' or '.join(values)}")
-        if (self.sum is not None) != (self.trust == "distributed"):
+        for name, values in VALUES.items():
+            if getattr(self.setting, name) not in values:
+                raise PrivacyPlanError(
+                    f"{name} = {getattr(self.setting, name)} must be {' or '.join(filter(None, values))}"
+                )
+        if (self.sum is not None) != (self.setting.summand == "integers"):
             raise PrivacyPlanError("trust distributed, and no other, needs the sizes of secure aggregation")
-        if (self.local is not None) != (self.unit == "record" and self.trust == "local"):
+        if (self.local is not None) != self.setting.trains_records_locally:
             raise PrivacyPlanError("unit record with trust local, and nothing else, needs the clients' local steps")
-        if self.adaptive and self.count_stddev <= self.noise_multiplier / 2:
+        if self.setting.clipping == "adaptive" and self.count_stddev <= self.noise_multiplier / 2:
             raise PrivacyPlanError(
                 f"count_noise = {self.count_stddev:g} must be above {self.noise_multiplier / 2:g}, half the noise "
                 "multiplier: the count alone would give more away than the whole is meant to"
@@ -121,23 +116,15 @@ class PrivacyPlan:
             raise PrivacyPlanError(
                 f"the noise of preliminary releases = {self.preprocessing_noise_multipliers} must be finite and above 0"
             )
-        for fault in violations(self._choice) if self.private else ():
-            raise PrivacyPlanError(f"{fault.key} must {fault.must}: {fault.why}")
-
-    @property
-    def _choice(self) -> PrivacySetting:
-        return PrivacySetting(
-            unit=self.unit,
-            trust=self.trust,
-            sampling=self.sampling,
-            participation=self.participation,
-            mechanism=self.mechanism,
-            clipping="adaptive" if self.adaptive else "fixed",
-            sampling_rate=self.sampling_rate,
-            min_separation=self.batches,
+        setting = replace(
+            self.setting,
+            min_separation=schedule_length(self.population, rate),
             bands=len(self.strategy),
             learns_from_records=bool(self.preprocessing_noise_multipliers),
         )
+        object.__setattr__(self, "setting", setting)
+        for fault in violations(setting) if self.private else ():
+            raise PrivacyPlanError(f"{fault.key} must {fault.must}: {fault.why}")
 
     @property
     def private(self) -> bool:
@@ -145,24 +132,10 @@ class PrivacyPlan:
         return self.noise_multiplier > 0
 
     @property
-    def adjacency(self) -> str:
-        """Neighbouring data sets.
-
-        A Poisson sample may gain or lose a unit, if nobody sees who is in it: who does sees that a unit is there, and learns
-        little of what it contributes against its having contributed nothing (`zero_out`, Kairouz et al. 2021). A cohort of a
-        fixed size can only swap one, and so can a set of messages that each client signs for.
-        """
-        secret_sample = self.sampling == "poisson" and self.trust == "central"
-        own_sample = self.unit == "record" and self.trust != "central"  # drawn by each client for itself, by Poisson
-        if not (secret_sample or own_sample):
-            return "replace_one"
-        shown = self.participation == "seen" and self.local is None
-        return "zero_out" if shown else "add_or_remove_one"
-
-    @property
     def amplified(self) -> bool:
         """Whether the guarantee counts on the adversary not knowing which units a round used."""
-        return self.participation == "secret" and self.sampling not in SCHEDULED and self.inclusion_probability < 1
+        secret = self.setting.effective_participation == "secret" and not self.setting.scheduled
+        return secret and self.inclusion_probability < 1
 
     @property
     def expected_cohort(self) -> float:
@@ -170,18 +143,14 @@ class PrivacyPlan:
 
         A whole number where cohorts have a fixed size.
         """
-        asked = self.population * self.sampling_rate
-        return asked if self.sampling == "poisson" else float(max(1, round(asked)))
+        asked = self.population * self.setting.sampling_rate
+        return asked if self.setting.sampling == "poisson" else float(max(1, round(asked)))
 
     @property
     def inclusion_probability(self) -> float:
         """Probability that a given unit joins a given round: the sampling rate, up to whole cohorts of a fixed size."""
-        return self.sampling_rate if self.sampling == "poisson" else self.expected_cohort / self.population
-
-    @property
-    def batches(self) -> int:
-        """Rounds in which a schedule uses every unit once."""
-        return schedule_length(self.population, self.sampling_rate)
+        exact = self.setting.sampling == "poisson"
+        return self.setting.sampling_rate if exact else self.expected_cohort / self.population
 
     @property
     def sensitivity(self) -> float:
@@ -191,7 +160,7 @@ class PrivacyPlan:
         """
         if self.clip_norm is None:
             return math.inf
-        swapped = 2.0 if self.adjacency == "replace_one" else 1.0
+        swapped = 2.0 if self.setting.adjacency == "replace_one" else 1.0
         return swapped * self.clip_norm
 
     @property
@@ -210,7 +179,7 @@ class PrivacyPlan:
         """
         if self.clip_norm is None:
             return 0.0
-        if not (self.adaptive and self.private):
+        if not (self.setting.clipping == "adaptive" and self.private):
             return self.noise_multiplier * self.clip_norm
         left = self.noise_multiplier**-2 - (2 * self.count_stddev) ** -2
         return left**-0.5 * self.clip_norm
@@ -222,7 +191,7 @@ class PrivacyPlan:
             raise PrivacyPlanError("only a private run with trust distributed has a lattice")
         try:
             return Lattice(
-                distribution=self.mechanism,
+                distribution=self.setting.mechanism,
                 dimension=padded(self.sum.dimension),
                 bits=self.sum.bits,
                 shares=self.sum.participants,
@@ -236,59 +205,57 @@ class PrivacyPlan:
 
     @cached_property
     def max_cohort_size(self) -> int:
-        """Size of the cohort buffer: at most `overflow_budget` of all runs ever see a larger cohort."""
-        if self.sampling != "poisson":
+        """Size of the cohort buffer: at most `overflow_limit` of all runs ever see a larger cohort."""
+        if self.setting.sampling != "poisson":
             return int(self.expected_cohort)
-        return max(1, smallest_bound(self.population, self.sampling_rate, self.overflow_budget, self.rounds))
-
-    @property
-    def overflow_budget(self) -> float:
-        """The probability of overflow that `max_cohort_size` may leave over the whole run."""
-        return OVERFLOW_PROBABILITY_NON_PRIVATE if self.delta is None else OVERFLOW_SHARE_OF_DELTA * self.delta
+        return max(
+            1, smallest_bound(self.population, self.setting.sampling_rate, overflow_limit(self.delta), self.rounds)
+        )
 
     @cached_property
     def overflow_probability(self) -> float:
         """Bound on the probability that some round's cohort does not fit in `max_cohort_size` (union over rounds)."""
-        if self.sampling != "poisson" or self.max_cohort_size >= self.population:
+        if self.setting.sampling != "poisson" or self.max_cohort_size >= self.population:
             return 0.0
-        return min(1.0, self.rounds * binomial_tail(self.population, self.sampling_rate, self.max_cohort_size))
+        return min(1.0, self.rounds * binomial_tail(self.population, self.setting.sampling_rate, self.max_cohort_size))
 
     def max_batch_size(self, records: int, rate: float) -> int:
-        """Size of a client's buffer of its own records: all its steps of the whole run fit, but for `overflow_budget`."""
+        """Size of a client's buffer of its own records: all its steps of the whole run fit, but for `overflow_limit`."""
         steps = self.rounds * (1 if self.local is None else self.local.steps)
-        return max(1, smallest_bound(records, rate, self.overflow_budget, steps))
-
-    @property
-    def participation_budget(self) -> float:
-        """The probability that one unit takes part more often than `participations` says; 0 where nothing is drawn."""
-        drawn = not self.amplified and self.sampling not in SCHEDULED and self.inclusion_probability < 1
-        return PARTICIPATION_SHARE_OF_DELTA * (self.delta or 0.0) if drawn else 0.0
-
-    @property
-    def sampler_budget(self) -> float:
-        """The part of delta set aside for the sampler of discrete noise, which is exact but for `sampler_error`."""
-        return SAMPLER_SHARE_OF_DELTA * (self.delta or 0.0) if self.mechanism in DISCRETE else 0.0
+        return max(1, smallest_bound(records, rate, overflow_limit(self.delta), steps))
 
     @cached_property
     def sampler_error(self) -> float:
         """Total variation between all discrete noise of the run and its exact law (union over all that is drawn)."""
-        if self.mechanism not in DISCRETE or self.sum is None:
+        if not self.setting.discrete or self.sum is None:
             return 0.0
         try:
-            one = largest_total_variation(self.mechanism, self.lattice.share_variance)
+            one = largest_total_variation(self.setting.mechanism, self.lattice.share_variance)
         except ValueError as error:
             raise PrivacyPlanError(
                 f"bits = {self.sum.bits} for {self.sum.participants} noise shares: {error}"
             ) from error
         return one * self.lattice.dimension * self.sum.participants * self.rounds
 
+    @cached_property
+    def budget(self) -> DeltaBudget:
+        """What delta pays for; all is 0 where nothing is guaranteed."""
+        delta = self.delta or 0.0
+        drawn = not (self.amplified or self.setting.scheduled) and self.inclusion_probability < 1
+        return DeltaBudget(
+            delta=delta,
+            overflow=self.overflow_probability,
+            participations=PARTICIPATION_SHARE * delta if drawn else 0.0,
+            client_batches=OVERFLOW_SHARE * delta if self.setting.clients_draw_records else 0.0,
+            sampler=SAMPLER_SHARE * delta if self.setting.discrete else 0.0,
+        )
+
     @property
     def accounted_delta(self) -> float:
         """The delta left for the accountant once all that may go wrong with probability alone is paid for."""
         if self.delta is None:
             raise PrivacyPlanError("a run without noise has no delta")
-        own_batches = OVERFLOW_SHARE_OF_DELTA * self.delta if self.unit == "record" and self.trust != "central" else 0.0
-        return self.delta - self.overflow_probability - self.participation_budget - own_batches - self.sampler_budget
+        return self.budget.accounted
 
     @property
     def uses_black_box_amplification(self) -> bool:
@@ -296,45 +263,45 @@ class PrivacyPlan:
 
         It may promise less than no secrecy at all, so that both guarantees are computed and the better one counts.
         """
-        return self.amplified and (self.mechanism in DISCRETE or self.local is not None)
+        return self.amplified and (self.setting.discrete or self.local is not None)
 
     @property
     def reserved_delta(self) -> float:
         """What the Renyi divergence of the whole run leaves out of delta: 0 where nothing may go wrong."""
         if not self.private or self.delta is None:
             return 0.0
-        seen = replace(self, participation="seen") if self.uses_black_box_amplification else self
+        seen = self.replace(participation="seen") if self.uses_black_box_amplification else self
         return self.delta - min(self.accounted_delta, seen.accounted_delta)
 
     @property
     def largest_epsilon(self) -> float:
-        """The epsilon up to which the sampler of discrete noise is exact enough for the delta set aside for it.
-
-        A sampler within total variation eta of the exact one turns (epsilon, delta) into (epsilon, delta + (1 + e^epsilon) eta).
-        """
-        if self.mechanism not in DISCRETE or self.sampler_error == 0:
-            return math.inf
-        return math.log(max(math.exp(-700.0), self.sampler_budget / self.sampler_error - 1))
+        """The epsilon up to which the sampler of discrete noise is exact enough for the delta set aside for it."""
+        return largest_epsilon(self.budget.sampler, self.sampler_error)
 
     def participations(self, rounds: int) -> int:
         """Rounds among the first `rounds` that may use one unit.
 
-        All of them where nobody sees which do; else no more than it takes part in, but for `participation_budget`.
+        All of them where nobody sees which do; else no more than it takes part in, but for `budget.participations`.
         """
-        if self.sampling in SCHEDULED:
-            return scheduled(rounds, self.batches)
-        if self.participation_budget == 0:
+        if self.setting.scheduled:
+            return scheduled(rounds, self.setting.min_separation)
+        if self.budget.participations == 0:
             return rounds
-        return smallest_bound(rounds, self.inclusion_probability, self.participation_budget)
+        return smallest_bound(rounds, self.inclusion_probability, self.budget.participations)
 
     def releases(self, rounds: int) -> float:
         """How many times the guarantee of one `step_event` composes over the first `rounds` rounds.
 
         For correlated noise the whole run is one Gaussian, of the squared sensitivity of all participations together.
         """
-        if self.mechanism == "banded":
-            return participation_sensitivity(self.strategy, rounds, self.batches) ** 2 if rounds else 0.0
+        if self.setting.mechanism == "banded":
+            return participation_sensitivity(self.strategy, rounds, self.setting.min_separation) ** 2 if rounds else 0.0
         return float(self.participations(rounds) * (1 if self.local is None or self.amplified else self.local.steps))
+
+    def replace(self, **changes: Any) -> PrivacyPlan:
+        """The plan with other numbers, or with another setting of the given names."""
+        setting = {name: changes.pop(name) for name in tuple(changes) if name in PrivacySetting.__dataclass_fields__}
+        return replace(self, setting=replace(changes.pop("setting", self.setting), **setting), **changes)
 
     def after(self, rounds: int) -> PrivacyPlan:
         """The same plan stopped after `rounds` rounds."""
@@ -351,13 +318,14 @@ class PrivacyPlan:
     def preliminary_noise(self) -> tuple[float, ...]:
         """Noise standard deviation over sensitivity of each preliminary release: neighbours may swap a record."""
         return tuple(
-            noise / (2.0 if self.adjacency == "replace_one" else 1.0) for noise in self.preprocessing_noise_multipliers
+            noise / (2.0 if self.setting.adjacency == "replace_one" else 1.0)
+            for noise in self.preprocessing_noise_multipliers
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The plan and what follows from it, for results and logs."""
         return asdict(self) | {
-            "adjacency": self.adjacency,
+            "adjacency": self.setting.adjacency,
             "amplified": self.amplified,
             "expected_cohort": self.expected_cohort,
             "max_cohort_size": self.max_cohort_size,
@@ -365,12 +333,3 @@ class PrivacyPlan:
             "sensitivity": None if math.isinf(self.sensitivity) else self.sensitivity,
             "noise_stddev": self.noise_stddev,
         }
-
-
-_VALUES = {
-    "sampling": ("poisson", "fixed_size", "shuffled", "cyclic"),
-    "unit": ("client", "record"),
-    "trust": ("central", "distributed", "local"),
-    "participation": ("secret", "seen"),
-    "mechanism": ("gaussian", "discrete_gaussian", "skellam", "banded"),
-}

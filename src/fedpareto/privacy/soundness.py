@@ -9,64 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-DISCRETE = ("discrete_gaussian", "skellam")
-SCHEDULED = ("shuffled", "cyclic")  # who takes part when follows a schedule: there is nothing secret to amplify with
-
-
-@dataclass(frozen=True)
-class PrivacySetting:
-    """What decides whether a mechanism is sound.
-
-    Attributes:
-      unit: `client` or `record`.
-      trust: `central`, `distributed` or `local`.
-      sampling: `poisson`, `fixed_size`, `shuffled` or `cyclic`.
-      participation: `secret`, `seen`, or None where the trust model says it.
-      mechanism: `gaussian`, `discrete_gaussian`, `skellam` or `banded`.
-      clipping: `fixed` or `adaptive`.
-      algorithm: `fedavg`, `fedprox` or `scaffold`.
-      sampling_rate: Expected share of the units that join a round.
-      min_separation: Rounds from one participation of a unit in a schedule to its next, see `schedule_length`.
-      weight_cap: Number of examples from which a client's weight grows no further; None for uniform weights, 0 for weights
-        without a cap.
-      several_steps: Whether a client makes more than one local step.
-      dropout: Whether clients may fail to answer.
-      stragglers: Whether clients may finish only some of their steps.
-      bands: Bands of the `banded` mechanism.
-      learns_from_records: Whether preprocessing releases something of all records before the first round.
-      drawn_shards: Whether clients draw shards of a fixed size, so that a record may be with several of them, or with none.
-      augmentation: `none` or `flip_and_crop`.
-      views: Views of a record whose gradients are averaged before clipping.
-    """
-
-    unit: str = "client"
-    trust: str = "central"
-    sampling: str = "poisson"
-    participation: str | None = None
-    mechanism: str = "gaussian"
-    clipping: str = "fixed"
-    algorithm: str = "fedavg"
-    sampling_rate: float = 1.0
-    min_separation: int = 1
-    weight_cap: int | None = None
-    several_steps: bool = False
-    dropout: bool = False
-    stragglers: bool = False
-    bands: int = 1
-    learns_from_records: bool = False
-    drawn_shards: bool = False
-    augmentation: str = "none"
-    views: int = 1
-
-    @property
-    def sees_participation(self) -> str:
-        """`participation`, or what the trust model says of it."""
-        return self.participation or default_participation(self.trust, self.sampling, self.unit)
-
-    @property
-    def server_sees_records_only_through_one_step(self) -> bool:
-        """Records under a sum that the server (or secure aggregation) protects: one clipped gradient each."""
-        return self.unit == "record" and self.trust != "local"
+from fedpareto.privacy.setting import PrivacySetting
 
 
 @dataclass(frozen=True)
@@ -88,7 +31,7 @@ class _Rule:
 
 _RULES = (
     _Rule(
-        lambda c: c.server_sees_records_only_through_one_step and c.several_steps,
+        lambda c: c.sums_records and c.several_steps,
         "local_steps",
         "not ask for several steps with unit: record under this trust",
         "several steps use a record again and again, and one noise on the sum does not cover that; trust: local noises every step",
@@ -106,13 +49,13 @@ _RULES = (
         "weights by size are offered for unit: client with trust: central",
     ),
     _Rule(
-        lambda c: c.trust == "distributed" and c.mechanism not in DISCRETE,
+        lambda c: c.trust == "distributed" and not c.discrete,
         "mechanism",
         "be discrete_gaussian or skellam with trust: distributed",
         "secure aggregation adds integers, so the noise shares must be integers too",
     ),
     _Rule(
-        lambda c: c.trust != "distributed" and c.mechanism in DISCRETE,
+        lambda c: c.trust != "distributed" and c.discrete,
         "mechanism",
         "be gaussian or banded without trust: distributed",
         "discrete noise shares belong to secure aggregation",
@@ -142,7 +85,7 @@ _RULES = (
         "everybody sees the update that a client sends, hence that it took part",
     ),
     _Rule(
-        lambda c: c.sampling in SCHEDULED and c.participation == "secret",
+        lambda c: c.scheduled and c.participation == "secret",
         "participation",
         "be seen with this sampling",
         "a schedule uses everybody once a pass: amplification by sampling may not be claimed for it",
@@ -188,7 +131,9 @@ _RULES = (
     ),
     _Rule(
         lambda c: (
-            (c.algorithm, c.unit) == ("scaffold", "client") and c.sampling_rate < 1 and c.sees_participation == "secret"
+            (c.algorithm, c.unit) == ("scaffold", "client")
+            and c.sampling_rate < 1
+            and c.effective_participation == "secret"
         ),
         "participation",
         "be seen with algorithm: scaffold",
@@ -220,7 +165,7 @@ _RULES = (
         "is one unit still (unit: client)",
     ),
     _Rule(
-        lambda c: c.stragglers and c.server_sees_records_only_through_one_step,
+        lambda c: c.stragglers and c.sums_records,
         "stragglers",
         "be 0 with unit: record under this trust",
         "there is one local step only",
@@ -251,19 +196,3 @@ def violations(choice: PrivacySetting) -> Iterator[Violation]:
     for rule in _RULES:
         if rule.broken(choice):
             yield Violation(rule.key, rule.must, rule.why)
-
-
-def schedule_length(population: int, sampling_rate: float) -> int:
-    """Rounds in which a schedule uses every unit once, in batches of one size; units that are left over sit out."""
-    return max(1, population // max(1, round(population * sampling_rate)))
-
-
-def default_participation(trust: str, sampling: str, unit: str) -> str:
-    """Whether the adversary of a trust model sees who took part in a round, where the user does not say.
-
-    A trusted server tells nobody. The server of secure aggregation talks to those who take part, and under local trust everybody
-    sees every update. Which of its records a client drew is known to that client alone.
-    """
-    if sampling in SCHEDULED:
-        return "seen"
-    return "secret" if trust == "central" or (unit == "record" and trust == "distributed") else "seen"

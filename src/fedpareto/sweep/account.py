@@ -12,9 +12,9 @@ from typing import Any
 from fedpareto.components import registry
 from fedpareto.privacy.accounting.guarantee import Guarantee
 from fedpareto.privacy.mechanisms.banded import band_coefficients
-from fedpareto.privacy.parties import LocalSteps, SecureAggregation
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
-from fedpareto.privacy.soundness import default_participation
+from fedpareto.privacy.setting import LocalSteps, PrivacySetting, SecureAggregation
+from fedpareto.sweep.groups import TargetEpsilon
 from fedpareto.sweep.run import Bundle, Run
 
 UNCALIBRATED = 1.0  # the noise of a plan that is still to be calibrated
@@ -64,42 +64,36 @@ def privacy_plan(run: Run, measured: DataSizes | None = None) -> PrivacyPlan:
       run: The run.
       measured: Needed where `run.needs_data_to_account`.
     """
-    mechanism, clipping = run.mechanism or {"name": "gaussian"}, run.clipping or {}
-    distributed = local = None
+    data, training, privacy, setting = run.data, run.training, run.privacy, run.setting
+    mechanism, clipping = (privacy and privacy.mechanism) or {}, run.contribution.clipping or {}
+    sizes: dict[str, Any] = {}
     if run.needs_data_to_account:
         if measured is None:
-            raise ValueError(f"run {run.run_id} with trust {run.trust} needs the data to be accounted for")
-        if run.trust == "distributed":
-            asked = run.clients if run.unit == "record" else round(run.clients * run.sampling_rate)
-            distributed = SecureAggregation(
+            raise ValueError(f"run {run.run_id} with trust {setting.trust} needs the data to be accounted for")
+        if setting.summand == "integers":
+            asked = data.clients if setting.clients_draw_records else round(data.clients * setting.sampling_rate)
+            sizes["sum"] = SecureAggregation(
                 measured.parameters, max(1, asked), mechanism["bits"], mechanism["threshold"]
             )
-        elif run.unit == "record":
-            batch = run.batch_size or 1
+        elif setting.trains_records_locally:
+            batch = training.batch_size or 1
             records = measured.records[run.seed]
             # Who has no record has nothing to protect, and speaks for nobody: the rate of the largest client is the smallest.
             rates = tuple(min(1.0, batch / (n or max(1, *records))) for n in records)
-            local = LocalSteps(run.local_steps or 1, rates)
+            sizes["local"] = LocalSteps(training.local_steps or 1, rates)
+    if "bands" in mechanism:
+        sizes["strategy"] = band_coefficients(training.rounds, min(mechanism["bands"], training.rounds))
+    if privacy is not None and training.preprocessing is not None:
+        sizes["preprocessing_noise_multipliers"] = _preliminary(training.preprocessing)
     return PrivacyPlan(
-        population=run.clients if run.records is None else run.records,
-        sampling_rate=run.sampling_rate,
-        rounds=run.rounds,
-        clip_norm=run.clip_norm,
-        noise_multiplier=run.noise_multiplier or (UNCALIBRATED if run.private else 0.0),
-        delta=run.delta,
-        sampling=run.sampling,
-        unit=run.unit,
-        trust=run.trust,
-        participation=run.participation or default_participation(run.trust, run.sampling, run.unit),
-        mechanism=mechanism["name"],
-        strategy=band_coefficients(run.rounds, min(mechanism["bands"], run.rounds)) if "bands" in mechanism else (1.0,),
-        adaptive=clipping.get("name") == "adaptive",
+        setting=setting,
+        population=data.clients if data.records is None else data.records,
+        rounds=training.rounds,
+        clip_norm=run.contribution.clip_norm,
+        noise_multiplier=0.0 if privacy is None else privacy.noise_multiplier or UNCALIBRATED,
+        delta=None if privacy is None else privacy.delta,
         count_noise=clipping.get("count_noise"),
-        sum=distributed,
-        local=local,
-        preprocessing_noise_multipliers=_preliminary(run.preprocessing)
-        if run.private and run.preprocessing is not None
-        else (),
+        **sizes,
     )
 
 
@@ -133,14 +127,15 @@ def account(bundle: Bundle, measured: DataSizes | None = None) -> dict[str, Acco
     for run in bundle.runs:
         plan = privacy_plan(run, measured)
         proving = plan if plan.clip_norm is None else replace(plan, clip_norm=1.0)
-        key = (proving, run.target_epsilon, run.accountant, run.stop_at_epsilon, run.evaluation_rounds)
+        privacy = run.privacy
+        key = (proving, privacy and (privacy.noise, privacy.accountant, privacy.stop_at_epsilon), run.evaluation_rounds)
         if key not in shared:
             doubt = None
-            if run.target_epsilon is not None:
-                proving = calibrate(proving, run.target_epsilon, run.accountant)
-                doubt = end_of_search(proving, run.accountant)
-            if run.stop_at_epsilon is not None:
-                proving = stopped(proving, run.stop_at_epsilon, run.accountant)
+            if privacy and isinstance(privacy.noise, TargetEpsilon):
+                proving = calibrate(proving, privacy.noise.value, privacy.accountant)
+                doubt = end_of_search(proving, privacy.accountant)
+            if privacy and privacy.stop_at_epsilon is not None:
+                proving = stopped(proving, privacy.stop_at_epsilon, privacy.accountant)
             proven = tuple(guarantees(proving, [min(t, proving.rounds) for t in run.evaluation_rounds]))
             if doubt:
                 proven = (*proven[:-1], replace(proven[-1], warnings=(*proven[-1].warnings, doubt)))
@@ -193,6 +188,7 @@ def from_json(text: str) -> dict[str, AccountedRun]:
 def _plan_from_dict(stored: Mapping[str, Any]) -> PrivacyPlan:
     """Reads what `PrivacyPlan.to_dict` wrote."""
     values = {key: value for key, value in stored.items() if key in PrivacyPlan.__dataclass_fields__}
+    values["setting"] = PrivacySetting(**values["setting"])
     values |= {name: tuple(values[name]) for name in ("strategy", "preprocessing_noise_multipliers")}
     if values.get("sum") is not None:
         values["sum"] = SecureAggregation(**values["sum"])

@@ -8,10 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from fedpareto.config.privacy_setting import privacy_setting
+from fedpareto.privacy.setting import PrivacySetting
+from fedpareto.sweep.groups import (
+    Cohort,
+    Contribution,
+    Data,
+    Evaluation,
+    Multiplier,
+    Privacy,
+    Spec,
+    TargetEpsilon,
+    Training,
+)
 
 # What may differ between runs of one compiled program.
 TRACED = (
@@ -31,133 +46,160 @@ TRACED = (
     "client_learning_rate_decay",
 )
 
+# Key of a run's flat form -> the group and the field that hold it ("" is the run itself). The order is that of the stored files.
+KEYS = {
+    "dataset": ("data", "dataset"),
+    "partition": ("data", "partition"),
+    "clients": ("data", "clients"),
+    "model": ("", "model"),
+    "algorithm": ("training", "algorithm"),
+    "baseline": ("", "baseline"),
+    "sampling": ("cohort", "sampling"),
+    "participation": ("privacy", "participation"),
+    "sampling_rate": ("cohort", "sampling_rate"),
+    "rounds": ("training", "rounds"),
+    "local_epochs": ("training", "local_epochs"),
+    "local_steps": ("training", "local_steps"),
+    "batch_size": ("training", "batch_size"),
+    "client_learning_rate": ("training", "client_learning_rate"),
+    "server_optimizer": ("training", "server_optimizer"),
+    "unit": ("contribution", "unit"),
+    "records": ("data", "records"),
+    "trust": ("contribution", "trust"),
+    "mechanism": ("privacy", "mechanism"),
+    "clipping": ("contribution", "clipping"),
+    "weighting": ("contribution", "weighting"),
+    "proximal": ("training", "proximal"),
+    "dropout": ("cohort", "dropout"),
+    "stragglers": ("cohort", "stragglers"),
+    "clip_norm": ("contribution", "clip_norm"),
+    "noise_multiplier": ("privacy", "noise_multiplier"),
+    "target_epsilon": ("privacy", "target_epsilon"),
+    "accountant": ("privacy", "accountant"),
+    "delta": ("privacy", "delta"),
+    "stop_at_epsilon": ("privacy", "stop_at_epsilon"),
+    "evaluate_every": ("evaluation", "every"),
+    "seed": ("", "seed"),
+    "preprocessing": ("training", "preprocessing"),
+    "stop_at_accuracy": ("evaluation", "stop_at_accuracy"),
+    "augmentation": ("training", "augmentation"),
+    "averaging": ("training", "averaging"),
+    "client_learning_rate_decay": ("training", "client_learning_rate_decay"),
+}
+
+
+# The flat form of a run without noise.
+NOT_PRIVATE = {
+    "participation": None,
+    "mechanism": None,
+    "noise_multiplier": 0.0,
+    "target_epsilon": None,
+    "accountant": "rdp",
+    "delta": None,
+    "stop_at_epsilon": None,
+}
+
 
 @dataclass(frozen=True)
 class Run:
     """One fully resolved point of a study's grid with one seed. All fields are JSON.
 
     Attributes:
-      dataset: A registered data set or one of the configuration's own.
-      partition: Scheme (`name`), its arguments, and `minimum`.
-      clients: Number of clients n.
+      data: The examples, and who holds them.
       model: `name`, and its arguments, for `mlp` `hidden` and perhaps `bias`.
-      algorithm: `fedavg`, `fedprox` (then `proximal` is set), `scaffold`, or `alone`: every client trains by itself.
-      baseline: `non_private`, `centralised` or `alone` for a reference run, else None.
-      sampling: `poisson`, `fixed_size`, `shuffled` or `cyclic`.
-      participation: `secret` or `seen` by the adversary; None for what its trust model says.
-      sampling_rate: Probability that a client (or record) joins a round, or the share of them that do.
-      rounds: Rounds in all.
-      local_epochs: Passes over a client's data a round, or None where `local_steps` is set.
-      local_steps: SGD steps a round, or None.
-      batch_size: Examples a local step, None for all of a client's. With `record` and `local`, expected ones.
-      client_learning_rate: Learning rate of local SGD; None where the unit is `record`.
-      server_optimizer: optax `name`, `learning_rate` and further arguments.
-      unit: Unit of privacy: `client` or `record`.
-      records: Number of training records, from which the cohort is drawn where the unit is `record` and the server (or
-        secure aggregation) protects the sum; else None.
-      trust: Trust model.
-      mechanism: `name`, and the arguments of discrete or banded noise; None for Gaussian noise.
-      clipping: `name` and the arguments of adaptive clipping; None for a fixed clip norm.
-      weighting: `name` and `cap`; None for uniform weights.
-      proximal: Strength of FedProx's proximal term, or None.
-      dropout: Probability that a sampled client never answers, or None for 0.
-      stragglers: Probability that a client finishes only some of its steps, or None for 0.
-      clip_norm: L2 bound on a client's update, or None.
-      noise_multiplier: Noise standard deviation / clip norm; None where `target_epsilon` is set.
-      target_epsilon: Epsilon to calibrate the noise to, or None.
-      accountant: Accountant of that calibration, and of `stop_at_epsilon`.
-      stop_at_epsilon: Training ends after the last round within it; None for all rounds.
-      delta: None exactly where the run is not private.
-      evaluate_every: Rounds between evaluations.
+      training: Rounds and steps.
+      cohort: Who joins a round.
+      contribution: What one unit gives to a round's sum.
+      privacy: Noise and guarantee; None where the run is not private.
+      evaluation: When the model is scored.
       seed: Seed of partition, initialisation and shuffling.
-      preprocessing: `name` and its arguments, without noise where the run has none; None for nothing.
-      stop_at_accuracy: Training ends at the first evaluation that reaches it; None for all rounds.
-      augmentation: `name` and arguments of the random views of training images, or None.
-      averaging: `name` and `decay` of the moving average of the parameters that is scored and kept, or None.
-      client_learning_rate_decay: Factor on the clients' learning rate from one round to the next, or None for 1.
+      baseline: `non_private`, `centralised` or `alone` for a reference run, else None.
     """
 
-    dataset: str
-    partition: dict[str, Any]
-    clients: int
-    model: dict[str, Any]
-    algorithm: str
-    baseline: str | None
-    sampling: str
-    participation: str | None
-    sampling_rate: float
-    rounds: int
-    local_epochs: int | None
-    local_steps: int | None
-    batch_size: int | None
-    client_learning_rate: float | None
-    server_optimizer: dict[str, Any]
-    unit: str
-    records: int | None
-    trust: str
-    mechanism: dict[str, Any] | None
-    clipping: dict[str, Any] | None
-    weighting: dict[str, Any] | None
-    proximal: float | None
-    dropout: float | None
-    stragglers: float | None
-    clip_norm: float | None
-    noise_multiplier: float | None
-    target_epsilon: float | None
-    accountant: str
-    delta: float | None
-    stop_at_epsilon: float | None
-    evaluate_every: int
+    data: Data
+    model: Spec
+    training: Training
+    cohort: Cohort
+    contribution: Contribution
+    privacy: Privacy | None
+    evaluation: Evaluation
     seed: int
-    preprocessing: dict[str, Any] | None = None
-    stop_at_accuracy: float | None = None
-    augmentation: dict[str, Any] | None = None
-    averaging: dict[str, Any] | None = None
-    client_learning_rate_decay: float | None = None
+    baseline: str | None = None
 
     @cached_property
     def run_id(self) -> str:
-        """16 hexadecimal digits that stand for everything above that is set, but the label of a baseline.
+        """First 16 hexadecimal digits of the SHA-256 of all keys that are set, but the label of a baseline.
 
-        What is None says nothing, so that an option of a later version does not rename the runs that do without it.
+        A key that is None is left out, so that an option of a later version does not rename the runs that do without it.
         """
         return digest({k: v for k, v in self.to_dict().items() if v is not None and k != "baseline"})
 
-    @property
-    def private(self) -> bool:
-        """Whether the run carries a guarantee."""
-        return bool(self.noise_multiplier) or self.target_epsilon is not None
-
-    @property
-    def trains_records_locally(self) -> bool:
-        """Whether clients run DP-SGD on their own records: their sizes decide what each of them proves."""
-        return self.unit == "record" and self.trust == "local"
+    @cached_property
+    def setting(self) -> PrivacySetting:
+        """What decides whether the run's guarantee is sound: who draws, what is summed."""
+        return privacy_setting(self.to_dict())
 
     @property
     def needs_data_to_account(self) -> bool:
         """Whether epsilon depends on the clients' sizes, or on the number of parameters."""
-        return self.private and self.trust != "central"
+        return self.privacy is not None and self.contribution.trust != "central"
 
     @property
     def evaluation_rounds(self) -> tuple[int, ...]:
         """Rounds after which the model is scored: 0 first, `rounds` last."""
-        return (*range(0, self.rounds, self.evaluate_every), self.rounds)
+        return (*range(0, self.training.rounds, self.evaluation.every), self.training.rounds)
 
     @property
     def static_key(self) -> str:
         """Equal for runs that can share one compiled program."""
-        shared = {key: value for key, value in self.to_dict().items() if key not in TRACED}
+        keys = self.to_dict()
+        shared = {key: value for key, value in keys.items() if key not in TRACED}
         shared["server_optimizer"] = {
-            key: None if isinstance(value, float) else value for key, value in self.server_optimizer.items()
+            key: None if isinstance(value, float) else value for key, value in keys["server_optimizer"].items()
         }
-        shared["preprocessing"] = {k: v for k, v in (self.preprocessing or {}).items() if k != "noise_multiplier"}
+        shared["preprocessing"] = {k: v for k, v in (keys["preprocessing"] or {}).items() if k != "noise_multiplier"}
         for name in ("proximal", "dropout", "stragglers", "client_learning_rate_decay"):
-            shared[name] = getattr(self, name) is not None
+            shared[name] = keys[name] is not None
         return canonical(shared)
 
+    def replace(self, **keys: Any) -> Run:
+        """The run with other values at some keys of its flat form."""
+        return Run.from_dict(self.to_dict() | keys)
+
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as JSON."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """The flat form, as JSON: the keys of a configuration, each with one value."""
+        flat = {}
+        for key, (group, name) in KEYS.items():
+            part = getattr(self, group) if group else self
+            flat[key] = NOT_PRIVATE[key] if part is None else getattr(part, name)
+        return flat
+
+    @staticmethod
+    def from_dict(flat: Mapping[str, Any]) -> Run:
+        """Reads what `to_dict` wrote. A key that is missing has its default.
+
+        Raises:
+          ValueError: Noise is given both by its multiplier and by its epsilon.
+        """
+        groups: dict[str, dict[str, Any]] = defaultdict(dict)
+        for key, value in flat.items():
+            group, name = KEYS[key]
+            groups[group][name] = value
+        multiplier, epsilon = (groups["privacy"].pop(name, None) for name in ("noise_multiplier", "target_epsilon"))
+        if multiplier and epsilon is not None:
+            raise ValueError(
+                f"noise_multiplier = {multiplier} and target_epsilon = {epsilon}: a run has one of the two"
+            )
+        noise = Multiplier(multiplier) if multiplier else None if epsilon is None else TargetEpsilon(epsilon)
+        return Run(
+            data=Data(**groups["data"]),
+            training=Training(**groups["training"]),
+            cohort=Cohort(**groups["cohort"]),
+            contribution=Contribution(**groups["contribution"]),
+            privacy=None if noise is None else Privacy(noise, **groups["privacy"]),
+            evaluation=Evaluation(**groups["evaluation"]),
+            **groups[""],
+        )
 
 
 @dataclass(frozen=True)
@@ -174,7 +216,7 @@ class Bundle:
     @property
     def dataset(self) -> str:
         """The data set that all runs train on."""
-        return self.runs[0].dataset
+        return self.runs[0].data.dataset
 
     def to_json(self) -> str:
         """The bundle as JSON text."""
@@ -183,7 +225,7 @@ class Bundle:
     @staticmethod
     def from_json(text: str) -> Bundle:
         """Reads what `to_json` wrote."""
-        return Bundle(tuple(Run(**entry) for entry in json.loads(text)))
+        return Bundle(tuple(Run.from_dict(entry) for entry in json.loads(text)))
 
 
 def describe(spec: Mapping[str, Any]) -> str:

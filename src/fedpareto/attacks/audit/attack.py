@@ -85,11 +85,11 @@ def _audited(target: Target, spec: Mapping[str, Any], rows: Sequence[int], absen
 
 def why_not_audited(run: Run) -> str | None:
     """Why a run is not audited; None where it is."""
-    if not run.private:
+    if run.privacy is None:
         return "it adds no noise: there is no epsilon to audit"
-    if run.clipping is not None:
+    if run.contribution.clipping is not None:
         return "its clip norm adapts: an absent canary counts as a short update there, which is no neighbour's"
-    return why_not("audit", run.unit, run.trust, run.algorithm)
+    return why_not("audit", run.contribution.unit, run.contribution.trust, run.training.algorithm)
 
 
 def canaries_in(population: int, parameters: int, method: str, asked: int | None) -> int:
@@ -110,7 +110,7 @@ def findings_of(run: Run, accounted: AccountedRun, copies: Seen, method: str) ->
       copies: What was seen, [copies, ...].
       method: `one_run` or `many_runs`.
     """
-    law = canary_law(accounted.plan, run.dropout or 0.0)
+    law = canary_law(accounted.plan, run.cohort.dropout or 0.0)
     rounds = law.rounds
     ratios = log_likelihood_ratio(copies.released[:, :rounds], copies.sampled[:, :rounds], law)
     rng = np.random.default_rng(key_data(f"audit/{run.run_id}/guesses"))
@@ -123,7 +123,7 @@ def findings_of(run: Run, accounted: AccountedRun, copies: Seen, method: str) ->
         (OUTSIDER, np.nan_to_num(copies.moved.astype(np.float64)), expected_sums),
     ):
         found += _scores(run, accounted, method, adversary, scores.ravel(), present, expected, simulated, possible)
-    if covers(run, SERVER, run.unit):  # It sees the sums that it releases.
+    if covers(run, SERVER, run.contribution.unit):  # It sees the sums that it releases.
         found += [replace(row, adversary=SERVER) for row in found if row.adversary == PARTICIPANTS]
     return found
 
@@ -155,7 +155,7 @@ def _scores(
         "attack": "audit",
         "method": method,
         "adversary": adversary,
-        "covered": covers(run, adversary, run.unit),
+        "covered": covers(run, adversary, run.contribution.unit),
         "confidence": CONFIDENCE,
         "positives": int(present.sum()),
         "negatives": int((~present).sum()),

@@ -54,9 +54,9 @@ def canary_law(plan: PrivacyPlan, dropout: float) -> CanaryLaw:
         noise=plan.noise_stddev / plan.clip_norm * shares**0.5,
         inclusion_probability=plan.inclusion_probability,
         answers=1 - dropout,
-        seen=plan.participation == "seen",
-        scheduled=plan.sampling in ("shuffled", "cyclic"),
-        absent=-1.0 if plan.adjacency == "replace_one" else 0.0,
+        seen=plan.setting.effective_participation == "seen",
+        scheduled=plan.setting.scheduled,
+        absent=-1.0 if plan.setting.adjacency == "replace_one" else 0.0,
         strategy=plan.strategy,
     )
 

@@ -88,7 +88,7 @@ def gradient_inversion(target: Target, spec: Mapping[str, Any]) -> AttackResults
       apply to the model, where clients send no updates of their own, or where there is nothing in what an adversary sees.
     """
     first = target.runs[0]
-    reason = why_not(NAME, first.unit, first.trust, first.algorithm)
+    reason = why_not(NAME, first.contribution.unit, first.contribution.trust, first.training.algorithm)
     if reason is not None:
         return _none(target, spec, reason)
     records, path = spec["records"], None
@@ -98,7 +98,7 @@ def gradient_inversion(target: Target, spec: Mapping[str, Any]) -> AttackResults
             return _none(
                 target, spec, "no layer with a weight for every feature and a bias sees the records as they are"
             )
-    public = public_of(target.data, target.runs[0].dataset)
+    public = public_of(target.data, target.runs[0].data.dataset)
     transcripts = first_rounds(target.static, target.device_data, target.hypers, records, spec["victims"])
     seen = [
         one for run, transcript in enumerate(transcripts) for one in _seen(target, run, transcript, public, records)

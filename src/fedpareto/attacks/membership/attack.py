@@ -108,15 +108,17 @@ def _attacked(
     """Plays the game for every run, and makes rows of what `scored` says: scores by method, and whose each unit is."""
     whole_clients = attack == CLIENT_MEMBERSHIP
     first = target.runs[0]
-    reason = why_not(attack, first.unit, first.trust, first.algorithm)
-    if reason is None and whole_clients and first.clients == 1:
+    reason = why_not(attack, first.contribution.unit, first.contribution.trust, first.training.algorithm)
+    if reason is None and whole_clients and first.data.clients == 1:
         reason = "there is one client, and no other to tell it from"
     if reason is not None:
         return AttackResults([not_made(run.run_id, attack, reason, adversary=OUTSIDER) for run in target.runs])
     units = target.static.clients if whole_clients else len(target.data.y_train)
     # Runs of one seed share their halves, so that noise levels are compared on equal terms.
     halves = [
-        balanced_halves(units, shadows, np.random.default_rng(key_data(f"{attack}/{target.runs[0].dataset}/{seed}")))
+        balanced_halves(
+            units, shadows, np.random.default_rng(key_data(f"{attack}/{target.runs[0].data.dataset}/{seed}"))
+        )
         for seed in target.partitions
     ]
     signals = shadow_signals(target, attack, np.stack([membership_of(half) for half in halves]), whole_clients)
@@ -142,7 +144,7 @@ def _game(target: Target, run: Run, halves: list[InOut], signals: Signals, numbe
 
 def _of_records(game: _Game) -> tuple[_Scores, np.ndarray]:
     owner = game.owners()
-    drawn_by_server = game.run.unit == "record" and game.run.trust == "central"
+    drawn_by_server = game.run.setting.sums_records and not game.run.setting.clients_draw_records
     signals = paired(np.where(drawn_by_server | (owner >= 0), game.train, np.nan), game.halves)
     some = np.unique(np.linspace(0, game.test.shape[1] - 1, POPULATION).astype(int))
     scores = {
@@ -172,7 +174,7 @@ def _rows(
 ) -> tuple[list[AttackResult], list[RocPoint]]:
     findings: list[AttackResult] = []
     points: list[RocPoint] = []
-    own = range(run.clients) if 1 < run.clients <= MOST_CLIENTS else range(0)
+    own = range(run.data.clients) if 1 < run.data.clients <= MOST_CLIENTS else range(0)
     for client in (None, *own):
         chosen = np.ones(len(owner), bool) if client is None else owner == client
         for method, all_scores in scores.items():

@@ -156,7 +156,7 @@ def hypers_of_shadows(target: Target, attack: str, shadows: int, record_mask: np
         partition=hypers.partition * shadows + np.tile(np.arange(shadows, dtype=np.int32), len(target.runs)),
         secret_key=np.stack([key_data(name) for name in names]),
     )
-    if releases_of(target.runs[0].preprocessing):
+    if releases_of(target.runs[0].training.preprocessing):
         rows = [row for half in record_mask for row in half]
         hypers = hypers._replace(preprocessing=_relearned(target, names, hypers.partition, rows))
     return jax.tree.map(jnp.asarray, hypers)
@@ -166,7 +166,7 @@ def _relearned(
     target: Target, names: list[str], partitions: np.ndarray, rows: list[np.ndarray]
 ) -> dict[str, np.ndarray]:
     """What each shadow's preprocessing learns of the shadow's records, with noise of its own."""
-    preprocessing = learning.build(target.runs[0].preprocessing)  # of a bundle's runs only its noise differs
+    preprocessing = learning.build(target.runs[0].training.preprocessing)  # of a bundle's runs only its noise differs
     everyone = len(target.data.y_train)
     expected = everyone // 2  # public, unlike how many a shadow really has
     found = []

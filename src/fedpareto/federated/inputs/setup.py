@@ -47,33 +47,35 @@ def program_config(
     run, plan = runs[0], plans[runs[0].run_id]
     return ProgramConfig(
         model=model,
-        work=LocalWork(run.local_epochs, run.local_steps, run.batch_size),
-        clients=run.clients,
-        sampling_rate=run.sampling_rate,
+        work=LocalWork(run.training.local_epochs, run.training.local_steps, run.training.batch_size),
+        clients=run.data.clients,
+        sampling_rate=run.cohort.sampling_rate,
         max_cohort_size=max(plans[r.run_id].max_cohort_size for r in runs),
         expected_cohort=plan.expected_cohort,
-        optimizer=run.server_optimizer["name"],
+        optimizer=run.training.server_optimizer["name"],
         optimizer_flags=tuple(
-            (key, value) for key, value in sorted(run.server_optimizer.items()) if key != "name" and not _traced(value)
+            (key, value)
+            for key, value in sorted(run.training.server_optimizer.items())
+            if key != "name" and not _traced(value)
         ),
-        rounds=run.rounds,
+        rounds=run.training.rounds,
         evaluation_rounds=run.evaluation_rounds,
-        unit=run.unit,
-        trust=run.trust,
-        sampling=run.sampling,
-        algorithm=run.algorithm,
-        batches=plan.batches,
-        adaptive=plan.adaptive,
-        weight_cap=None if run.weighting is None else run.weighting["cap"],
-        drops=run.dropout is not None,
-        straggles=run.stragglers is not None,
+        unit=run.contribution.unit,
+        trust=run.contribution.trust,
+        sampling=run.cohort.sampling,
+        algorithm=run.training.algorithm,
+        batches=plan.setting.min_separation,
+        adaptive=plan.setting.clipping == "adaptive",
+        weight_cap=None if run.contribution.weighting is None else run.contribution.weighting["cap"],
+        drops=run.cohort.dropout is not None,
+        straggles=run.cohort.stragglers is not None,
         sum=None if plan.sum is None else IntegerSum(plan.lattice.dimension, plan.sum.bits, plan.sum.fewest),
-        local_steps=run.local_steps or 1,
+        local_steps=run.training.local_steps or 1,
         max_batch_size=max((_batch_pad(r, plans[r.run_id], partitions[r.seed]) for r in runs), default=1),
         examples_pad=max(p.train_index.shape[1] for p in partitions.values()),
-        preprocessing=learning.build(run.preprocessing),
-        augmentation=Augmentation.of(run.augmentation),
-        averaging=None if run.averaging is None else run.averaging["decay"],
+        preprocessing=learning.build(run.training.preprocessing),
+        augmentation=Augmentation.of(run.training.augmentation),
+        averaging=None if run.training.averaging is None else run.training.averaging["decay"],
         at_once=layout.at_once,
         cohort_devices=layout.cohort_devices,
     )
@@ -81,7 +83,7 @@ def program_config(
 
 def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
     """The model that a run trains, of examples as its preprocessing leaves them."""
-    shape = learning.output_shape(learning.build(run.preprocessing), data.x_train.shape[1:])
+    shape = learning.output_shape(learning.build(run.training.preprocessing), data.x_train.shape[1:])
     return build(run.model, shape, len(data.class_names), numerics)
 
 
@@ -100,10 +102,10 @@ def lay_out(
       wanted: Fields of the layout that the user has set.
     """
     run = runs[0]
-    cohort = 0.0 if run.algorithm == "alone" else plans[run.run_id].expected_cohort
-    views = 1 if run.augmentation is None else int(run.augmentation["multiplicity"])
+    cohort = 0.0 if run.training.algorithm == "alone" else plans[run.run_id].expected_cohort
+    views = 1 if run.training.augmentation is None else int(run.training.augmentation["multiplicity"])
     model = model_of(run, data)
-    layout, where = devices.choose(len(runs), model, cohort, run.unit, wanted, views)
+    layout, where = devices.choose(len(runs), model, cohort, run.contribution.unit, wanted, views)
     return layout, where, model if layout.numerics == model.numerics else model_of(run, data, layout.numerics)
 
 
@@ -114,9 +116,9 @@ def learned_of(
 
     The noise is what the run's plan was accounted for with.
     """
-    if not releases_of(runs[0].preprocessing):
+    if not releases_of(runs[0].training.preprocessing):
         return None
-    preprocessing = learning.build(runs[0].preprocessing)
+    preprocessing = learning.build(runs[0].training.preprocessing)
     # Runs of a bundle differ in noise alone, so that the pass over all records is made at most twice.
     means = {
         bounded: learning.statistics(preprocessing, data.x_train, bounded)
@@ -139,14 +141,14 @@ def measure(runs: Sequence[Run], data: PreparedData) -> DataSizes:
 
 def _asks_every_client(run: Run) -> bool:
     """Whether clients draw their own records for a sum, so that nobody else draws anything."""
-    return run.unit == "record" and run.trust == "distributed"
+    return run.setting.sums_records and run.setting.clients_draw_records
 
 
 def _record_rates(run: Run, plan: PrivacyPlan) -> tuple[float, ...] | None:
     """Rate at which each client draws its own records; None where it does not."""
     if plan.local is not None:
         return plan.local.record_rates
-    return (run.sampling_rate,) * run.clients if _asks_every_client(run) else None
+    return (run.cohort.sampling_rate,) * run.data.clients if _asks_every_client(run) else None
 
 
 def _batch_pad(run: Run, plan: PrivacyPlan, dealt: Partition) -> int:
@@ -163,17 +165,17 @@ def partitions_of(runs: Sequence[Run], data: PreparedData) -> dict[int, Partitio
       DataError: The data are not those that the runs were planned for: cohorts would be drawn of others than are there.
     """
     run = runs[0]
-    if run.records not in (None, len(data.y_train)):
+    if run.data.records not in (None, len(data.y_train)):
         raise DataError(
-            f"the data hold {len(data.y_train):,} training examples and the plan {run.records:,} (run the sweep again: it "
+            f"the data hold {len(data.y_train):,} training examples and the plan {run.data.records:,} (run the sweep again: it "
             "makes a new plan)"
         )
     return {
         seed: partition(
             data.y_train,
             data.y_test,
-            scheme=run.partition,
-            clients=run.clients,
+            scheme=run.data.partition,
+            clients=run.data.clients,
             seed=seed,
             client_train=data.client_train,
             client_test=data.client_test,
@@ -218,23 +220,29 @@ def run_params(
     position = {seed: i for i, seed in enumerate(seeds)}
     public = np.stack([key_data(f"public/{run.seed}") for run in padded])
     secret = np.stack([key_data(f"secret/{run.run_id}") for run in padded])
-    names = [key for key, value in sorted(padded[0].server_optimizer.items()) if key != "name" and _traced(value)]
+    names = [
+        key for key, value in sorted(padded[0].training.server_optimizer.items()) if key != "name" and _traced(value)
+    ]
     return RunParams(
         partition=jnp.asarray([position[run.seed] for run in padded], jnp.int32),
         public_key=jnp.asarray(public),
         secret_key=jnp.asarray(secret),
-        client_learning_rate=_floats(run.client_learning_rate or 0.0 for run in padded),
-        server={name: _floats(run.server_optimizer[name] for run in padded) for name in names},
-        clip_norm=_floats(math.inf if run.clip_norm is None else run.clip_norm for run in padded),
+        client_learning_rate=_floats(run.training.client_learning_rate or 0.0 for run in padded),
+        server={name: _floats(run.training.server_optimizer[name] for run in padded) for name in names},
+        clip_norm=_floats(
+            math.inf if run.contribution.clip_norm is None else run.contribution.clip_norm for run in padded
+        ),
         noise_stddev=_floats(plans[run.run_id].noise_stddev for run in padded),
         max_rounds=jnp.asarray([plans[run.run_id].rounds for run in padded], jnp.int32),
-        target_accuracy=_floats(math.inf if run.stop_at_accuracy is None else run.stop_at_accuracy for run in padded),
-        proximal=_floats(run.proximal or 0.0 for run in padded),
-        dropout=_floats(run.dropout or 0.0 for run in padded),
-        stragglers=_floats(run.stragglers or 0.0 for run in padded),
-        adaptive=_adaptive(padded, plans) if plans[padded[0].run_id].adaptive else None,
-        strategy=_strategy(padded, plans) if padded[0].mechanism and "bands" in padded[0].mechanism else None,
-        lattice=_lattice(padded, plans) if padded[0].trust == "distributed" else None,
+        target_accuracy=_floats(
+            math.inf if run.evaluation.stop_at_accuracy is None else run.evaluation.stop_at_accuracy for run in padded
+        ),
+        proximal=_floats(run.training.proximal or 0.0 for run in padded),
+        dropout=_floats(run.cohort.dropout or 0.0 for run in padded),
+        stragglers=_floats(run.cohort.stragglers or 0.0 for run in padded),
+        adaptive=_adaptive(padded, plans) if padded[0].setting.clipping == "adaptive" else None,
+        strategy=_strategy(padded, plans) if padded[0].setting.mechanism == "banded" else None,
+        lattice=_lattice(padded, plans) if padded[0].contribution.trust == "distributed" else None,
         record_draws=_record_draws(padded, plans),
         preprocessing=None if learned is None else _stacked([learned[run.run_id] for run in padded]),
         client_decay=_decays(padded),
@@ -242,7 +250,7 @@ def run_params(
 
 
 def _adaptive(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> AdaptiveClip:
-    rule = [(run.clipping or {}, plans[run.run_id].count_stddev) for run in runs]
+    rule = [(run.contribution.clipping or {}, plans[run.run_id].count_stddev) for run in runs]
     return AdaptiveClip(
         quantile=_floats(clipping["quantile"] for clipping, _ in rule),
         learning_rate=_floats(clipping["learning_rate"] for clipping, _ in rule),
@@ -284,7 +292,7 @@ def _record_draws(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> jax.
 
 
 def _decays(runs: Sequence[Run]) -> jax.Array | None:
-    factors = [run.client_learning_rate_decay for run in runs]
+    factors = [run.training.client_learning_rate_decay for run in runs]
     return None if factors[0] is None else _floats(factor or 1.0 for factor in factors)
 
 

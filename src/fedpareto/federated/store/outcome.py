@@ -61,10 +61,10 @@ def _outcome_alone(run: Run, state: AloneState, y_test: np.ndarray) -> dict[str,
     better = learned([before[0], *metrics["accuracy"]], [before[1], *metrics["loss"]], y_test)
     return {
         "status": DIVERGED if not finite else OK if better else LEARNED_NOTHING,
-        "diverged_round": None if finite else run.rounds,
+        "diverged_round": None if finite else run.training.rounds,
         "overflow_rounds": 0,
         "refused_rounds": 0,
-        "rounds": [run.rounds],
+        "rounds": [run.training.rounds],
         "metrics": metrics,
     }
 

@@ -44,58 +44,60 @@ def write_bundle(
 
 def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult, data: PreparedData) -> dict[str, Any]:
     """One row of the `runs` table."""
-    plan, final = accounted.plan, accounted.final
+    plan, final, keys = accounted.plan, accounted.final, run.to_dict()
     # With records as the unit every client has a part in every round: only it knows whether a record of its was drawn.
-    members = float(run.clients) if run.unit == "record" else plan.expected_cohort
-    if plan.local is not None:
-        members = plan.expected_cohort
+    members = float(run.data.clients) if run.setting.sums_records else plan.expected_cohort
     rounds_done = _rounds_done(run, plan.rounds, result)
-    vectors = 0.0 if run.algorithm == "alone" else members * rounds_done * (2 if run.algorithm == "scaffold" else 1)
+    vectors = (
+        0.0
+        if run.training.algorithm == "alone"
+        else members * rounds_done * (2 if run.training.algorithm == "scaffold" else 1)
+    )
     down = vectors * BYTES_PER_PARAMETER * result.parameters
     cost = result.secure_aggregation
     scored = result.status in FINISHED
     return {
         "run_id": run.run_id,
         "bundle_id": bundle_id,
-        "dataset": run.dataset,
+        "dataset": run.data.dataset,
         "model": describe(run.model),
         "parameters": result.parameters,
-        "partition": describe({k: v for k, v in run.partition.items() if k != "minimum"}),
-        "clients": run.clients,
+        "partition": describe({k: v for k, v in run.data.partition.items() if k != "minimum"}),
+        "clients": run.data.clients,
         "examples": len(data.y_train),
-        "sampling_rate": run.sampling_rate,
-        "sampling": run.sampling,
-        "participation": plan.participation if plan.private else None,
+        "sampling_rate": run.cohort.sampling_rate,
+        "sampling": run.cohort.sampling,
+        "participation": plan.setting.effective_participation if plan.private else None,
         "amplified": plan.private and plan.amplified,
-        "rounds": run.rounds,
+        "rounds": run.training.rounds,
         "rounds_done": rounds_done,
-        "local_epochs": run.local_epochs,
-        "local_steps": run.local_steps,
-        "batch_size": run.batch_size,
-        "algorithm": run.algorithm,
+        "local_epochs": run.training.local_epochs,
+        "local_steps": run.training.local_steps,
+        "batch_size": run.training.batch_size,
+        "algorithm": run.training.algorithm,
         "baseline": run.baseline,
-        "client_learning_rate": run.client_learning_rate,
-        "server_optimizer": describe(run.server_optimizer),
-        "unit": run.unit,
-        "trust": run.trust,
-        "mechanism": describe(run.mechanism or {"name": "gaussian"}) if plan.private else None,
-        "clipping": describe(run.clipping or {"name": "fixed"}),
-        "weighting": describe(run.weighting or {"name": "uniform"}),
-        "preprocessing": describe(run.preprocessing or {"name": "none"}),
-        "augmentation": describe(run.augmentation or {"name": "none"}),
-        "averaging": describe(run.averaging or {"name": "none"}),
-        "client_learning_rate_decay": run.client_learning_rate_decay or 1.0,
-        "proximal": _float(run.proximal),
-        "dropout": run.dropout or 0.0,
-        "stragglers": run.stragglers or 0.0,
-        "adjacency": plan.adjacency,
-        "clip_norm": _float(run.clip_norm),
+        "client_learning_rate": run.training.client_learning_rate,
+        "server_optimizer": describe(run.training.server_optimizer),
+        "unit": run.contribution.unit,
+        "trust": run.contribution.trust,
+        "mechanism": describe(keys["mechanism"] or {"name": "gaussian"}) if plan.private else None,
+        "clipping": describe(run.contribution.clipping or {"name": "fixed"}),
+        "weighting": describe(run.contribution.weighting or {"name": "uniform"}),
+        "preprocessing": describe(run.training.preprocessing or {"name": "none"}),
+        "augmentation": describe(run.training.augmentation or {"name": "none"}),
+        "averaging": describe(run.training.averaging or {"name": "none"}),
+        "client_learning_rate_decay": run.training.client_learning_rate_decay or 1.0,
+        "proximal": _float(run.training.proximal),
+        "dropout": run.cohort.dropout or 0.0,
+        "stragglers": run.cohort.stragglers or 0.0,
+        "adjacency": plan.setting.adjacency,
+        "clip_norm": _float(run.contribution.clip_norm),
         "noise_multiplier": plan.noise_multiplier,
-        "target_epsilon": _float(run.target_epsilon),
-        "delta": _float(run.delta),
-        "accountant": run.accountant,
-        "stop_at_epsilon": _float(run.stop_at_epsilon),
-        "stop_at_accuracy": _float(run.stop_at_accuracy),
+        "target_epsilon": _float(keys["target_epsilon"]),
+        "delta": _float(keys["delta"]),
+        "accountant": keys["accountant"],
+        "stop_at_epsilon": _float(keys["stop_at_epsilon"]),
+        "stop_at_accuracy": _float(run.evaluation.stop_at_accuracy),
         "seed": run.seed,
         "epsilon_rdp": final.epsilon_rdp,
         "epsilon_pld": final.epsilon_pld,
@@ -127,11 +129,11 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
 
 def _rounds_done(run: Run, planned: int, result: RunResult) -> int:
     """Rounds that were trained: fewer than planned where the run was to stop at an accuracy, and reached it."""
-    if run.stop_at_accuracy is None:
+    if run.evaluation.stop_at_accuracy is None:
         return planned
     scores = zip(result.rounds, result.metrics["accuracy"], strict=True)
     # The program compares in float32.
-    target_accuracy = float(np.float32(run.stop_at_accuracy))
+    target_accuracy = float(np.float32(run.evaluation.stop_at_accuracy))
     return next((after for after, score in scores if score is not None and score >= target_accuracy), planned)
 
 
@@ -166,7 +168,7 @@ def curve_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun]) -> pd.Data
 
     With it go delta, what of delta is spent beside the divergence, and up to which epsilon it holds.
     """
-    runs = [(run.run_id, accounted[run.run_id]) for run in bundle.runs if run.private]
+    runs = [(run.run_id, accounted[run.run_id]) for run in bundle.runs if run.privacy is not None]
     rows = [
         (name, order, rdp, run.plan.delta, run.plan.reserved_delta, run.plan.largest_epsilon)
         for name, run in runs
@@ -184,14 +186,14 @@ def partition_rows(bundle: Bundle, data: PreparedData) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "dataset": run.dataset,
-                "partition": describe({k: v for k, v in run.partition.items() if k != "minimum"}),
-                "clients": run.clients,
+                "dataset": run.data.dataset,
+                "partition": describe({k: v for k, v in run.data.partition.items() if k != "minimum"}),
+                "clients": run.data.clients,
                 "client": client,
                 "label": str(name),
                 "count": int(counts[client, label]),
             }
-            for client in range(run.clients)
+            for client in range(run.data.clients)
             for label, name in enumerate(data.class_names)
         ]
     )

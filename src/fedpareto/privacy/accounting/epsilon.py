@@ -24,7 +24,6 @@ from fedpareto.privacy.accounting.amplification import mixture, poisson, without
 from fedpareto.privacy.accounting.events import step_event
 from fedpareto.privacy.accounting.guarantee import Guarantee
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
-from fedpareto.privacy.soundness import DISCRETE
 
 # dp-accounting drops fractional orders whose series does not converge, so integers carry the grid.
 ORDERS: tuple[float, ...] = (
@@ -80,7 +79,7 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
     if not plan.uses_black_box_amplification:
         return proven
     # Who does not see who took part learns no more than who does. The general bounds may promise less than that.
-    seen = _guarantees(replace(plan, participation="seen"), rounds, with_pld)
+    seen = _guarantees(plan.replace(participation="seen"), rounds, with_pld)
     return [min(pair, key=lambda one: one.epsilon_rdp) for pair in zip(proven, seen, strict=True)]
 
 
@@ -141,11 +140,11 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
       The orders that the accountant could bound, float64 [k]; one release's RDP at them, float64 [k]; and how many
       orders were dropped because their series does not converge.
     """
-    if plan.mechanism in DISCRETE:
+    if plan.setting.discrete:
         orders = [order for order in orders if float(order).is_integer()]
         return np.asarray(orders, float), _discrete_rdp(plan, orders), 0
     if plan.local is not None and plan.amplified:
-        seen = replace(plan, participation="seen")
+        seen = plan.replace(participation="seen")
         kept, steps, dropped = rdp_curve(seen, orders)
         per_round = steps * plan.local.steps
         hidden = [mixture(r, plan.inclusion_probability, a) for a, r in zip(kept, per_round, strict=True)]
@@ -157,7 +156,7 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
     if not bounded.any():  # The noise is so small that every order overflows: nothing is proven.
         return np.asarray(orders, float), np.full(len(orders), np.inf), 0
     kept, curve = np.asarray(orders, float)[bounded], accountant.rdp[bounded]
-    if plan.amplified and plan.sampling == "fixed_size":
+    if plan.amplified and plan.setting.sampling == "fixed_size":
         # A sample never tells more than all would (joint quasi-convexity); dp-accounting's bound for it can say so at large orders.
         curve = np.minimum(curve, kept / (2 * plan.relative_noise**2))
     return kept, curve, int((~bounded).sum())
@@ -173,7 +172,7 @@ def whole_curve(plan: PrivacyPlan) -> tuple[tuple[float, ...], tuple[float, ...]
     orders, step_rdp, _ = rdp_curve(plan)
     whole = step_rdp * plan.releases(plan.rounds) + preliminary_rdp(plan, orders)
     if plan.uses_black_box_amplification:
-        seen = replace(plan, participation="seen")
+        seen = plan.replace(participation="seen")
         more, seen_rdp, _ = rdp_curve(seen, orders.tolist())
         whole = np.minimum(whole[np.isin(orders, more)], seen_rdp * seen.releases(plan.rounds))
         orders = more
@@ -191,11 +190,11 @@ def _discrete_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
     """RDP of one sum of rounded vectors and discrete noise shares, with what secrecy of the sample amplifies."""
 
     def curve(at: np.ndarray) -> np.ndarray:
-        return plan.lattice.rdp(at, swapped=plan.adjacency == "replace_one")
+        return plan.lattice.rdp(at, swapped=plan.setting.adjacency == "replace_one")
 
     if not plan.amplified:
         return curve(np.asarray(orders, float))
-    bound = poisson if plan.sampling == "poisson" else without_replacement
+    bound = poisson if plan.setting.sampling == "poisson" else without_replacement
     return np.array([bound(curve, plan.inclusion_probability, int(order)) for order in orders])
 
 
@@ -218,7 +217,7 @@ def _pld_epsilons(
     Returns:
       Rounds -> epsilon, for those that PLD has one for; rounds -> a warning: why there is none, or why it is not tight.
     """
-    if plan.mechanism in DISCRETE or (plan.local is not None and plan.amplified):
+    if plan.setting.discrete or (plan.local is not None and plan.amplified):
         return {}, dict.fromkeys(releases, "PLD not computed: dp-accounting's PLD does not cover this mechanism")
     if not scale <= PLD_LARGEST_EPSILON:
         why = (
@@ -226,8 +225,8 @@ def _pld_epsilons(
             "unbounded memory and the guarantee means nothing"
         )
         return {}, dict.fromkeys(releases, why)
-    if plan.amplified and plan.sampling == "fixed_size":
-        why = f"PLD not computed: dp-accounting's PLD does not cover {plan.sampling} sampling"
+    if plan.amplified and plan.setting.sampling == "fixed_size":
+        why = f"PLD not computed: dp-accounting's PLD does not cover {plan.setting.sampling} sampling"
         return {}, dict.fromkeys(releases, why)
     rate = _sampled(plan)
     precision = sum(noise**-2 for noise in plan.preliminary_noise)  # Gaussians on everything compose to one, exactly
@@ -327,7 +326,7 @@ def _relation(plan: PrivacyPlan) -> dp_accounting.NeighboringRelation:
     return (
         # A unit that is zeroed out moves a sum as far as one that leaves.
         dp_accounting.NeighboringRelation.REPLACE_ONE
-        if plan.adjacency == "replace_one"
+        if plan.setting.adjacency == "replace_one"
         else dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
     )
 

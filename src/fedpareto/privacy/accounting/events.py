@@ -7,7 +7,6 @@ import math
 import dp_accounting
 
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
-from fedpareto.privacy.soundness import DISCRETE
 
 
 def step_event(plan: PrivacyPlan) -> dp_accounting.DpEvent:
@@ -23,23 +22,25 @@ def step_event(plan: PrivacyPlan) -> dp_accounting.DpEvent:
     """
     if not plan.private:
         return dp_accounting.NonPrivateDpEvent()
-    if plan.mechanism in DISCRETE or (plan.local is not None and plan.amplified):
-        raise PrivacyPlanError(f"{plan.mechanism} noise with trust {plan.trust} has no event in dp-accounting")
+    if plan.setting.discrete or (plan.local is not None and plan.amplified):
+        raise PrivacyPlanError(
+            f"{plan.setting.mechanism} noise with trust {plan.setting.trust} has no event in dp-accounting"
+        )
     gaussian = dp_accounting.GaussianDpEvent(plan.relative_noise)
     if plan.local is not None:
         return dp_accounting.PoissonSampledDpEvent(plan.local.worst, gaussian)
     if not plan.amplified:
         # Full participation by Poisson stays what it says: the accountant knows that rate 1 amplifies nothing.
-        poisson = plan.sampling == "poisson" and plan.participation == "secret"
-        return dp_accounting.PoissonSampledDpEvent(plan.sampling_rate, gaussian) if poisson else gaussian
-    if plan.sampling == "poisson":
-        return dp_accounting.PoissonSampledDpEvent(plan.sampling_rate, gaussian)
+        poisson = plan.setting.sampling == "poisson" and plan.setting.effective_participation == "secret"
+        return dp_accounting.PoissonSampledDpEvent(plan.setting.sampling_rate, gaussian) if poisson else gaussian
+    if plan.setting.sampling == "poisson":
+        return dp_accounting.PoissonSampledDpEvent(plan.setting.sampling_rate, gaussian)
     return dp_accounting.SampledWithoutReplacementDpEvent(plan.population, plan.max_cohort_size, gaussian)
 
 
 def whole_event(plan: PrivacyPlan) -> dp_accounting.DpEvent:
     """The `DpEvent` of the whole run, preliminary releases first; raises where `step_event` does, but for correlated noise."""
-    if plan.mechanism == "banded":
+    if plan.setting.mechanism == "banded":
         return dp_accounting.GaussianDpEvent(plan.relative_noise / math.sqrt(plan.releases(plan.rounds)))
     rounds = dp_accounting.SelfComposedDpEvent(step_event(plan), int(plan.releases(plan.rounds)))
     if not plan.preprocessing_noise_multipliers:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from fedpareto.privacy.accounting.epsilon import guarantee
-from fedpareto.privacy.parties import LocalSteps
 from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.privacy.setting import LocalSteps, PrivacySetting
 
 
 class Claimed(Protocol):
@@ -38,21 +38,19 @@ def plan_of(claim: Claimed) -> PrivacyPlan:
     """
     # A population of 1 never overflows its pad: all of delta is left to the accountant, as in the papers.
     plan = PrivacyPlan(
+        PrivacySetting(unit="record" if claim.also else "client", sampling_rate=claim.rate),
         population=1,
-        sampling_rate=claim.rate,
         rounds=claim.steps,
         clip_norm=1.0,
         noise_multiplier=claim.noise / math.sqrt(claim.layers),
         delta=claim.delta,
-        unit="record" if claim.also else "client",
         preprocessing_noise_multipliers=claim.also,
     )
     if claim.rounds is None:
         return plan
     local = LocalSteps(claim.steps // claim.rounds, (claim.rate,))
-    return replace(
-        plan, sampling_rate=1.0, rounds=claim.rounds, unit="record", trust="local", participation="seen", local=local
-    )
+    by_clients = PrivacySetting(unit="record", trust="local", participation="seen")
+    return replace(plan, setting=by_clients, rounds=claim.rounds, local=local)
 
 
 def recompute(claim: Claimed) -> dict[str, float]:

@@ -1,0 +1,158 @@
+"""The Python front: in a notebook, what the stages of the workflow do.
+
+    import fedpareto as fp
+
+    sweep = fp.plan_sweep(fp.load_config("config/studies/smoke.yaml"))
+    tables = fp.train(sweep)
+    print(tables.tradeoff[["noise_multiplier", "accuracy_mean", "epsilon_rdp"]])
+    fp.draw("pareto", tables, "smoke").savefig("front.png")
+
+Runs are kept in a folder of their own, in the form of the workflow's `results/`: what is trained there is not trained again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedpareto.config.load import checked, load
+from fedpareto.config.study import Config
+from fedpareto.sweep.run import Bundle
+from fedpareto.sweep.sweep import Sweep, write
+from fedpareto.system import damage, jax_settings
+
+if TYPE_CHECKING:
+    from fedpareto.analysis.tables.build import Tables
+    from fedpareto.data.arrays import PreparedData
+    from fedpareto.privacy.accounting.guarantee import Guarantee
+    from fedpareto.privacy.plan import PrivacyPlan
+    from fedpareto.sweep.account import AccountedRun
+
+FOLDER = "fedpareto-results"
+Source = str | os.PathLike[str] | Mapping[str, Any]
+
+
+def load_config(source: Source | Sequence[str | os.PathLike[str]], **overrides: Any) -> Config:
+    """A checked configuration.
+
+    Args:
+      source: A YAML file, several of which later ones overlay, or the mapping that such a file would hold.
+      overrides: Keys of the top level that replace those of the source, e.g. `only="smoke"`.
+
+    Raises:
+      ConfigError: All problems, one line each.
+    """
+    if isinstance(source, Mapping):
+        tree = {**source, **overrides}
+        return checked(tree, [("configuration", tree)])
+    files = [source] if isinstance(source, str | os.PathLike) else source
+    return load([os.fspath(file) for file in files], overrides)
+
+
+def epsilon(plan: PrivacyPlan) -> Guarantee:
+    """Epsilon of a whole run under a plan, by RDP, PLD and the classic conversion.
+
+    Raises:
+      PrivacyPlanError: The plan has no delta.
+    """
+    from fedpareto.privacy.accounting.epsilon import guarantee
+
+    return guarantee(plan)
+
+
+def calibrate(plan: PrivacyPlan, epsilon: float, accountant: str = "rdp") -> PrivacyPlan:
+    """The plan with the smallest noise multiplier that proves an epsilon.
+
+    Args:
+      plan: All of the run but the noise, whose multiplier is where the search begins.
+      epsilon: The largest epsilon that is wanted.
+      accountant: `rdp` or `pld`.
+
+    Raises:
+      PrivacyPlanError: No noise proves it.
+    """
+    from fedpareto.privacy.accounting import calibration
+
+    return calibration.calibrate(plan, epsilon, accountant)
+
+
+def train(sweep: Sweep, folder: str | os.PathLike[str] = FOLDER) -> Tables:
+    """Accounts for and trains the runs of a sweep that the folder lacks, and collects its tables.
+
+    Raises:
+      DataError: A data set cannot be had.
+      PrivacyPlanError: An epsilon is out of reach.
+    """
+    place = Path(folder)
+    for bundle in sweep.bundles.values():
+        _trained(sweep, bundle, place)
+    return _tables(sweep, place)
+
+
+def attack(sweep: Sweep, folder: str | os.PathLike[str] = FOLDER) -> Tables:
+    """Trains a sweep, tries the attacks of its studies on the runs that they ask for, and collects its tables."""
+    from fedpareto.attacks import stage
+
+    place = Path(folder)
+    for bundle in sweep.bundles.values():
+        accounted, data = _trained(sweep, bundle, place)
+        if asked := sweep.attacks_on(bundle):
+            frames = stage.attack_stored(
+                bundle,
+                asked,
+                accounted,
+                data,
+                runs_folder=place / "runs",
+                attacks_folder=place / "attacks",
+                execution=sweep.execution,
+            )
+            stage.write(place / "bundles" / bundle.bundle_id, frames)
+    return _tables(sweep, place)
+
+
+def _trained(sweep: Sweep, bundle: Bundle, place: Path) -> tuple[dict[str, AccountedRun], PreparedData]:
+    """Plans, guarantees and data of a bundle that is trained."""
+    jax_settings.settle()
+    jax_settings.start()
+    from fedpareto.federated.inputs.setup import measure
+    from fedpareto.federated.store.results import write_bundle
+    from fedpareto.federated.train import train_bundle
+    from fedpareto.sweep.account import account
+
+    data = _prepared(sweep, bundle.dataset, place)
+    sized = any(run.needs_data_to_account for run in bundle.runs)
+    accounted = account(bundle, measure(bundle.runs, data) if sized else None)
+    results = train_bundle(
+        bundle,
+        accounted,
+        data,
+        runs_folder=place / "runs",
+        checkpoints_folder=place / "checkpoints",
+        execution=sweep.execution,
+    )
+    output = place / "bundles" / bundle.bundle_id
+    output.mkdir(parents=True, exist_ok=True)
+    write_bundle(output, bundle, accounted, results, data)
+    return accounted, data
+
+
+def _prepared(sweep: Sweep, dataset: str, place: Path) -> PreparedData:
+    from fedpareto.data import arrays
+    from fedpareto.data.prepare import prepare
+
+    file = place / "data" / f"{dataset}.npz"
+    own = sweep.datasets.get(dataset)
+    if own is not None or not file.is_file() or not damage.is_whole(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        prepare(dataset, file, file.with_suffix(".json"), own)
+    return arrays.read(file)
+
+
+def _tables(sweep: Sweep, place: Path) -> Tables:
+    from fedpareto.analysis.tables.build import write_tables
+
+    write(sweep, str(place / "plan.json"))
+    (place / "tables").mkdir(exist_ok=True)
+    return write_tables(place / "plan.json", place / "bundles", place / "tables")
