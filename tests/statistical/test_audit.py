@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from attacked import attack
 
-from fedpareto.attacks.audit.attack import audit, canaries_in, findings_of, why_not_audited
+from fedpareto.attacks.audit.attack import Audit, canaries_in, findings_of
 from fedpareto.attacks.audit.canary_runs import _expected, copies_of, observe
 from fedpareto.attacks.audit.scores import CanaryLaw, canary_law, log_likelihood_ratio, simulated_scores
-from fedpareto.attacks.results import OUTSIDER, PARTICIPANTS, SERVER
 from fedpareto.attacks.target import Target
+from fedpareto.components.threats import OUTSIDER, PARTICIPANTS, SERVER
 from fedpareto.config.load import checked
 from fedpareto.data import arrays
 from fedpareto.data.prepare import prepare
@@ -40,6 +41,7 @@ BASE = {
 RECORD = {"unit": "record", "local_steps": None, "batch_size": None, "client_learning_rate": None}
 SKELLAM = {"trust": "distributed", "sampling": "fixed_size", "mechanism": "skellam"}
 SPEC = {"method": "one_run", "canaries": None, "runs": 32}
+audit = attack("audit")
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +187,7 @@ def test_what_is_not_covered_is_left_alone_and_says_why(two, changes, why):
     assert {row.run_id for row in rows} == {run.run_id for run in runs}
     assert all(why in row.reason and np.isnan(row.value) and not row.success for row in rows)
     assert {row.method for row in rows} == {SPEC["method"]}
-    assert not any(map(why_not_audited, two.runs))
+    assert not any(map(Audit().not_applicable, two.runs))
 
 
 def test_how_many_canaries():

@@ -7,17 +7,17 @@ a comparison fails with probability 2.5 % at most, the level of each end of its 
 import jax
 import numpy as np
 import pytest
-from attacked import digits, target
+from attacked import attack, digits, target
 from sklearn.cluster import KMeans
 
 from fedpareto.attacks.auxiliary_data import public_of
 from fedpareto.attacks.gradient_inversion import attack as inversion
 from fedpareto.attacks.gradient_inversion import scores
-from fedpareto.attacks.gradient_inversion.attack import gradient_inversion
-from fedpareto.attacks.results import PARTICIPANTS, SERVER
+from fedpareto.components.threats import PARTICIPANTS, SERVER
 from fedpareto.federated.inputs.setup import key_data
 
 VICTIMS = 16
+gradient_inversion = attack("gradient_inversion")
 SPEC = {"records": 1, "victims": VICTIMS, "restarts": 1, "steps": 200, "total_variation": None}
 
 

@@ -2,20 +2,21 @@
 
 import numpy as np
 import pytest
+from attacked import attack as attack_of
 from membership_targets import target
 
 from fedpareto.attacks import guarantee_bounds as bounds
 from fedpareto.attacks.membership import attack as of_attack
-from fedpareto.attacks.membership.attack import client_membership, membership
 from fedpareto.attacks.membership.shadow_runs import Signals
-from fedpareto.attacks.results import AttackResult, RocPoint, frame
+from fedpareto.attacks.results import frame
 
 SPEC = {"shadows": 16}
+membership, client_membership = attack_of("membership"), attack_of("client_membership")
 METHODS = {"loss_threshold", "lira_online", "lira_offline", "rmia"}
 
 
 def tables(evidence):
-    return frame(AttackResult, evidence.findings), frame(RocPoint, evidence.roc)
+    return frame("attacks", evidence.findings), frame("roc", evidence.roc)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,7 @@ def test_shadows_that_diverged_are_no_targets(attack, monkeypatch):
     signals = Signals(*(np.random.default_rng(0).normal(size=(1, 16, n)).astype(np.float32) for n in (455, 114)))
     monkeypatch.setattr(of_attack, "shadow_signals", lambda *_: signals)
     signals.train[0, 3, 7] = np.inf  # one score is enough
-    rows = frame(AttackResult, attack(attacked, SPEC).findings)
+    rows = frame("attacks", attack(attacked, SPEC).findings)
     units = 6 if attack is client_membership else 455
     assert (rows[rows.client.isna()].positives == 7 * units).all()
     assert (rows[rows.client.isna()].negatives == 7 * units).all()

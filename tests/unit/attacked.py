@@ -1,7 +1,11 @@
 """Runs to attack, on real data, without files."""
 
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, ClassVar
 
+from fedpareto.attacks import stage
 from fedpareto.attacks.target import Target
 from fedpareto.components import registry
 from fedpareto.config.load import checked
@@ -38,3 +42,27 @@ def target(data=None, **changes):
     data = data or digits()
     measured = measure(bundle.runs, data) if any(run.needs_data_to_account for run in bundle.runs) else None
     return Target(bundle.runs, account(bundle, measured), data, {})
+
+
+def attack(name):
+    """An attack as the stage makes it: target and arguments -> its rows."""
+    return lambda target, spec: stage.make({**spec, "name": name}, target)
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """An attack that is applicable to every run and does what a test wants."""
+
+    call: Callable[[Target], Any]
+    SEES: ClassVar = "final_model"
+
+    def not_applicable(self, run):
+        return None
+
+    def __call__(self, target):
+        return self.call(target)
+
+
+def stand_in(monkeypatch, call):
+    """The stage makes `call(target, spec)` of every attack."""
+    monkeypatch.setattr(stage.registry, "build", lambda kind, spec: StandIn(partial(call, spec=spec)))

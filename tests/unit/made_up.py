@@ -7,92 +7,69 @@ import numpy as np
 import pandas as pd
 
 from fedpareto.attacks.results import AttackResult, Picture, RocPoint, frame
+from fedpareto.columns.declared import table
 
 ORDERS = [1.5, 2.0, 3.0, 5.0, 8.0, 16.0, 32.0, 64.0]
 # How much each adversary gets of what there is to get.
 KEENNESS = {"server": 1.0, "participants": 0.8, "outsider": 0.5}
 
 
+NOTHING = {"text": None, "count": None, "integer": 0, "number": np.nan, "flag": True}
+RUN = {
+    "bundle_id": "b" * 16, "dataset": "digits", "model": "logistic", "partition": "iid", "sampling": "poisson", "algorithm": "fedavg",
+    "server_optimizer": "sgd", "unit": "client", "trust": "central", "adjacency": "add_or_remove_one", "accountant": "rdp", "device": "cpu",
+    "status": "ok", "versions": "{}", "fingerprint": "f", "execution": "{}", "accounting_warnings": "", "participation": "secret",
+    "mechanism": "gaussian", "parameters": 650, "examples": 1438, "rounds": 10, "rounds_done": 10, "local_epochs": 1, "batch_size": 8,
+    "overflow_rounds": 0, "refused_rounds": 0, "bits_per_parameter": 32, "releases": 10.0, "wrapped_fraction": 0.0, "rdp_order": 5.0,
+    "loss": 0.3, "worst_client_accuracy": 0.5, "median_client_accuracy": 0.8, "mean_client_accuracy": 0.7, "bytes_up": 1e6,
+    "bytes_down": 1e6, "wall_s": 0.4, "sampling_rate": 0.2, "client_learning_rate": 0.1, "overflow_probability": 1e-8,
+}  # fmt: skip
+
+
+def row(name, **values):
+    """A row of a declared table as a bundle has it; a cell that is not given is empty, or what an unset key says."""
+    declared = table(name).of_bundle
+    declared.check(set(declared.names) | set(values), name)
+    empty = {c.name: NOTHING[c.type] if c.unset is None else c.unset for c in declared.columns}
+    return empty | values
+
+
 def bundle(folder, diverged=(), useless=()):
     """A bundle as training writes one, with made-up numbers that only these tests see."""
     rng = np.random.default_rng(0)
-    text = {"run_id": "", "bundle_id": "b" * 16, "dataset": "digits", "model": "logistic", "partition": "iid"}
-    text |= {
-        "sampling": "poisson",
-        "algorithm": "fedavg",
-        "baseline": None,
-        "server_optimizer": "sgd",
-        "unit": "client",
-    }
-    text |= {"trust": "central", "adjacency": "add_or_remove_one", "accountant": "rdp", "device": "cpu", "status": "ok"}
-    text |= {"versions": "{}", "fingerprint": "f", "execution": "{}", "accounting_warnings": ""}
-    text |= {"participation": "secret", "mechanism": "gaussian", "clipping": "fixed", "weighting": "uniform"}
-    text |= {"preprocessing": "none", "augmentation": "none", "averaging": "none"}
-    counts = {
-        "parameters": 650,
-        "examples": 1438,
-        "rounds": 10,
-        "local_epochs": 1,
-        "local_steps": None,
-        "batch_size": 8,
-    }
-    counts |= {"diverged_round": None, "overflow_rounds": 0, "refused_rounds": 0, "rounds_done": 10}
-    counts |= {"bits_per_parameter": 32}
-    numbers = (
-        "proximal",
-        "dropout",
-        "stragglers",
-        "stop_at_epsilon",
-        "stop_at_accuracy",
-        "epsilon_median",
-        "secagg_client_s",
-    )
-    unset = dict.fromkeys((*numbers, "secagg_server_s"), np.nan) | {"releases": 10.0, "wrapped_fraction": 0.0}
-    unset |= {"client_learning_rate_decay": 1.0}
     runs, metrics, curves = [], [], []
     cells = [*itertools.product([50, 100], [0.3, 1.0], [1.0, 2.0, 4.0]), *((n, np.nan, 0.0) for n in (50, 100))]
     for number, ((n, clip, z), seed) in enumerate(itertools.product(cells, range(4))):
         epsilon = np.inf if z == 0 else 8 / z
         accuracy = 0.95 - 0.02 * z - 0.1 / n * 10 + rng.normal(0, 0.005)
-        row = text | counts | unset | {"run_id": f"{number:016x}", "clients": n, "seed": seed, "clip_norm": clip}
-        row |= {
-            "noise_multiplier": z,
-            "target_epsilon": np.nan,
-            "delta": np.nan if z == 0 else 1e-4,
-            "epsilon_rdp": epsilon,
-        }
-        row |= {"baseline": "non_private" if z == 0 else None, "epsilon_pld": 0.9 * epsilon, "rdp_order": 5.0}
-        row["epsilon_rdp_classic"] = 1.1 * epsilon
-        row |= {"accuracy": accuracy, "loss": 0.3, "worst_client_accuracy": 0.5, "median_client_accuracy": 0.8}
-        row |= {"mean_client_accuracy": 0.7, "f1": 0.8 + 0.01 * seed, "auroc": np.nan, "auprc": np.nan}
-        row |= {"bytes_up": 1e6, "bytes_down": 1e6, "wall_s": 0.4, "sampling_rate": 0.2, "client_learning_rate": 0.1}
-        row |= {"overflow_probability": 1e-8}
+        run = RUN | {"run_id": f"{number:016x}", "clients": n, "seed": seed, "clip_norm": clip, "noise_multiplier": z}
+        run |= {"delta": np.nan if z == 0 else 1e-4, "baseline": "non_private" if z == 0 else None}
+        run |= {"epsilon_rdp": epsilon, "epsilon_pld": 0.9 * epsilon, "epsilon_rdp_classic": 1.1 * epsilon}
+        run |= {"accuracy": accuracy, "f1": 0.8 + 0.01 * seed}
         if z:
-            at = {"run_id": row["run_id"], "delta": 1e-4, "delta_aside": 1e-7, "largest_epsilon": np.inf}
-            curves += [at | {"order": a, "rdp": a / (2 * z**2)} for a in ORDERS]
+            at = {"run_id": run["run_id"], "delta": 1e-4, "delta_aside": 1e-7, "largest_epsilon": np.inf}
+            curves += [row("curves", order=a, rdp=a / (2 * z**2), **at) for a in ORDERS]
         if (n, clip, z, seed) in diverged:
-            row |= {"status": "diverged", "accuracy": np.nan, "loss": np.nan, "diverged_round": 3}
+            run |= {"status": "diverged", "accuracy": np.nan, "loss": np.nan, "diverged_round": 3}
         if (n, clip, z, seed) in useless:
-            row |= {"status": "learned_nothing", "accuracy": 0.1, "loss": 2.3}
-        runs.append(row)
+            run |= {"status": "learned_nothing", "accuracy": 0.1, "loss": 2.3}
+        runs.append(row("runs", **run))
         for r in (0, 5, 10):
             spent = epsilon * r / 10 if r else 0.0
-            one = {"run_id": row["run_id"], "round": r, "accuracy": accuracy * (0.1 + r / 12), "epsilon_rdp": spent}
-            metrics.append(one | {"epsilon_pld": 0.9 * spent, "loss": 1.0})
+            at = {"run_id": run["run_id"], "round": r, "accuracy": accuracy * (0.1 + r / 12), "loss": 1.0}
+            metrics.append(row("rounds", epsilon_rdp=spent, epsilon_pld=0.9 * spent, **at))
     parts = [
-        {"dataset": "digits", "partition": "iid", "clients": 50, "client": c, "label": str(k), "count": 3}
+        row("partitions", dataset="digits", partition="iid", clients=50, client=c, label=str(k), count=3)
         for c in range(50)
         for k in range(10)
     ]
+    own = [row("clients", run_id=run["run_id"], client=0, records=7, epsilon_rdp=1.0) for run in runs[:2]]
     home = folder / "bundles" / ("b" * 16)
     home.mkdir(parents=True)
-    pd.DataFrame(runs).to_parquet(home / "runs.parquet")
-    pd.DataFrame(metrics).to_parquet(home / "metrics.parquet")
-    pd.DataFrame(parts).to_parquet(home / "partition.parquet")
-    pd.DataFrame(curves).to_parquet(home / "curves.parquet")
-    own = [{"run_id": row["run_id"], "client": 0, "records": 7, "epsilon_rdp": 1.0} for row in runs[:2]]
-    pd.DataFrame(own).to_parquet(home / "clients.parquet")
-    members = [row["run_id"] for row in runs]
+    written = {"runs": runs, "rounds": metrics, "partitions": parts, "clients": own, "curves": curves}
+    for name, rows in written.items():
+        pd.DataFrame(rows).to_parquet(home / f"{table(name).file}.parquet")
+    members = [run["run_id"] for run in runs]
     studies = {"one": {"runs": members, "title": "One"}, "two": {"runs": members[:8], "title": "Two"}}
     (folder / "plan.json").write_text(json.dumps({"studies": studies, "bundles": {"b" * 16: members}}))
     return folder
@@ -127,12 +104,8 @@ def attack(folder, runs, trials=1000, hospitals=0, shape="8x8x1", policies=None)
         if shape:
             pictures += _pictures(run.run_id, run.epsilon_rdp, shape, rng)
     home = folder / "bundles" / runs["bundle_id"].iloc[0]
-    for name, kind, rows in (
-        ("attacks", AttackResult, findings),
-        ("roc", RocPoint, roc),
-        ("pictures", Picture, pictures),
-    ):
-        frame(kind, rows).to_parquet(home / f"{name}.parquet")
+    for name, rows in (("attacks", findings), ("roc", roc), ("pictures", pictures)):
+        frame(name, rows).to_parquet(home / f"{name}.parquet")
     plan = json.loads((folder / "plan.json").read_text())
     asked = plan.get("attacks", {}) | {run: [{"name": "membership"}] for run in runs["run_id"]}
     plan |= {"attacks": asked, "policies": plan.get("policies", {}) | (policies or {})}

@@ -19,8 +19,15 @@ from fedpareto.analysis.tables.build import build_tables, read_tables, write_tab
 from fedpareto.analysis.tables.front import bootstrap_interval, front_probability, non_dominated
 from fedpareto.analysis.tables.selection import add_selection, repeat_and_select
 from fedpareto.analysis.tables.tradeoff import FRONT_GROUP, TableError
+from fedpareto.components import registry
+from fedpareto.components.figures import ordered
 
 GRID = st.integers(0, 4).map(float)
+NEITHER_ATTACKS_NOR_POLICY = [
+    figure.name
+    for figure in ordered()
+    if not figure.constants.get("GOALS") and "policy" not in figure.constants.get("NEEDS", ())
+]
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +148,7 @@ def test_a_point_whose_runs_learned_nothing_says_so_and_is_shown_with_a_cross(tm
     assert said[50, 1.0] == ["diverged; learned_nothing; ok", 3, 2]
     assert said[100, 1.0] == ["ok", 4, 4]
     assert points.loc[(100, 0.3), "accuracy_mean"] == pytest.approx(0.1)
-    figure = figures.FIGURES["pareto"](tables, "One")
+    figure = figures.build("pareto", tables, "One")
     crossed = [line for axes in figure.axes for line in axes.lines if line.get_marker() == style.USELESS["marker"]]
     assert [list(line.get_ydata()) for line in crossed] == [[pytest.approx(0.1)]]
     assert "learned nothing" in [text.get_text() for text in figure.legends[0].get_texts()]
@@ -160,13 +167,13 @@ def test_a_missing_study_is_named(tables):
         tables.of_studies(["three"])
 
 
-@pytest.mark.parametrize("name", [name for name in figures.FIGURES if name not in figures.OF_ATTACKS])
+@pytest.mark.parametrize("name", NEITHER_ATTACKS_NOR_POLICY)
 def test_figures_are_drawn_in_three_formats_and_nothing_is_cut_off(name, tables, tmp_path):
     figures.draw(name, tmp_path / "tables", ["one"], tmp_path / "figures" / name)
     for ending in style.ENDINGS:
         assert (tmp_path / "figures" / f"{name}.{ending}").stat().st_size > 1000
     style.apply()
-    figure = figures.FIGURES[name](tables.of_studies(["one"]), "One")
+    figure = figures.build(name, tables.of_studies(["one"]), "One")
     figure.canvas.draw()
     page = figure.get_tightbbox().padded(0.02)
     texts = [figure._suptitle, figure._supxlabel]
@@ -186,7 +193,7 @@ def test_figures_are_drawn_in_three_formats_and_nothing_is_cut_off(name, tables,
 
 def test_the_pareto_figure_always_has_the_non_private_line_and_says_what_epsilon_is(tables):
     style.apply()
-    figure = figures.FIGURES["pareto"](tables.of_studies(["one"]), "One")
+    figure = figures.build("pareto", tables.of_studies(["one"]), "One")
     points = tables.of_studies(["one"]).tradeoff
     references = set(points[points["kind"] == "non_private"]["accuracy_mean"].round(9))
     lines = {round(float(line.get_ydata()[0]), 9) for line in figure.axes[0].lines if len(set(line.get_ydata())) == 1}
@@ -202,16 +209,16 @@ def test_the_same_tables_draw_the_same_file(tables, tmp_path):
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", registry.names("figure"))
 @pytest.mark.parametrize("noises", [(4.0,), (1.0, 2.0, 4.0)])
 def test_runs_that_all_diverged_cost_no_figure(name, noises, tmp_path):
     gone = [(n, clip, z, seed) for n in (50, 100) for clip in (0.3, 1.0) for z in noises for seed in range(4)]
     folder = bundle(tmp_path, diverged=gone)
     tables = build_tables(json.loads((folder / "plan.json").read_text()), folder / "bundles")
-    figures.FIGURES[name](tables.of_studies(["one"]), "One").canvas.draw()
+    figures.build(name, tables.of_studies(["one"]), "One").canvas.draw()
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", registry.names("figure"))
 def test_a_study_without_private_runs_is_drawn(name, tables):
     kept = tables.of_studies(["one"])
     reference = kept.runs["kind"] == "non_private"
@@ -223,7 +230,7 @@ def test_a_study_without_private_runs_is_drawn(name, tables):
         kept.partitions,
         kept.clients,
     )
-    figures.FIGURES[name](rest, "One").canvas.draw()
+    figures.build(name, rest, "One").canvas.draw()
 
 
 def test_the_partition_figure_takes_data_sets_with_different_labels(tables):
@@ -233,7 +240,7 @@ def test_the_partition_figure_takes_data_sets_with_different_labels(tables):
     both = type(one)(
         one.runs, one.rounds, one.tradeoff, pd.concat([one.partitions, other], ignore_index=True), one.clients
     )
-    figure = figures.FIGURES["partition"](both, "One")
+    figure = figures.build("partition", both, "One")
     assert len(figure.axes) == 2
     assert figure.axes[1].get_title().startswith("other")
 
@@ -245,7 +252,7 @@ def test_a_comparison_names_the_adversary_of_each_curve_and_draws_its_best_point
         [one.tradeoff.assign(unit=unit, trust=trust, participation=seen) for unit, trust, seen in curves]
     )
     points["accuracy_mean"] -= points["trust"].map({"central": 0.0, "local": 0.2, "distributed": 0.1}).astype(float)
-    figure = figures.FIGURES["comparison"](replace(one, tradeoff=points.reset_index(drop=True)), "One")
+    figure = figures.build("comparison", replace(one, tradeoff=points.reset_index(drop=True)), "One")
     drawn, said = figure.axes[0].containers, [text.get_text() for text in figure.axes[1].texts]
     for (unit, trust, _), line in zip(curves, drawn, strict=True):
         own = points[(points["unit"] == unit) & (points["trust"] == trust) & (points["kind"] == "private")]

@@ -33,7 +33,7 @@ LIGHT_MODULES = (
     "privacy/__init__.py",
 )
 # They run in jobs alone.
-HEAVY_MODULES = ("sweep/account.py",)
+HEAVY_MODULES = ("sweep/account.py", "columns/frames.py")
 
 
 def name_of(path):

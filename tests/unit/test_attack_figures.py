@@ -15,11 +15,20 @@ from matplotlib.text import Text
 from fedpareto.analysis.figures import draw as figures
 from fedpareto.analysis.figures import style
 from fedpareto.analysis.figures.audit import audited
-from fedpareto.analysis.tables import attacks as attack_tables
 from fedpareto.analysis.tables.build import build_tables, read_tables, write_tables
 from fedpareto.analysis.tables.leakage import of_own_trust, strongest, successes
+from fedpareto.attacks.results import KINDS
+from fedpareto.columns.declared import table
+from fedpareto.columns.frames import empty
+from fedpareto.components.figures import ordered
 
 BUNDLE = "b" * 16
+# Figures that say why they are empty where no run was attacked, or no policy asks.
+OF_ATTACKS = [
+    figure.name
+    for figure in ordered()
+    if figure.constants.get("GOALS") or "policy" in figure.constants.get("NEEDS", ())
+]
 POLICY = {"largest_epsilon": 6.0, "largest_membership": 0.75, "smallest_accuracy": 0.8}
 
 
@@ -51,7 +60,7 @@ def others_closed(drawn):
 def drawn(tables):
     """Each figure once: most tests only look."""
     style.apply()
-    yield {name: figures.FIGURES[name](tables, "One") for name in figures.OF_ATTACKS}
+    yield {name: figures.build(name, tables, "One") for name in OF_ATTACKS}
     plt.close("all")
 
 
@@ -63,10 +72,10 @@ def labels(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-@pytest.mark.parametrize("name", [*figures.OF_ATTACKS, "a long title"])
+@pytest.mark.parametrize("name", [*OF_ATTACKS, "a long title"])
 def test_nothing_is_cut_off_and_nothing_lies_over_anything(name, drawn, tables):
     long = "Heart disease, a hospital protected from everybody but the server that adds the noise"
-    figure = drawn[name] if name in drawn else figures.FIGURES["leakage"](tables, long)
+    figure = drawn[name] if name in drawn else figures.build("leakage", tables, long)
     figure.canvas.draw()
     page = figure.get_tightbbox().padded(0.02)
     assert page.width < 1.15 * style.WIDTH
@@ -94,10 +103,10 @@ def test_a_figure_is_written_in_three_formats_the_same_each_time(folder, tmp_pat
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
-@pytest.mark.parametrize("name", figures.OF_ATTACKS)
+@pytest.mark.parametrize("name", OF_ATTACKS)
 def test_a_study_that_nobody_attacked_says_so(name, tables):
-    empty = {table: attack_tables.empty(attack_tables.COLUMNS[table]) for table in attack_tables.COLUMNS}
-    figure = figures.FIGURES[name](replace(tables, **empty, recommendation=tables.recommendation.iloc[:0]), "One")
+    bare = {attacks: empty(table(attacks)) for attacks in KINDS}
+    figure = figures.build(name, replace(tables, **bare, recommendation=tables.recommendation.iloc[:0]), "One")
     assert any(f" {word}" in figure.texts[1].get_text() for word in ("attacked", "audited", "membership", "policy"))
     assert not figure.axes
 
@@ -108,11 +117,11 @@ def not_made(attacks):
     return row.assign(value=np.nan, low=np.nan, high=np.nan, baseline=np.nan, bound=np.nan, reason="it is too small")
 
 
-@pytest.mark.parametrize("name", figures.OF_ATTACKS)
+@pytest.mark.parametrize("name", OF_ATTACKS)
 def test_an_attack_that_could_not_be_made_changes_no_figure(name, drawn, tables):
     rows = [not_made(tables.attacks).assign(attack=attack) for attack in set(tables.attacks["attack"])]
     more = replace(tables, attacks=pd.concat([tables.attacks, *rows], ignore_index=True))
-    assert contents(figures.FIGURES[name](more, "One")) == contents(drawn[name])
+    assert contents(figures.build(name, more, "One")) == contents(drawn[name])
 
 
 def contents(figure):
@@ -122,21 +131,21 @@ def contents(figure):
     return str(lines), sorted(text.get_text() for text in figure.findobj(Text))
 
 
-@pytest.mark.parametrize("name", [name for name in figures.OF_ATTACKS if name != "recommendation"])
+@pytest.mark.parametrize("name", [name for name in OF_ATTACKS if name != "recommendation"])
 def test_a_figure_of_attacks_that_could_not_be_made_says_why(name, tables):
-    empty = {table: attack_tables.empty(attack_tables.COLUMNS[table]) for table in attack_tables.COLUMNS}
+    bare = {attacks: empty(table(attacks)) for attacks in KINDS}
     rows = [not_made(tables.attacks).assign(attack=attack) for attack in set(tables.attacks["attack"])]
-    figure = figures.FIGURES[name](replace(tables, **empty | {"attacks": pd.concat(rows)}), "One")
+    figure = figures.build(name, replace(tables, **bare | {"attacks": pd.concat(rows)}), "One")
     assert figure.texts[1].get_text() == "no such attack could be made: it is too small"
 
 
-@pytest.mark.parametrize("name", figures.OF_ATTACKS)
+@pytest.mark.parametrize("name", OF_ATTACKS)
 @pytest.mark.parametrize("private", [True, False])
 def test_figures_take_runs_of_one_kind_only(name, private, tables):
-    kept = {t: getattr(tables, t) for t in (*attack_tables.COLUMNS, "tradeoff", "runs")}
+    kept = {t: getattr(tables, t) for t in (*KINDS, "tradeoff", "runs")}
     kept = {t: frame[np.isfinite(frame["epsilon_rdp"]) == private] for t, frame in kept.items()}
     rows = tables.recommendation.iloc[: None if private else 0]
-    figure = figures.FIGURES[name](replace(tables, **kept, recommendation=rows), "One")
+    figure = figures.build(name, replace(tables, **kept, recommendation=rows), "One")
     assert bool(figure.axes) == (private or name not in ("audit", "recommendation"))
     words = [label.get_text() for axes in figure.axes for label in axes.get_xticklabels()]
     assert ("no\nnoise" in words) == (not private and name in ("leakage", "riskfront"))
@@ -230,7 +239,7 @@ def test_roc_curves_start_at_the_smallest_rate_that_trials_can_show(tables, draw
 
 def test_roc_shows_the_method_that_stands_for_the_attack_and_not_the_one_that_looks_best(tables):
     lucky = tables.roc.assign(method="loss_threshold", tpr=1.0)
-    figure = figures.FIGURES["roc"](replace(tables, roc=pd.concat([tables.roc, lucky], ignore_index=True)), "One")
+    figure = figures.build("roc", replace(tables, roc=pd.concat([tables.roc, lucky], ignore_index=True)), "One")
     steps = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
     assert len(steps) == 4
     assert not any((line.get_ydata() == 1.0).all() for line in steps)
@@ -249,7 +258,7 @@ def test_audits_pair_bounds_with_estimates(tables):
 def test_the_audit_figure_has_both_diagonals_and_zero_at_the_edge(tables):
     zero = tables.attacks.copy()
     zero.loc[(zero["score"] == "epsilon_lower") & (zero["epsilon_rdp"] == 2.0), "value"] = 0.0
-    figure = figures.FIGURES["audit"](replace(tables, attacks=zero), "One")
+    figure = figures.build("audit", replace(tables, attacks=zero), "One")
     axes = figure.axes[0]
     straight = [line for line in axes.lines if line.get_marker() == "None" and len(set(line.get_xdata())) == 2]
     assert [float(line.get_ydata()[0] / line.get_xdata()[0]) for line in straight] == [1.0, 0.5]
@@ -297,7 +306,7 @@ def test_reconstructions_take_colours_and_many_epsilons(tables, tmp_path):
     runs.to_parquet(home / "bundles" / BUNDLE / "runs.parquet")
     attack(home, many, shape="6x5x3")
     built = build_tables(json.loads((home / "plan.json").read_text()), home / "bundles").of_studies(["one"])
-    figure = figures.FIGURES["reconstructions"](built, "One")
+    figure = figures.build("reconstructions", built, "One")
     heads = [text.get_text() for text in figure.axes[0].texts if text.get_text().startswith("ε =")]
     assert heads[:7] == heads[7:14]
     assert heads[0] == "ε = 0.1"
@@ -307,7 +316,7 @@ def test_reconstructions_take_colours_and_many_epsilons(tables, tmp_path):
 
 def test_the_risk_front_is_what_no_point_beats(tables, drawn):
     figure = drawn["riskfront"]
-    found = of_own_trust(successes(tables.attacks, ["membership"]))
+    found = of_own_trust(successes(tables.attacks, [("membership", "record")]))
     assert "server" not in set(found["adversary"])
     best = strongest(found, ["point_id"])
     points = list(zip(best["value"], best["accuracy_mean"], strict=True))

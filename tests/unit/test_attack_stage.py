@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from attacked import stand_in
 
 from fedpareto.attacks import stage
 from fedpareto.attacks.results import AttackResult, AttackResults, Picture, RocPoint, frame, not_made
@@ -28,7 +29,7 @@ def calls(monkeypatch):
             [AttackResult(one.run_id, spec["name"], "m", "outsider", "auc", 0.5) for one in target.runs]
         )
 
-    monkeypatch.setattr(stage, "ATTACKS", {"audit": attack, "membership": attack})
+    stand_in(monkeypatch, attack)
     return made
 
 
@@ -37,7 +38,7 @@ def attacked(folder, wanted, runs="ab", models="code"):
     return stage.attack_bundle(target, wanted, folder, models)
 
 
-def test_every_run_is_attacked_as_is_wanted_for_it(tmp_path, calls):
+def test_every_run_is_attacked_as_is_wanted_for_it(tmp_path, calls, capsys):
     found = attacked(tmp_path, {"a": [AUDIT, MEMBERSHIP], "b": [MEMBERSHIP]})
     assert calls == [("audit", ["a"]), ("membership", ["a", "b"])]
     assert list(zip(found["attacks"]["run_id"], found["attacks"]["attack"], strict=True)) == [
@@ -45,6 +46,7 @@ def test_every_run_is_attacked_as_is_wanted_for_it(tmp_path, calls):
         ("a", "membership"),
         ("b", "membership"),
     ]
+    assert "here the attack is made again" not in capsys.readouterr().out  # it is made for the first time
 
 
 def test_what_was_found_is_found_again(tmp_path, calls):
@@ -72,26 +74,26 @@ def test_what_would_be_something_else_is_made_anew(tmp_path, calls, change):
 
 
 def test_a_killed_stage_goes_on_where_it_was(tmp_path, calls, monkeypatch):
-    working = stage.ATTACKS["membership"]
+    working = stage.registry.build
 
     def killed(target, spec):
-        raise KeyboardInterrupt
+        if spec["name"] == "membership":
+            raise KeyboardInterrupt
+        return working("attack", spec)(target)
 
-    monkeypatch.setitem(stage.ATTACKS, "membership", killed)
+    stand_in(monkeypatch, killed)
     with pytest.raises(KeyboardInterrupt):
         attacked(tmp_path, {"a": [AUDIT, MEMBERSHIP]}, "a")
-    monkeypatch.setitem(stage.ATTACKS, "membership", working)
+    monkeypatch.setattr(stage.registry, "build", working)
     assert len(attacked(tmp_path, {"a": [AUDIT, MEMBERSHIP]}, "a")["attacks"]) == 2
     assert [name for name, _ in calls] == ["audit", "membership"]
 
 
 def test_files_have_the_same_columns_and_types_whatever_was_found(tmp_path):
     full = {
-        "attacks": frame(
-            AttackResult, [AttackResult("a", "audit", "m", "outsider", "auc", 0.5, client=3, positives=2)]
-        ),
-        "roc": frame(RocPoint, [RocPoint("a", "membership", "m", "outsider", None, 0.1, 0.2, 0.5)]),
-        "pictures": frame(Picture, [Picture("a", "g", "m", "server", 1, "true", 0, 20.0, "2x2x1", [1.0, 2, 3, 4])]),
+        "attacks": frame("attacks", [AttackResult("a", "audit", "m", "outsider", "auc", 0.5, client=3, positives=2)]),
+        "roc": frame("roc", [RocPoint("a", "membership", "m", "outsider", None, 0.1, 0.2, 0.5)]),
+        "pictures": frame("pictures", [Picture("a", "g", "m", "server", 1, "true", 0, 20.0, "2x2x1", [1.0, 2, 3, 4])]),
     }
     stage.write(tmp_path / "full", full)
     stage.write(tmp_path / "none", stage._frames(AttackResults()))
@@ -145,7 +147,7 @@ def test_a_reason_is_kept_with_the_evidence(tmp_path, monkeypatch, capsys):
     def attack(target, spec):
         return AttackResults([not_made(one.run_id, spec["name"], "it is too small") for one in target.runs])
 
-    monkeypatch.setattr(stage, "ATTACKS", {"audit": attack})
+    stand_in(monkeypatch, attack)
     for _ in range(2):  # made, and found again
         rows = attacked(tmp_path, {"a": [AUDIT], "b": [AUDIT]})["attacks"]
         assert rows["reason"].tolist() == ["it is too small"] * 2

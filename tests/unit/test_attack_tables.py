@@ -10,12 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from made_up import attack, bundle
 
-from fedpareto.analysis.tables import attacks as attack_tables
-from fedpareto.analysis.tables.build import TABLES, build_tables, read_tables, write_tables
+from fedpareto.analysis.tables.build import build_tables, read_tables, write_tables
 from fedpareto.analysis.tables.tradeoff import TableError
 from fedpareto.attacks import results as evidence
-
-KINDS = {"attacks": evidence.AttackResult, "roc": evidence.RocPoint, "pictures": evidence.Picture}
+from fedpareto.columns.declared import table
+from fedpareto.columns.frames import ARROW, DTYPES
 
 
 def attacked(folder):
@@ -37,13 +36,13 @@ def tables(folder):
     return read_tables(folder / "tables")
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", evidence.KINDS)
 def test_the_columns_are_those_that_attacks_write(name):
-    written = evidence.frame(KINDS[name], [])
-    ours = attack_tables.KINDS[name]
-    assert list(ours) == [field.name for field in dataclasses.fields(KINDS[name])]
-    for column, kind in ours.items():
-        assert str(written[column].dtype) == {"object": "string", "pixels": "object"}.get(kind, kind)
+    written, declared = evidence.frame(name, []), table(name).of_bundle
+    assert set(declared.names) == {field.name for field in dataclasses.fields(evidence.KINDS[name])}
+    assert tuple(written) == declared.names
+    for column in declared.columns:
+        assert str(written[column.name].dtype) == ("string" if column.type == "text" else DTYPES[column.type])
 
 
 def test_rows_stand_beside_their_run_and_the_accuracy_of_its_point(tables):
@@ -70,7 +69,7 @@ def test_rows_of_runs_that_the_plan_does_not_want_attacked_are_left_out(folder):
     wanted = f"{4:016x}"
     plan["attacks"] = {wanted: plan["attacks"][wanted]}
     built = build_tables(plan, folder / "bundles")
-    for name in KINDS:
+    for name in evidence.KINDS:
         assert set(getattr(built, name)["run_id"]) == {wanted}
 
 
@@ -80,11 +79,11 @@ def test_without_attacks_the_tables_are_empty_with_their_columns_and_types(keys,
     plan = json.loads((tmp_path / "plan.json").read_text()) | {key: {} for key in keys}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
     write_tables(tmp_path / "plan.json", tmp_path / "bundles", tmp_path / "tables")
-    for name, columns in attack_tables.COLUMNS.items():
-        schema = pq.read_schema(tmp_path / "tables" / f"{name}.parquet")
-        assert schema.names == list(columns)
-        for column in schema.names:
-            assert schema.field(column).type == attack_tables.arrow_type(columns, column), (name, column)
+    for declared in map(table, evidence.KINDS):
+        schema = pq.read_schema(tmp_path / "tables" / f"{declared.name}.parquet")
+        assert tuple(schema.names) == declared.names
+        for column in declared.columns:
+            assert schema.field(column.name).type == ARROW[column.type], (declared.name, column)
     read = read_tables(tmp_path / "tables")
     assert read.recommendation.empty
     assert read.of_studies(["one"]).attacks.empty
@@ -93,7 +92,7 @@ def test_without_attacks_the_tables_are_empty_with_their_columns_and_types(keys,
 def test_the_same_types_whether_or_not_something_was_found(tables, folder, tmp_path):
     bundle(tmp_path)
     write_tables(tmp_path / "plan.json", tmp_path / "bundles", tmp_path / "tables")
-    for name in (*KINDS, "recommendation"):
+    for name in (*evidence.KINDS, "recommendation"):
         full, empty = (pq.read_schema(home / "tables" / f"{name}.parquet") for home in (folder, tmp_path))
         assert full.names == empty.names
         for column in full.names:
@@ -118,7 +117,7 @@ def test_counts_that_may_be_missing_stay_whole_numbers(folder):
     assert ",32.0," not in text
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", evidence.KINDS)
 def test_a_bundle_that_was_not_attacked_yet_is_named(name, tmp_path):
     attacked(tmp_path)
     path = tmp_path / "bundles" / ("b" * 16) / f"{name}.parquet"
@@ -139,6 +138,6 @@ def test_the_recommendations_of_a_comparison_are_those_of_its_studies_together(f
 
 def test_tables_made_without_attacks_have_them_empty(tables):
     bare = type(tables)(tables.runs, tables.rounds, tables.tradeoff, tables.partitions, tables.clients)
-    for name in TABLES[5:]:
+    for name in (*evidence.KINDS, "recommendation"):
         assert getattr(bare, name).empty
         assert list(getattr(bare, name)) == list(getattr(replace(tables), name))

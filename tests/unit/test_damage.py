@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from attacked import stand_in
 
 from fedpareto.attacks import stage
 from fedpareto.attacks.results import AttackResults
@@ -37,6 +38,7 @@ RESULT = RunResult(
     parameters=3,
     secure_aggregation=None,
 )
+OF_BUNDLE = ["runs", "metrics", "partition", "clients", "curves", "attacks", "roc", "pictures"]
 FIGURES = [paths.figure_file("s", "f", ending) for ending in ("svg", "pdf", "png")]
 MODEL = {"w": np.arange(1000, dtype=np.float32)}
 
@@ -46,7 +48,7 @@ def made(tmp_path_factory):
     """A folder with one finished run and one file of each kind in its results."""
     home = tmp_path_factory.mktemp("made")
     store.save(home / paths.RUNS_FOLDER, RESULT, MODEL)
-    for path in map(home.joinpath, paths.outputs(["b1"], ["d"], ["runs"], FIGURES)):
+    for path in map(home.joinpath, paths.outputs(["b1"], ["d"], OF_BUNDLE, ["runs"], FIGURES)):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":
             path.write_text(json.dumps({"a": 1}) + "\n" if "data" in path.parts else "[]")
@@ -74,7 +76,7 @@ def files(folder):
 
 
 def clear():
-    outputs = paths.outputs(["b1", "not made"], ["d"], ["runs"], FIGURES)
+    outputs = paths.outputs(["b1", "not made"], ["d"], OF_BUNDLE, ["runs"], FIGURES)
     return damage.clear(outputs, {"b1": ["r1", "not made"]})
 
 
@@ -198,7 +200,7 @@ def test_a_spec_that_cannot_be_read_is_one_line(results, content, capsys):
 def test_evidence_that_cannot_be_read_is_found_again_at_once(results, monkeypatch, table, content):
     made = []
     monkeypatch.setattr(stage.provenance, "fingerprint", lambda module: "code")
-    monkeypatch.setitem(stage.ATTACKS, "audit", lambda target, spec: made.append(spec) or AttackResults())
+    stand_in(monkeypatch, lambda target, spec: made.append(spec) or AttackResults())
     target, wanted = Target((SimpleNamespace(run_id="r1"),), {}, None, {}), {"r1": [{"name": "audit"}]}
 
     def attack():

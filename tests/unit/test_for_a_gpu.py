@@ -126,7 +126,7 @@ def test_attacks(spec, change, dry, monkeypatch):
     made = target(**change)
     first = jax.tree.map(np.asarray, made.model.init(jax.random.key(0)))
     made = replace(made, models={run.run_id: model_arrays(first) for run in made.runs})
-    stage.ATTACKS[spec["name"]](made, spec)
+    stage.make(spec, made)
     assert dry.texts
 
 

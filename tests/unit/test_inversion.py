@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from attacked import target
+from attacked import attack, target
 
-from fedpareto.attacks.gradient_inversion.attack import gradient_inversion
-from fedpareto.attacks.results import PARTICIPANTS, SERVER
+from fedpareto.components.threats import PARTICIPANTS, SERVER
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.loaders.mnist import MNIST
 from fedpareto.data.loaders.scikit_learn import BreastCancer
 
+gradient_inversion = attack("gradient_inversion")
 SPEC = {
     "name": "gradient_inversion",
     "method": "cosine",

@@ -5,15 +5,15 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from attacked import target
+from attacked import attack, target
 
-from fedpareto.attacks.model_inversion import model_inversion
-from fedpareto.attacks.results import OUTSIDER
 from fedpareto.attacks.target import train
+from fedpareto.components.threats import OUTSIDER
 from fedpareto.federated.engine.program import first_state
 from fedpareto.federated.inputs.setup import model_arrays
 
-SPEC = {"name": "model_inversion"}
+model_inversion = attack("model_inversion")
+SPEC = {}
 
 
 @pytest.fixture(scope="module")

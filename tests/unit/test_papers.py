@@ -12,8 +12,9 @@ import yaml
 from fedpareto.analysis.figures import reproduction as reproduction_figure
 from fedpareto.analysis.figures import style
 from fedpareto.analysis.reproduce import compare_claims, numbers_as_markdown
-from fedpareto.analysis.tables.reproduction import COLUMNS, POINT, compare, curve_points, rounds_to
+from fedpareto.analysis.tables.reproduction import compare, curve_points, rounds_to
 from fedpareto.analysis.tables.tradeoff import TableError
+from fedpareto.columns.declared import RUNS, table
 from fedpareto.config.papers import FOLDER, read, read_folder
 from fedpareto.config.problems import ConfigError
 from fedpareto.privacy.accounting.published import recompute
@@ -115,13 +116,14 @@ def a_number(**changes):
     return SimpleNamespace(**values | changes)
 
 
+COLUMNS = table("reproduction").names
 OURS = {"published": None, "tolerance": None, "why": None, "epsilon": None, "accountant": None}
 
 
 def runs_of(accuracy, rate=0.1, status="ok"):
     frame = pd.DataFrame({"accuracy": accuracy, "seed": range(len(accuracy)), "status": status})
     frame["run_id"] = [f"{rate}-{seed}" for seed in frame["seed"]]
-    for column in POINT:
+    for column in RUNS.of_bundle.having("key"):
         frame[column] = np.nan
     return frame.assign(
         client_learning_rate=rate, wall_s=1.0, device="cpu", epsilon_rdp=1.1, epsilon_pld=0.9, epsilon_rdp_classic=1.2,

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedpareto.analysis.tables.recommendation import COLUMNS, NOT_TRUSTED, SEVERAL, TRUSTED, recommend
+from fedpareto.analysis.tables.recommendation import NOT_TRUSTED, SEVERAL, TRUSTED, recommend
+from fedpareto.columns.declared import table
 
 SEEDS = 4
 
@@ -238,5 +239,5 @@ def test_the_table_has_its_columns_and_types_with_and_without_rows():
     runs, tradeoff = grid(*THREE)
     full = recommend({"s": {"largest_epsilon": None, "trust": None}}, {}, runs, tradeoff, found())
     none = recommend({}, {}, runs, tradeoff, found())
-    assert list(full) == list(none) == list(COLUMNS)
+    assert list(full) == list(none) == list(table("recommendation").names)
     assert (full.dtypes == none.dtypes).all()

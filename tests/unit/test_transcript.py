@@ -10,7 +10,7 @@ from attacked import target
 
 from fedpareto.attacks.adversary_view import first_rounds
 from fedpareto.attacks.gradient_inversion.simulation import update_of
-from fedpareto.attacks.results import PARTICIPANTS, SERVER
+from fedpareto.components.threats import PARTICIPANTS, SERVER
 
 PLAIN = {"noise_multiplier": 0, "delta": None}
 RECORDS = {"unit": "record", "client_learning_rate": None, "local_epochs": None, "batch_size": None}

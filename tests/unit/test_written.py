@@ -21,6 +21,7 @@ from fedpareto.analysis.figures.written import cell, distinct, drawable
 from fedpareto.analysis.reproduce import claims_as_markdown
 from fedpareto.analysis.tables.build import read_tables, write_tables
 from fedpareto.cli import doctor
+from fedpareto.components import registry
 
 HELIX = "\U0001f9ec"  # an emoji that DejaVu Sans lacks
 NAMES = (
@@ -130,24 +131,26 @@ def looks_well(figure, width=1.15 * style.WIDTH):
 @pytest.mark.parametrize(
     "title", ["$<50k_$ 漢字 " + HELIX + " long words" * 20, "x" * 300], ids=["odd words", "a word"]
 )
-@pytest.mark.parametrize("name", sorted({*figures.FIGURES} - {"roc", "audit", "riskfront"}))  # headlines like leakage's
+@pytest.mark.parametrize(
+    "name", sorted({*registry.names("figure")} - {"roc", "audit", "riskfront"})
+)  # headlines like leakage's
 def test_every_figure_draws_any_title(tables, name, title):
     wide = 1.35 if name == "comparison" else 1.15  # its table is wide by itself
-    looks_well(figures.FIGURES[name](tables, title), wide * style.WIDTH)
+    looks_well(figures.build(name, tables, title), wide * style.WIDTH)
 
 
 def test_class_names_of_every_kind_stand_in_the_legend(tables, tmp_path):
     one = tables.partitions[(tables.partitions["label"] == tables.partitions["label"].iloc[0])]
     one = one[(one["clients"] == 50) & (one["client"] < 3)]
     parts = pd.concat([one.assign(label=name) for name in NAMES], ignore_index=True)
-    figure = figures.FIGURES["partition"](replace(tables, partitions=parts), "One")
+    figure = figures.build("partition", replace(tables, partitions=parts), "One")
     looks_well(figure)
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(shown) == len(set(shown)) == len(NAMES)
     assert shown[0] == r"\$<50k_\$"
     style.save(figure, tmp_path / "partition")
     many = pd.concat([one.assign(label=f"class {i}") for i in range(40)], ignore_index=True)
-    figure = figures.FIGURES["partition"](replace(tables, partitions=many), "One")
+    figure = figures.build("partition", replace(tables, partitions=many), "One")
     looks_well(figure)
     assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "and 21 more"
 

@@ -7,7 +7,7 @@ rule attack:
         runs="results/bundles/{bundle}/runs.parquet",
         privacy="results/privacy/{bundle}.json",
         data=data_of_bundle,
-        code=CODE["attack"],
+        code=code_of_attacks,
     output:
         attacks="results/bundles/{bundle}/attacks.parquet",
         roc="results/bundles/{bundle}/roc.parquet",

@@ -6,9 +6,11 @@ from pathlib import Path
 
 SOURCE = Path(workflow.basedir) / "src"
 sys.path.insert(0, str(SOURCE))
+from fedpareto.columns import declared
 from fedpareto.components import provenance, registry
 from fedpareto.config import papers
 from fedpareto.config.load import ConfigError, from_snakemake
+from fedpareto.data import facts
 from fedpareto.sweep import sweep as plan
 from fedpareto.sweep.run import digest
 from fedpareto.system import damage, environment, files, jax_settings, paths
@@ -40,10 +42,11 @@ BUNDLES = PLAN.bundles | {
     name: bundle for one in PAPER_PLANS.values() for name, bundle in one.bundles.items()
 }
 
-TABLES = [
-    *("runs", "tradeoff", "rounds", "partitions", "clients"),
-    *("attacks", "roc", "pictures", "recommendation"),
-]
+TABLES = declared.TABLES
+# The files in the folder of a bundle, by the stage that writes them.
+OF_TRAINING, OF_ATTACKS = (
+    [table.file for table in declared.of_stage(stage)] for stage in ("train", "attack")
+)
 
 # The code that makes each stage's numbers is an input of its rule: Snakemake sees no edit inside a package otherwise.
 CODE = {
@@ -51,6 +54,9 @@ CODE = {
         os.path.relpath(path)
         for path in provenance.sources(*(f"fedpareto.{module}" for module in modules))
     ]
+    # Types and roles of columns make tables and figures; what is trained and attacked, they do not.
+    + [os.path.relpath(declared.FILE)]
+    * (stage in ("tables", "figures", "reproduction"))
     for stage, modules in {
         "data": ["data.prepare"],
         "privacy": [
@@ -110,7 +116,9 @@ def mend_store():
         return
     MENDED.append(True)
     datasets = {bundle.dataset for bundle in BUNDLES.values()}
-    outputs = paths.outputs(BUNDLES, datasets, TABLES, FIGURE_FILES)
+    outputs = paths.outputs(
+        BUNDLES, datasets, OF_TRAINING + OF_ATTACKS, TABLES, FIGURE_FILES
+    )
     runs = {
         name: [run.run_id for run in bundle.runs] for name, bundle in BUNDLES.items()
     }
@@ -134,8 +142,8 @@ def everything(wildcards):
     """What a sweep makes. All files are named, or Snakemake would not miss one whose neighbours are there."""
     mend_store()
     return [
-        *paths.bundle_files(PLAN.bundles, paths.OF_TRAINING),
-        *paths.bundle_files(PLAN.attacked, paths.OF_ATTACKS),
+        *paths.bundle_files(PLAN.bundles, OF_TRAINING),
+        *paths.bundle_files(PLAN.attacked, OF_ATTACKS),
         *paths.table_files(TABLES),
         *FIGURE_FILES,
     ]
@@ -186,14 +194,19 @@ def data_to_account(wildcards):
 
 
 def source_of_dataset(wildcards):
-    """The user's own file behind a data set, or the code of the class that loads it."""
+    """The user's own file behind a data set; nothing for one that a class loads."""
     options = PLAN.datasets.get(wildcards.dataset, {})
-    if "path" in options:
-        return [options["path"]]
-    loader = options["loader"]["name"] if options else wildcards.dataset
-    if not options and loader not in registry.names("dataset"):
-        return []  # the job says what is wrong with the name
-    return [os.path.relpath(path) for path in registry.find("dataset", loader).files]
+    return [options["path"]] if "path" in options else []
+
+
+def code_of_dataset(wildcards):
+    """The files that prepare a data set: an edit of another one's class prepares this one no more."""
+    options = PLAN.datasets.get(wildcards.dataset, {})
+    if "path" in options or not (options or wildcards.dataset in facts.registered()):
+        return CODE["data"]  # the job says what is wrong with a name that nothing has
+    name = options["loader"]["name"] if options else wildcards.dataset
+    files = registry.find("dataset", name).files
+    return [*CODE["data"], *map(os.path.relpath, files)]
 
 
 def options_of_dataset(wildcards):
@@ -211,10 +224,38 @@ def title_of_study(wildcards):
     return PLAN.titles[wildcards.study]
 
 
+def figure_of(wildcards):
+    """The component that draws a figure."""
+    return registry.find("figure", PLAN.figure(wildcards.study, wildcards.figure))
+
+
 def category_of_figure(wildcards):
     """Where the report shows a figure."""
-    leaks = wildcards.figure in plan.FIGURES_OF_ATTACKS
-    return "2 Leakage" if leaks else "1 Trade-off"
+    return figure_of(wildcards).constants.get("CATEGORY", "1 Trade-off")
+
+
+def caption_of_figure(wildcards):
+    """What the report says of a figure."""
+    figure = figure_of(wildcards)
+    return figure.constants.get("CAPTION", figure.doc)
+
+
+def spec_of_figure(wildcards):
+    """What the command line calls a figure."""
+    return PLAN.figure(wildcards.study, wildcards.figure)
+
+
+def code_of_figure(wildcards):
+    """The files that draw a figure: an edit of another figure draws this one no more."""
+    return [*CODE["figures"], *map(os.path.relpath, figure_of(wildcards).files)]
+
+
+def code_of_attacks(wildcards):
+    """The files that make a bundle's attacks: the stage's, and those of the attacks that are made."""
+    attacks = PLAN.attacks_on(PLAN.bundles[wildcards.bundle]).values()
+    names = sorted({attack["name"] for wanted in attacks for attack in wanted})
+    files = {file for name in names for file in registry.find("attack", name).files}
+    return [*CODE["attack"], *map(os.path.relpath, sorted(files))]
 
 
 def studies_of_figure(wildcards):

@@ -5,7 +5,7 @@ rule figure:
     """Draw one figure of one study in SVG, PDF and PNG."""
     input:
         tables=collect("results/tables/{table}.parquet", table=TABLES),
-        code=CODE["figures"],
+        code=code_of_figure,
     output:
         svg=report(
             "results/figures/{study}/{figure}.svg",
@@ -23,7 +23,9 @@ rule figure:
     params:
         title=title_of_study,
         studies=studies_of_figure,
+        figure=spec_of_figure,
+        caption=caption_of_figure,
     shell:
-        "python -m fedpareto figures --tables results/tables --study {params.studies} --figure {wildcards.figure}"
+        "python -m fedpareto figures --tables results/tables --study {params.studies} --figure {params.figure:q}"
         " --title {params.title:q}"
         " --output results/figures/{wildcards.study}/{wildcards.figure} &> {log}"

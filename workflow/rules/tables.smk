@@ -4,35 +4,27 @@
 rule tables:
     """Collect runs, metrics by round, trade-offs and partitions."""
     input:
-        runs=collect("results/bundles/{bundle}/runs.parquet", bundle=PLAN.bundles),
-        metrics=collect("results/bundles/{bundle}/metrics.parquet", bundle=PLAN.bundles),
-        partition=collect(
-            "results/bundles/{bundle}/partition.parquet", bundle=PLAN.bundles
-        ),
-        more=collect(
-            "results/bundles/{bundle}/{part}.parquet",
+        training=collect(
+            "results/bundles/{bundle}/{file}.parquet",
             bundle=PLAN.bundles,
-            part=["clients", "curves"],
+            file=OF_TRAINING,
         ),
         attacks=collect(
-            "results/bundles/{bundle}/{part}.parquet",
+            "results/bundles/{bundle}/{file}.parquet",
             bundle=PLAN.attacked,
-            part=["attacks", "roc", "pictures"],
+            file=OF_ATTACKS,
         ),
         code=CODE["tables"],
     output:
         parquet=collect("results/tables/{table}.parquet", table=TABLES),
         csv=report(
-            collect(
-                "results/tables/{table}.csv",
-                table=["runs", "tradeoff", "attacks", "recommendation"],
-            ),
+            collect("results/tables/{table}.csv", table=declared.IN_REPORT),
             caption="../report/tables.rst",
             category="3 Tables",
         ),
         more=collect(
             "results/tables/{table}.csv",
-            table=["rounds", "partitions", "clients", "roc", "pictures"],
+            table=[table for table in TABLES if table not in declared.IN_REPORT],
         ),
     log:
         "results/logs/tables.log",

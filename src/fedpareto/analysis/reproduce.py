@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ import pandas as pd
 from fedpareto.analysis.figures import reproduction as reproduction_figure
 from fedpareto.analysis.figures import style
 from fedpareto.analysis.figures.written import cell
+from fedpareto.analysis.tables.read import read_of_bundle
 from fedpareto.analysis.tables.reproduction import compare, curve_points, row_names
 from fedpareto.analysis.tables.tradeoff import TableError
-from fedpareto.system import damage
+from fedpareto.columns.declared import COMPARED, Additions
+from fedpareto.columns.declared import table as declared_table
+from fedpareto.columns.frames import of_rows
 from fedpareto.system.files import whole
 
 
@@ -39,11 +42,10 @@ def compare_numbers(
     there = [bundle for bundle in bundles if (bundle / "runs.parquet").is_file()]
     if not there:
         raise TableError(f"no run of {title} is there: snakemake reproduce_<name> makes them")
-    runs, metrics = (
-        pd.concat([_read(bundle / f"{part}.parquet") for bundle in there], ignore_index=True)
-        for part in ("runs", "metrics")
-    )
-    table = compare(numbers, studies, runs, metrics)
+    read = {name: [read_of_bundle(bundle, name) for bundle in there] for name in ("runs", "rounds")}
+    runs, metrics = (pd.concat([frame for frame, _ in read[name]], ignore_index=True) for name in ("runs", "rounds"))
+    additions = reduce(Additions.union, (added for _, added in read["runs"]))
+    table = compare(numbers, studies, runs, metrics, additions)
     style.apply()
     shapes = [
         (curve.what, points) for curve in curves if len(points := curve_points(curve, studies[curve.study], runs))
@@ -57,13 +59,11 @@ def compare_claims(
     claims: Sequence[Any], recomputed: Sequence[Mapping[str, float]], title: str, folder: Path
 ) -> pd.DataFrame:
     """Writes published epsilons beside those that were computed anew, and returns the table."""
-    names = ("name", "source", "rate", "noise", "steps", "delta", "published", "accountant", "verdict", "why")
-    table = pd.DataFrame(
-        [
-            {name: getattr(claim, name) for name in names} | dict(found)
-            for claim, found in zip(claims, recomputed, strict=True)
-        ]
-    )
+    declared = declared_table("claims")
+    rows = []
+    for claim, found in zip(claims, recomputed, strict=True):
+        rows.append({name: getattr(claim, name) for name in declared.names if name not in found} | dict(found))
+    table = of_rows(rows, declared)
     style.apply()
     style.save(reproduction_figure.of_claims(table, title), folder / "figure")
     _write(table, claims_as_markdown(table), folder)
@@ -83,7 +83,7 @@ def numbers_as_markdown(table: pd.DataFrame) -> str:
         interval = "" if pd.isna(row.low) else f" ({show(row.low)} to {show(row.high)})"
         picked = f"; {row.picked}" if isinstance(row.picked, str) else ""
         doubt = "" if row.verified else "; number not verified in a public source"
-        epsilons = (row.epsilon_rdp_classic, row.epsilon_rdp, row.epsilon_pld)
+        epsilons = [getattr(row, accountant.column.name) for accountant in COMPARED]
         rows.append(
             (
                 f"{row.what}{picked}{doubt}",
@@ -97,7 +97,8 @@ def numbers_as_markdown(table: pd.DataFrame) -> str:
                 f"{row.seconds:.0f}",
             )
         )
-    return _markdown((*head, "ours: classic / RDP / PLD", "seeds", "seconds"), rows)
+    labels = [accountant.label for accountant in COMPARED]
+    return _markdown((*head, f"ours: {' / '.join(labels)}", "seeds", "seconds"), rows)
 
 
 def claims_as_markdown(table: pd.DataFrame) -> str:
@@ -110,11 +111,12 @@ def claims_as_markdown(table: pd.DataFrame) -> str:
                 f"{row.name} ({row.source})",
                 f"{row.rate:.4g}, {row.noise:g}, {row.steps:,}, {row.delta:g}",
                 f"{row.published:g} ({row.accountant})",
-                *map(_epsilon, (row.epsilon_rdp_classic, row.epsilon_rdp, row.epsilon_pld)),
+                *(_epsilon(getattr(row, accountant.column.name)) for accountant in COMPARED),
                 row.verdict + (f": {row.why}" if row.why else ""),
             )
         )
-    return _markdown(("run", "rate, noise, steps, delta", "published (by)", "classic", "RDP", "PLD", "verdict"), rows)
+    labels = [accountant.label for accountant in COMPARED]
+    return _markdown(("run", "rate, noise, steps, delta", "published (by)", *labels, "verdict"), rows)
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -136,11 +138,6 @@ def _rounds(value: float) -> str:
 
 def _epsilon(value: float) -> str:
     return "-" if pd.isna(value) else f"{value:.3g}" if value < 1 else f"{value:.2f}"
-
-
-def _read(path: Path) -> pd.DataFrame:
-    with damage.reading(path):
-        return pd.read_parquet(path)
 
 
 def _write(table: pd.DataFrame, text: str, folder: Path) -> None:

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedpareto.attacks.results import PARTICIPANTS, SERVER
+from fedpareto.components.threats import PARTICIPANTS, SERVER
 from fedpareto.federated.algorithms.local_sgd import Examples
 from fedpareto.federated.contributions.contribution import contribution_of
 from fedpareto.federated.engine.program import first_state

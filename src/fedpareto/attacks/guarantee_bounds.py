@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from dp_accounting.rdp.rdp_privacy_accountant import compute_delta
 
-from fedpareto.attacks.results import OUTSIDER, PARTICIPANTS
+from fedpareto.components.threats import OUTSIDER, PARTICIPANTS
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.sweep.account import AccountedRun
 from fedpareto.sweep.run import Run
@@ -23,7 +23,7 @@ EPSILONS = np.concatenate([np.linspace(0, 2, 41)[1:], np.geomspace(2.1, 700, 200
 
 
 def covers(run: Run, adversary: str, secret: str) -> bool:
-    """Whether the run's guarantee holds against an adversary (`evidence.ADVERSARIES`) and for a secret (`client`, `record`).
+    """Whether the run's guarantee holds against an adversary (`threats.ADVERSARIES`) and for a secret (`client`, `record`).
 
     With a trusted coordinator it does not hold against the coordinator itself. A guarantee for whole clients covers their
     records; one for records covers no client.

@@ -13,9 +13,9 @@ for its class. Its correlation is with the class's training mean, both less the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,62 +27,88 @@ from fedpareto.attacks import guarantee_bounds as bounds
 from fedpareto.attacks.auxiliary_data import AuxiliaryData, public_of
 from fedpareto.attacks.gradient_inversion.matching import total_variation
 from fedpareto.attacks.gradient_inversion.scores import psnr
+from fedpareto.attacks.interface import refusal
 from fedpareto.attacks.intervals import clopper_pearson, mean_interval
-from fedpareto.attacks.results import OUTSIDER, AttackResult, AttackResults, Picture, not_made
+from fedpareto.attacks.results import AttackResult, AttackResults, Picture, not_made
 from fedpareto.attacks.target import Target
+from fedpareto.components.rules import Rule
+from fedpareto.components.threats import OUTSIDER
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
+from fedpareto.sweep.run import Run
 
 PyTree = Any
-NAME, METHOD = "model_inversion", "gradient_ascent"
-STEPS = 200
+METHOD = "gradient_ascent"
 LEARNING_RATE = 0.03  # in a feature's unit, decaying to 0 along a cosine
 PRIOR = 0.1  # weight of the mean squared distance from the mean record, in deviations
 TOTAL_VARIATION = 0.3  # weight of the mean absolute difference of neighbouring pixels, in the pixels' range
 MOST_ROWS = 2000  # test records that the evaluating classifier is fitted on
 
 
-def model_inversion(target: Target, spec: Mapping[str, Any]) -> AttackResults:
+@dataclass(frozen=True)
+class ModelInversion:
     """Representatives of all classes from each run's final model.
 
-    Args:
-      target: Runs of one program, with the models they kept.
-      spec: `steps` of the ascent, or nothing for 200.
-
-    Returns:
-      Scores and pictures; the reason for runs without one finite model.
+    Attributes:
+      steps: Steps of gradient ascent.
     """
-    chosen = [
-        i for i, run in enumerate(target.runs) if run.training.algorithm != "alone" and run.run_id in target.models
-    ]
-    models = {i: target.parameters(target.runs[i]) for i in chosen}
-    chosen = [i for i in chosen if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(models[i]))]
-    missing = [
-        not_made(
-            run.run_id, NAME, "it has no common model whose parameters are finite", method=METHOD, adversary=OUTSIDER
-        )
-        for i, run in enumerate(target.runs)
-        if i not in chosen
-    ]
-    if not chosen:
-        return AttackResults(missing)
-    public = public_of(target.data, target.runs[0].data.dataset)
-    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[models[i] for i in chosen])
+
+    NAME: ClassVar = "model_inversion"
+    FAMILY: ClassVar = "reconstruction"
+    SECRET: ClassVar = "class"
+    SEES: ClassVar = "final_model"
+
+    steps: Annotated[int, Rule(minimum=1)] = 200
+
+    def not_applicable(self, run: Run) -> str | None:
+        """Why the attack cannot be made on a run; None where it can."""
+        return refusal(self, run)
+
+    def __call__(self, target: Target) -> AttackResults:
+        """Climbs from the mean record to every class of each run's model; says so of runs without one finite model."""
+        chosen = [
+            i
+            for i, run in enumerate(target.runs)
+            if self.not_applicable(run) is None and run.run_id in target.models and _is_finite(target.parameters(run))
+        ]
+        missing = [
+            not_made(
+                run.run_id,
+                self.NAME,
+                "it has no common model whose parameters are finite",
+                method=METHOD,
+                adversary=OUTSIDER,
+            )
+            for i, run in enumerate(target.runs)
+            if i not in chosen
+        ]
+        if not chosen:
+            return AttackResults(missing)
+        public = public_of(target.data, target.runs[0].data.dataset)
+        found = _representatives(target, chosen, public, self.steps)
+        evaluator = LogisticRegression(C=0.1, tol=1e-2, max_iter=500)
+        evaluator.fit(((public.x - public.mean) / public.unit)[:MOST_ROWS], public.y[:MOST_ROWS])
+        x_train = target.data.x_train.reshape(len(target.data.x_train), -1)
+        classes = np.flatnonzero(np.bincount(target.data.y_train, minlength=public.classes))
+        means = np.stack([x_train[target.data.y_train == c].mean(axis=0) for c in classes])
+        findings: list[AttackResult] = missing
+        pictures: list[Picture] = []
+        for i, representatives in zip(chosen, found[:, classes], strict=True):
+            findings += _scores(target, i, representatives, means, classes, evaluator, public)
+            pictures += _pictures(target, i, representatives, means, classes, public)
+        return AttackResults(findings, (), pictures)
+
+
+def _is_finite(params: PyTree) -> bool:
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+
+
+def _representatives(target: Target, chosen: list[int], public: AuxiliaryData, steps: int) -> np.ndarray:
+    """Representatives of the classes in the final models of the chosen runs, float32 [runs, classes, features]."""
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[target.parameters(target.runs[i]) for i in chosen])
     hypers = jax.tree.map(lambda leaf: leaf[np.asarray(chosen)], target.hypers)
     known = tuple(map(jnp.asarray, (public.mean, public.deviation, public.unit, *public.box)))
-    shape = (public.classes, public.picture, public.example, spec.get("steps", STEPS))
-    found = np.asarray(_ascend(target.static, shape, hypers, params, known))
-
-    evaluator = LogisticRegression(C=0.1, tol=1e-2, max_iter=500)
-    evaluator.fit(((public.x - public.mean) / public.unit)[:MOST_ROWS], public.y[:MOST_ROWS])
-    x_train = target.data.x_train.reshape(len(target.data.x_train), -1)
-    record_mask = np.flatnonzero(np.bincount(target.data.y_train, minlength=public.classes))
-    means = np.stack([x_train[target.data.y_train == c].mean(axis=0) for c in record_mask])
-    findings: list[AttackResult] = missing
-    pictures: list[Picture] = []
-    for i, representatives in zip(chosen, found[:, record_mask], strict=True):
-        findings += _scores(target, i, representatives, means, record_mask, evaluator, public)
-        pictures += _pictures(target, i, representatives, means, record_mask, public)
-    return AttackResults(findings, (), pictures)
+    shape = (public.classes, public.picture, public.example, steps)
+    return np.asarray(_ascend(target.static, shape, hypers, params, known))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -143,7 +169,19 @@ def _scores(
         score: str, value: float, interval: tuple[float, float], baseline: float, success: bool
     ) -> AttackResult:
         return AttackResult(
-            *(subject.run_id, NAME, METHOD, OUTSIDER, score, value, *interval, baseline, math.nan, covered, success),
+            *(
+                subject.run_id,
+                ModelInversion.NAME,
+                METHOD,
+                OUTSIDER,
+                score,
+                value,
+                *interval,
+                baseline,
+                math.nan,
+                covered,
+                success,
+            ),
             positives=count,
         )
 
@@ -167,11 +205,11 @@ def _pictures(
         return []
     name, ratios = target.runs[run].run_id, psnr(found, means, public)
     true = [
-        Picture(name, NAME, "", "", None, "true", int(c), math.nan, public.shape, x)
+        Picture(name, ModelInversion.NAME, "", "", None, "true", int(c), math.nan, public.shape, x)
         for c, x in zip(classes, means, strict=True)
     ]
     rebuilt = [
-        Picture(name, NAME, METHOD, OUTSIDER, None, "rebuilt", int(c), float(ratio), public.shape, x)
+        Picture(name, ModelInversion.NAME, METHOD, OUTSIDER, None, "rebuilt", int(c), float(ratio), public.shape, x)
         for c, ratio, x in zip(classes, ratios, found, strict=True)
     ]
     return [*true, *rebuilt]

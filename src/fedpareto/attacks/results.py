@@ -10,12 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-SERVER, PARTICIPANTS, OUTSIDER = "server", "participants", "outsider"
-ADVERSARIES = {
-    SERVER: "the coordinator, which sees what clients send it (their sum under secure aggregation)",
-    PARTICIPANTS: "those who see the model after every round, and with it each round's released sum",
-    OUTSIDER: "those who see the final model only",
-}
+from fedpareto.columns.declared import table
+from fedpareto.columns.frames import DTYPES
 
 
 @dataclass(frozen=True)
@@ -24,9 +20,9 @@ class AttackResult:
 
     Attributes:
       run_id: The run.
-      attack: `gradient_inversion`, `model_inversion`, `membership`, `client_membership` or `audit`.
+      attack: Name of the attack.
       method: Which way of doing it.
-      adversary: One of `ADVERSARIES`.
+      adversary: One of `threats.ADVERSARIES`.
       score: Name of the score.
       value: The score.
       low: Lower end of its interval at `confidence`, NaN where there is none.
@@ -97,7 +93,7 @@ class Picture:
 
     Attributes:
       run_id: The run.
-      attack: `gradient_inversion` or `model_inversion`.
+      attack: The attack.
       method: The attack's method; empty for what is no reconstruction.
       adversary: Who saw what it was rebuilt from; empty likewise.
       records: Records behind the update, or None.
@@ -118,6 +114,10 @@ class Picture:
     psnr: float
     shape: str
     pixels: Sequence[float] | np.ndarray
+
+
+# Table -> the kind of its rows. The first is written last: where it is, the others are.
+KINDS: dict[str, type] = {"attacks": AttackResult, "roc": RocPoint, "pictures": Picture}
 
 
 @dataclass(frozen=True)
@@ -151,15 +151,20 @@ def together(parts: Iterable[AttackResults]) -> AttackResults:
     )
 
 
-def frame(kind: type, rows: Sequence[Any]) -> pd.DataFrame:
-    """Rows of one kind (`AttackResult`, `RocPoint`, `Picture`) as a table whose columns have the same types in every bundle."""
-    names = [one.name for one in fields(kind)]
+def frame(name: str, rows: Sequence[Any]) -> pd.DataFrame:
+    """Rows of one of `KINDS` as a table whose columns have the same types in every bundle.
+
+    Raises:
+      ColumnError: The fields of the rows and the declared columns differ.
+    """
+    declared = table(name).of_bundle
+    declared.check([field.name for field in fields(KINDS[name])], f"table {name}")
     columns: dict[str, Any] = {}
-    types = {"str": "string", "float": "float64", "bool": "bool", "int": "int64", "int | None": "Int64"}
-    for one in fields(kind):
-        values = [getattr(row, one.name) for row in rows]
-        if str(one.type) in types:
-            columns[one.name] = pd.Series(values, dtype=types[str(one.type)])
+    for column in declared.columns:
+        values = [getattr(row, column.name) for row in rows]
+        if column.type == "pixels":
+            columns[column.name] = pd.Series([np.asarray(value, np.float32) for value in values], dtype="object")
         else:
-            columns[one.name] = pd.Series([np.asarray(value, np.float32) for value in values], dtype="object")
-    return pd.DataFrame(columns, columns=names)
+            # Not object: a column of text without any rows is still one of text.
+            columns[column.name] = pd.Series(values, dtype="string" if column.type == "text" else DTYPES[column.type])
+    return pd.DataFrame(columns, columns=list(declared.names))

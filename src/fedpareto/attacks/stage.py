@@ -11,13 +11,11 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from fedpareto.attacks.audit.attack import audit
-from fedpareto.attacks.gradient_inversion.attack import gradient_inversion
-from fedpareto.attacks.membership.attack import client_membership, membership
-from fedpareto.attacks.model_inversion import model_inversion
-from fedpareto.attacks.results import AttackResult, AttackResults, Picture, RocPoint, asked, frame, not_made
+from fedpareto.attacks.interface import Attack
+from fedpareto.attacks.results import KINDS, AttackResult, AttackResults, Picture, RocPoint, asked, frame, not_made
 from fedpareto.attacks.target import Target
-from fedpareto.components import provenance
+from fedpareto.components import provenance, registry
+from fedpareto.components.threats import FINAL_MODEL, OUTSIDER
 from fedpareto.data.arrays import PreparedData
 from fedpareto.federated.store import store
 from fedpareto.federated.train import log
@@ -28,16 +26,9 @@ from fedpareto.system import damage
 from fedpareto.system.files import whole
 
 T = TypeVar("T")
+Row = TypeVar("Row", AttackResult, RocPoint, Picture)
+
 Spec = Mapping[str, Any]
-ATTACKS: dict[str, Callable[[Target, Spec], AttackResults]] = {
-    "gradient_inversion": gradient_inversion,
-    "model_inversion": model_inversion,
-    "membership": membership,
-    "client_membership": client_membership,
-    "audit": audit,
-}
-# File -> what one of its rows is. The first is written last: where it is, the others are.
-TABLES: dict[str, type] = {"attacks": AttackResult, "roc": RocPoint, "pictures": Picture}
 
 
 def attack_stored(
@@ -102,22 +93,22 @@ def attack_bundle(
       lost: Rows of runs that are not among the target's.
 
     Returns:
-      The rows of `TABLES`, by name.
+      The rows of `results.KINDS`, by name.
     """
     specs = {canonical(dict(spec)): spec for own in wanted.values() for spec in own}
-    known = f"{provenance.fingerprint(provenance.sources(__name__))} {models}"
     parts = [_frames(AttackResults(lost))]
     for i, (text, spec) in enumerate(specs.items()):
         runs = tuple(run for run in target.runs if any(canonical(dict(one)) == text for one in wanted[run.run_id]))
         if not runs:
             continue
-        name = hashlib.sha256(" ".join([known, text, *(run.run_id for run in runs)]).encode()).hexdigest()[:16]
+        known = [code_of(spec), models, text, *(run.run_id for run in runs)]
+        name = hashlib.sha256(" ".join(known).encode()).hexdigest()[:16]
         place = f"attack {i + 1} of {len(specs)}"
         found = _stored(kept / name)
         if found is None:
             log(f"{place}: {describe(spec)} on {len(runs)} runs")
             start = time.monotonic()
-            evidence = ATTACKS[spec["name"]](target if runs == target.runs else replace(target, runs=runs), spec)
+            evidence = make(spec, target if runs == target.runs else replace(target, runs=runs))
             write(kept / name, _frames(evidence))
             found = _load(kept / name)
             made = sum(not finding.reason for finding in evidence.findings)
@@ -126,12 +117,47 @@ def attack_bundle(
                 log(line)
         parts.append(found)
     return {
-        table: pd.concat([part[table] for part in parts if len(part[table])] or [parts[0][table]]) for table in TABLES
+        table: pd.concat([part[table] for part in parts if len(part[table])] or [parts[0][table]]) for table in KINDS
     }
+
+
+def code_of(spec: Spec) -> str:
+    """A fingerprint of the code that makes an attack: this stage's, the engine's, and that attack's own, but no other attack's."""
+    component = registry.find("attack", spec["name"])
+    return provenance.fingerprint([*provenance.sources(__name__), *component.files])
+
+
+def make(spec: Spec, target: Target) -> AttackResults:
+    """Makes the attack that a spec names.
+
+    Returns:
+      Its rows for the runs that it is applicable to, under the name by which it was asked for, and for the others the reason.
+    """
+    attack: Attack = registry.build("attack", spec)
+    reasons = {run.run_id: attack.not_applicable(run) for run in target.runs}
+    results = AttackResults()
+    if None in reasons.values():
+        results = attack(target)
+    # An attack on the final model has one adversary that could have made it.
+    adversary = OUTSIDER if attack.SEES == FINAL_MODEL else ""
+    refused = [
+        not_made(run_id, spec["name"], reason, adversary=adversary, **asked(spec))
+        for run_id, reason in reasons.items()
+        if reason is not None
+    ]
+
+    def applicable(rows: Sequence[Row]) -> list[Row]:
+        return [replace(row, attack=spec["name"]) for row in rows if reasons[row.run_id] is None]
+
+    return AttackResults(
+        [*applicable(results.findings), *refused], applicable(results.roc), applicable(results.pictures)
+    )
 
 
 def _stored(folder: Path) -> dict[str, pd.DataFrame] | None:
     """The evidence that a finished attack left; None where there is none, or not all of it can be read."""
+    if not (folder / f"{next(iter(KINDS))}.parquet").is_file():
+        return None
     try:
         return _load(folder)
     except FileNotFoundError:
@@ -143,7 +169,7 @@ def _stored(folder: Path) -> dict[str, pd.DataFrame] | None:
 
 def _load(folder: Path) -> dict[str, pd.DataFrame]:
     frames = {}
-    for table in TABLES:
+    for table in KINDS:
         path = folder / f"{table}.parquet"
         with damage.reading(path):
             frames[table] = pd.read_parquet(path)
@@ -161,11 +187,11 @@ def _reasons(findings: Sequence[AttackResult]) -> list[str]:
 
 def write(folder: Path, frames: Mapping[str, pd.DataFrame]) -> None:
     """Writes one Parquet file a table, each in one step."""
-    for table in reversed(TABLES):
+    for table in reversed(KINDS):
         with whole(folder / f"{table}.parquet") as path:
             frames[table].to_parquet(path, index=False)
 
 
 def _frames(evidence: AttackResults) -> dict[str, pd.DataFrame]:
     rows = (evidence.findings, evidence.roc, evidence.pictures)
-    return {table: frame(kind, own) for (table, kind), own in zip(TABLES.items(), rows, strict=True)}
+    return {table: frame(table, own) for table, own in zip(KINDS, rows, strict=True)}

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+from fedpareto.columns.declared import ACCOUNTANTS
 from fedpareto.privacy.accounting import calibration
 from fedpareto.privacy.accounting.epsilon import guarantee
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
@@ -66,9 +67,7 @@ def _plan(arguments: argparse.Namespace, noise_multiplier: float) -> PrivacyPlan
 
 def _answer(plan: PrivacyPlan, proven: Any, as_json: bool, **more: Any) -> None:
     answer = {
-        "epsilon_rdp": proven.epsilon_rdp,
-        "epsilon_pld": proven.epsilon_pld,
-        "epsilon_rdp_classic": proven.epsilon_rdp_classic,
+        **{accountant.column.name: proven.epsilons[accountant.name] for accountant in ACCOUNTANTS},
         "rdp_order": proven.rdp_order,
         "delta": plan.delta,
         "unit": plan.setting.unit,

@@ -13,6 +13,7 @@ from typing import Any
 
 from fedpareto import __version__
 from fedpareto.cli import flags, verbs
+from fedpareto.columns.declared import CALIBRATING
 from fedpareto.system import damage, jax_settings, paths
 
 
@@ -47,12 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _user_errors() -> tuple[type[Exception], ...]:
     from fedpareto.analysis.tables.tradeoff import TableError
     from fedpareto.cli import failures
+    from fedpareto.columns.column import ColumnError
     from fedpareto.components.registry import ComponentError
     from fedpareto.data import DataError
     from fedpareto.privacy.plan import PrivacyPlanError
 
     return (
-        *(DataError, PrivacyPlanError, TableError, failures.StageError),
+        *(ColumnError, DataError, PrivacyPlanError, TableError, failures.StageError),
         *(jax_settings.SettingsError, damage.DamagedFile, ComponentError),
     )
 
@@ -76,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
 
     calibrate = _verb(commands, "calibrate", verbs.calibrate, "smallest noise multiplier that proves an epsilon")
     calibrate.add_argument("--epsilon", type=flags.rule("target_epsilon"), required=True, help="epsilon to prove")
-    calibrate.add_argument("--accountant", choices=("rdp", "pld"), default="rdp", help="default: %(default)s")
+    calibrating = [accountant.name for accountant in CALIBRATING]
+    calibrate.add_argument("--accountant", choices=calibrating, default=calibrating[0], help="default: %(default)s")
     flags.mechanism(calibrate)
 
     plan = _verb(commands, "plan", verbs.plan, "check a configuration and list its studies, runs and bundles")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from fedpareto.config.attackable import why_not
-from fedpareto.config.problems import Problems, nearest
+from fedpareto.components import registry, threats
+from fedpareto.config.problems import Problems, nearest, valid
 from fedpareto.config.study import Config, Study, study_key
 
 # Keys of a study that pick the points to attack: plain values that stand in a run.
@@ -30,24 +30,21 @@ PICKING = (
     "stragglers",
 )
 
-FEWEST_RUNS = 32  # of which the sixteen that are counted, if all are right, show an epsilon above 0
-DENSE = ("logistic", "mlp", "2nn")  # models whose first layer is dense
-# Limit of a policy -> the attacks whose success it limits.
-MEASURED_BY = {
-    "largest_membership": {"membership", "client_membership"},
-    "largest_reconstruction": {"gradient_inversion"},
-}
-
 
 def check_attacks(study: Study, problems: Problems) -> None:
     """Adds every problem of `attacks` and `attacked`."""
     for i, attack in enumerate(study.attacks):
         key: list[str | int] = ["studies", study.name, "attacks", *([i] if len(study.attacks) > 1 else [])]
-        reasons = [why_not(attack["name"], *kind) for kind in _kinds(study)]
+        constants = registry.find("attack", attack["name"]).constants
+        if unsaid := [name for name, values in threats.LITERALS.items() if constants.get(name) not in values]:
+            must = f"define {unsaid[0]}, a literal of its class"
+            problems.add(key, attack["name"], must, "one of " + ", ".join(threats.LITERALS[unsaid[0]]))
+            continue
+        reasons = [threats.refusal(constants.get("REFUSES", ()), settings) for settings in _settings(study)]
         if all(reasons):
             problems.add(key, attack["name"], f"not be made on this study: {reasons[0]}", "leave it out")
-        if not all(reasons):
-            _check_sense(study, attack, key, problems)
+        else:
+            _check_sense(study, attack, constants, key, problems)
     for name, values in study.attacked.items():
         key = [*study_key(study, "attacked"), name]
         if name not in PICKING:
@@ -64,25 +61,53 @@ def check_attacks(study: Study, problems: Problems) -> None:
         problems.add(study_key(study, "attacked"), picked, must, hint)
 
 
-def _check_sense(study: Study, attack: Mapping[str, Any], key: Sequence[str | int], problems: Problems) -> None:
-    """An attack that can be made and would find nothing."""
-    name, axes = attack["name"], study.axes
-    if name == "client_membership" and axes.get("clients") == (1,):
-        problems.add(key, name, "have more than one client to tell from another", "leave it out")
-    if name == "audit":
-        noises = [*axes.get("noise_multiplier", ()), *axes.get("target_epsilon", ())]
-        if not any(noises):
-            problems.add(key, name, "be made on noise: there is no epsilon to audit", "leave it out")
-        if attack["method"] == "many_runs" and attack["runs"] < FEWEST_RUNS:
-            must = f"be at least {FEWEST_RUNS} with many_runs, half of which are counted"
-            problems.add([*key, "runs"], attack["runs"], must, "e.g. 500")
-        if attack["method"] == "many_runs" and attack["canaries"] not in (None, 1):
-            problems.add([*key, "canaries"], attack["canaries"], "be null with many_runs: one canary a run", "null")
-    if name == "gradient_inversion" and attack["method"] == "analytic":
-        dense = any(spec["name"] in DENSE for spec in axes["model"])
-        if not dense or all(spec["name"] != "none" for spec in axes["preprocessing"]):
-            must = "not be analytic where no dense layer sees the records as they are"
-            problems.add([*key, "method"], attack["method"], must, "use cosine or dlg")
+def _check_sense(
+    study: Study,
+    attack: Mapping[str, Any],
+    constants: Mapping[str, Any],
+    key: Sequence[str | int],
+    problems: Problems,
+) -> None:
+    """An attack that can be made and would find nothing, by the literals of its class.
+
+    | constant    | entries                               | a problem where                                          |
+    |-------------|---------------------------------------|----------------------------------------------------------|
+    | `POINTLESS` | settings, words                       | every point of the study has these settings              |
+    | `TOGETHER`  | arguments, another argument, its rule | the arguments are these, and the other breaks the rule   |
+    | `STUDIES`   | arguments, traits by component, words | the arguments are these, and no component has the traits |
+    """
+    known = {**study.axes, "private": (any(_noises(study)),)}
+    for when, must in constants.get("POINTLESS", ()):
+        if all(set(known.get(name, ())) == {value} for name, value in when.items()):
+            problems.add(key, attack["name"], must, "leave it out")
+    for when, argument, rule in constants.get("TOGETHER", ()):
+        if _asks_for(attack, when):
+            valid([*key, argument], attack[argument], rule, problems)
+    for when, traits, words in constants.get("STUDIES", ()):
+        if _asks_for(attack, when) and not all(_has(study, kind, wanted) for kind, wanted in traits.items()):
+            argument = next(iter(when))
+            problems.add([*key, argument], attack[argument], words["must"], words["hint"])
+
+
+def _asks_for(attack: Mapping[str, Any], when: Mapping[str, Any]) -> bool:
+    return all(attack[argument] == value for argument, value in when.items())
+
+
+def _has(study: Study, kind: str, wanted: Mapping[str, Any]) -> bool:
+    """Whether one of a study's components of a kind has a name and class constants; a user's own may leave them unsaid."""
+    return any(_is_such(kind, spec["name"], wanted) for spec in study.axes[kind])
+
+
+def _is_such(kind: str, name: str, wanted: Mapping[str, Any]) -> bool:
+    known, unsaid = {"name": name}, False
+    if registry.is_path(name) or name in registry.names(kind):  # else a choice of the schema, such as `none`
+        component = registry.find(kind, name)
+        known, unsaid = {**component.constants, "name": name}, component.own
+    return all(known[trait] == value if trait in known else unsaid for trait, value in wanted.items())
+
+
+def _noises(study: Study) -> list[Any]:
+    return [*study.axes.get("noise_multiplier", ()), *study.axes.get("target_epsilon", ())]
 
 
 def check_policies(config: Config, problems: Problems) -> None:
@@ -101,17 +126,19 @@ def _check_policy(
     key: Sequence[str | int], policy: Mapping[str, Any], studies: Sequence[Study], problems: Problems
 ) -> None:
     tried = {attack["name"] for study in studies for attack in study.attacks}
-    for limit, attacks in MEASURED_BY.items():
-        if policy[limit] is not None and not tried & attacks:
-            must = f"stand beside an attack that measures it: {' or '.join(sorted(attacks))}"
+    for limit in threats.LIMITS:
+        if policy[limit] is not None and not any(threats.limited(attack, limit) for attack in tried):
+            must = f"stand beside an attack that measures it: {' or '.join(sorted(threats.attacks_on(limit)))}"
             problems.add([*key, limit], policy[limit], must, "add one to attacks")
     if policy["trust"] == []:
         problems.add([*key, "trust"], [], "hold at least one value", "null for all of them")
 
 
-def _kinds(study: Study) -> list[tuple[str, str, str]]:
+def _settings(study: Study) -> list[dict[str, str]]:
+    """The settings of the study's points that attacks may refuse, as `attacks.interface.refusal` takes them from a run."""
+    units, trusts = study.axes["unit"], study.axes["trust"]
     algorithms = [spec["name"] for spec in study.axes["algorithm"]]
-    return [(u, t, a) for u, t, a in product(study.axes["unit"], study.axes["trust"], algorithms)]
+    return [{"unit": u, "trust": t, "algorithm": a} for u, t, a in product(units, trusts, algorithms)]
 
 
 def _shown(values: tuple[Any, ...]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fedpareto.components import registry
 from fedpareto.config.check_attacks import check_attacks, check_policies
+from fedpareto.config.check_figures import check_figures
 from fedpareto.config.check_privacy import check_mechanism, check_privacy, check_record
 from fedpareto.config.problems import Problems, nearest
 from fedpareto.config.study import Config, Study, study_key
@@ -42,6 +43,7 @@ def check(config: Config, problems: Problems) -> None:
         _check_data(study, known, problems)
         _check_size(study, problems)
         check_attacks(study, problems)
+        check_figures(study, problems)
     check_policies(config, problems)
 
 

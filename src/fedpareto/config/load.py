@@ -216,7 +216,7 @@ def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Prob
     values = leaves(key, dict(body) | dict(everywhere), table, problems)
     # A value at fault has its line already and leaves no value: the default stands in for it.
     single = {k: (*values.pop(k), table[k].get("default", name))[0] for k in list(values) if not swept(table[k])}
-    attacks, attacked = values.pop("attacks", ()), single.get("attacked", {})
+    attacks, attacked, figures = values.pop("attacks", ()), single.get("attacked", {}), values.pop("figures", ())
     policy = _policy(key, single.get("policy"), problems)
     seeds, baselines = single["seeds"], single["baselines"]
     baselines = [baselines] if isinstance(baselines, str) else baselines
@@ -241,5 +241,6 @@ def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Prob
         if isinstance(attacked, dict)
         else {},
         policy=policy,
+        figures=tuple(dict.fromkeys(figure["name"] for figure in figures)),
         well_formed=len(problems.lines) == already,
     )

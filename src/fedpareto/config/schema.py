@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from fedpareto.columns.declared import CALIBRATING
 from fedpareto.components import registry
 from fedpareto.config.problems import Problems, fault, show, unknown_key, unknown_name, valid
 
@@ -24,6 +25,8 @@ def schema() -> dict[str, Json]:
     """The study language, from `config.schema.yaml`."""
     text = Path(__file__).with_name("config.schema.yaml").read_text(encoding="utf-8")
     loaded: dict[str, Json] = yaml.safe_load(text)
+    names = [accountant.name for accountant in CALIBRATING]
+    loaded["study"]["accountant"] |= {"enum": names, "default": names[0], "must": f"be {' or '.join(names)}"}
     return loaded
 
 

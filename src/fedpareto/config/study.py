@@ -24,6 +24,7 @@ class Study:
       attacks: What is tried on its runs: `name` and all arguments.
       attacked: Key of the study -> values, the points whose runs are attacked.
       policy: What a point must keep to be recommended, all keys of it; None where nothing is to be recommended.
+      figures: Figures of the user's own that are drawn of it, beside those that apply anyway.
       well_formed: False where a key of its own is wrong: nothing is checked across its keys then.
     """
 
@@ -36,6 +37,7 @@ class Study:
     attacks: tuple[Mapping[str, Json], ...] = ()
     attacked: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
     policy: Mapping[str, Json] | None = None
+    figures: tuple[str, ...] = ()
     well_formed: bool = True
 
 

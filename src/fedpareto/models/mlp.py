@@ -28,6 +28,7 @@ class LogisticRegression(nn.Module):
     """
 
     NAME: ClassVar = "logistic"
+    FIRST_LAYER: ClassVar = "dense"
     outputs: int
     initial_scale: Annotated[float, Rule(exclusiveMinimum=0, usual=True)] = 1.0
 
@@ -46,6 +47,7 @@ class MLP(nn.Module):
     """
 
     NAME: ClassVar = "mlp"
+    FIRST_LAYER: ClassVar = "dense"
     outputs: int
     hidden: Annotated[int | str, WIDTHS] = "32"
     bias: Annotated[bool, Rule(usual=True)] = True
@@ -59,6 +61,7 @@ class TwoNN(nn.Module):
     """The MNIST 2NN of McMahan et al. (2017): two hidden layers of 200 units; 199,210 parameters."""
 
     NAME: ClassVar = "2nn"
+    FIRST_LAYER: ClassVar = "dense"
     INPUT_SHAPE: ClassVar = (28, 28, 1)
     FLATTENS: ClassVar = True
     outputs: int

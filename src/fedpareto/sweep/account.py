@@ -198,8 +198,12 @@ def _plan_from_dict(stored: Mapping[str, Any]) -> PrivacyPlan:
 
 
 def _encode(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _encode(entry) for key, entry in value.items()}
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _decode(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _decode(entry) for key, entry in value.items()}
     return float(value) if isinstance(value, str) else value

@@ -6,11 +6,12 @@ import json
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fedpareto.components import figures
 from fedpareto.config.study import Config, Study
 from fedpareto.data import facts
 from fedpareto.sweep.expand import dataset_info, expand
@@ -18,16 +19,6 @@ from fedpareto.sweep.run import Bundle, Run, canonical, digest
 from fedpareto.system.files import whole
 
 OF_PRIVACY = ("clip_norm", "noise_multiplier", "target_epsilon", "unit", "trust")
-FIGURES_OF_ANY_STUDY = ("rounds", "cost", "partition")
-FIGURES_OF_PRIVATE_STUDIES = ("pareto", "heatmap")
-FIGURES_OF_COMPARISONS = ("comparison",)
-FIGURES_OF_ATTACKS = {
-    "leakage": ("gradient_inversion", "membership", "client_membership"),
-    "reconstructions": ("gradient_inversion", "model_inversion"),
-    "roc": ("membership", "client_membership"),
-    "audit": ("audit",),
-    "riskfront": ("gradient_inversion", "membership", "client_membership"),
-}
 
 
 @dataclass(frozen=True)
@@ -44,6 +35,7 @@ class Sweep:
       comparisons: Name -> the studies that one figure sets side by side.
       attacks: Run id -> what is tried on it, for runs that are attacked.
       policies: Study or comparison -> what a point must keep to be recommended.
+      own_figures: Study -> figures of the user's own, `./file.py:Class`.
     """
 
     studies: Mapping[str, tuple[str, ...]]
@@ -55,6 +47,7 @@ class Sweep:
     comparisons: Mapping[str, tuple[str, ...]]
     attacks: Mapping[str, tuple[Mapping[str, Any], ...]]
     policies: Mapping[str, Mapping[str, Any]]
+    own_figures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -74,17 +67,22 @@ class Sweep:
     def figures(self, study: str) -> tuple[str, ...]:
         """The figures that make sense for a study or a comparison: a trade-off needs a private run, leakage an attack."""
         members = self.comparisons.get(study, (study,))
-        runs = [run for member in members for run in self.studies[member]]
-        tried = {attack["name"] for run in runs for attack in self.attacks.get(run, ())}
-        leaks = tuple(figure for figure, attacks in FIGURES_OF_ATTACKS.items() if tried & set(attacks))
-        if not any(self._has_pictures(self.runs[run].data.dataset) for run in runs):
-            leaks = tuple(figure for figure in leaks if figure != "reconstructions")
-        recommended = ("recommendation",) if study in self.policies else ()
-        if study in self.comparisons:
-            # The other figures of attacks are those of one trust model.
-            return (*FIGURES_OF_COMPARISONS, *(figure for figure in leaks if figure == "riskfront"), *recommended)
-        tradeoffs = FIGURES_OF_PRIVATE_STUDIES if any(self.runs[run].privacy for run in runs) else ()
-        return (*tradeoffs, *FIGURES_OF_ANY_STUDY, *leaks, *recommended)
+        runs = [self.runs[run] for member in members for run in self.studies[member]]
+        usual = figures.of_study(
+            figures.COMPARISON if study in self.comparisons else figures.STUDY,
+            {
+                figures.PRIVACY: lambda: any(run.privacy for run in runs),
+                figures.PICTURES: lambda: any(self._has_pictures(run.data.dataset) for run in runs),
+                figures.POLICY: lambda: study in self.policies,
+            },
+            {attack["name"] for run in runs for attack in self.attacks.get(run.run_id, ())},
+        )
+        return (*usual, *map(figures.file_name, self.own_figures.get(study, ())))
+
+    def figure(self, study: str, file_name: str) -> str:
+        """The name of the component that draws a study's figure of a file name."""
+        own = {figures.file_name(name): name for name in self.own_figures.get(study, ())}
+        return own.get(file_name, file_name)
 
     def _has_pictures(self, dataset: str) -> bool:
         shape = facts.flat_image_shape(dataset) or dataset_info(dataset, self.datasets).shape
@@ -113,6 +111,7 @@ class Sweep:
                 },
                 "attacks": self.attacks,
                 "policies": self.policies,
+                "figures": self.own_figures,
             }
         )
 
@@ -131,6 +130,7 @@ class Sweep:
             comparisons={name: tuple(body["studies"]) for name, body in tree["comparisons"].items()},
             attacks={name: tuple(specs) for name, specs in tree["attacks"].items()},
             policies=tree["policies"],
+            own_figures={name: tuple(own) for name, own in tree["figures"].items()},
         )
 
 
@@ -168,6 +168,7 @@ def plan_sweep(config: Config) -> Sweep:
         attacks=attacks,
         policies={study.name: study.policy for study in config.studies if study.policy}
         | {name: comparison.policy for name, comparison in config.comparisons.items() if comparison.policy},
+        own_figures={study.name: study.figures for study in config.studies if study.figures},
     )
 
 

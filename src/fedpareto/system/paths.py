@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 RESULTS = "results"
@@ -26,9 +26,6 @@ _PARTS = (
     "benchmarks",
 )
 FOLDERS = (RESULTS, *(f"{RESULTS}/{part}" for part in _PARTS))
-# The tables of a bundle.
-OF_TRAINING = ("runs", "metrics", "partition", "clients", "curves")
-OF_ATTACKS = ("attacks", "roc", "pictures")
 
 
 def paper_plan(paper: str) -> str:
@@ -62,12 +59,16 @@ def table_files(tables: Iterable[str]) -> list[str]:
 
 
 def outputs(
-    bundles: Iterable[str], datasets: Iterable[str], tables: Iterable[str], figures: Iterable[str]
+    bundles: Iterable[str],
+    datasets: Iterable[str],
+    of_bundle: Sequence[str],
+    tables: Iterable[str],
+    figures: Iterable[str],
 ) -> Iterator[str]:
-    """The files that the rules of a sweep make; `figures` are files, too."""
+    """The files that the rules of a sweep make: of each bundle its tables `of_bundle`; `figures` are files already."""
     for bundle in bundles:
         yield from (f"{RESULTS}/specs/{bundle}.json", f"{RESULTS}/privacy/{bundle}.json")
-        yield from bundle_files([bundle], OF_TRAINING + OF_ATTACKS)
+        yield from bundle_files([bundle], of_bundle)
     for dataset in datasets:
         yield from (data_file(dataset), data_file(dataset).removesuffix("npz") + "json")
     yield from table_files(tables)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,44 +11,58 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedpareto.analysis.figures import style
-from fedpareto.analysis.tables.adversary import ADVERSARIES
-from fedpareto.analysis.tables.attacks import why_nothing
+from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures.looks import ADVERSARIES
+from fedpareto.analysis.tables.attacks import aimed_at, why_nothing
 from fedpareto.analysis.tables.build import Tables
 
 MARKERS = "oDvP*X"  # by method
-AUDIT = ["study", "run_id", "method", "adversary"]
+AUDIT = ["study", "run_id", "attack", "method", "adversary"]
 DODGE = 0.035  # of a factor of e between methods at one epsilon
 LINEAR = 3.0  # epsilons within this factor need no logarithm
 
 
-def build(tables: Tables, title: str) -> Figure:
-    """Each audited run: its lower bound filled, its estimate hollow, against proven epsilon."""
-    headline = f"{title}: what audits find of each proven ε"
-    audits = audited(tables.attacks)
-    finite = audits[np.isfinite(audits["bound"]) & (audits["bound"] > 0)]
-    if finite.empty:
-        why = why_nothing(tables.attacks, ["audit"], "no private run of this study was audited")
-        return style.nothing_to_draw(headline, why)
-    curves = finite[["method", "adversary"]].drop_duplicates().sort_values(["method", "adversary"])
-    methods = list(dict.fromkeys(curves["method"]))
-    looks = {
-        (method, adversary): (ADVERSARIES[adversary].colour, MARKERS[methods.index(method) % len(MARKERS)])
-        for method, adversary in curves.itertuples(index=False, name=None)
-    }
-    figure, axes = plt.subplots(figsize=(style.WIDTH, 5.6), layout="constrained")
-    logarithmic = finite["bound"].max() / finite["bound"].min() > LINEAR
-    floor = _axes(axes, finite, logarithmic)
-    for place, (curve, (colour, marker)) in enumerate(looks.items()):
-        own = finite[(finite["method"] == curve[0]) & (finite["adversary"] == curve[1])]
-        shift = np.exp(DODGE * (place - (len(curves) - 1) / 2)) if logarithmic else 1.0
-        _draw(axes, own.assign(x=own["bound"] * shift), colour, marker, floor)
-    axes.set(xlabel="proven ε", ylabel="audited ε")
-    proven = style.epsilon_label(finite, _accountant(finite))
-    caption = f"{proven}\nan audit that finds little proves nothing: a stronger canary may find more"
-    style.key(figure, _legend(looks, finite, floor), caption, 2)
-    style.headline(figure, headline)
-    return figure
+class Audit:
+    """Proven epsilon against what audits show that it is at least."""
+
+    NAME: ClassVar = "audit"
+    ORDER: ClassVar = 10
+    CATEGORY: ClassVar = "2 Leakage"
+    CAPTION: ClassVar = (
+        "Proven epsilon against what canaries show that it is at least. Filled: lower bound at the stated confidence;"
+        " hollow: an estimate, which bounds nothing. A bound above the solid line speaks against the proof or the "
+        "program; one far below it shows that the canaries were weak or the proof is loose."
+    )
+    FOR: ClassVar = ("study",)
+    GOALS: ClassVar = (("audit", "unit"),)
+
+    def build(self, tables: Tables, title: str) -> Figure:
+        """Each audited run: its lower bound filled, its estimate hollow, against proven epsilon."""
+        headline = f"{title}: what audits find of each proven ε"
+        audits = audited(tables.attacks)
+        finite = audits[np.isfinite(audits["bound"]) & (audits["bound"] > 0)]
+        if finite.empty:
+            why = why_nothing(tables.attacks, self.GOALS, "no private run of this study was audited")
+            return style.nothing_to_draw(headline, why)
+        curves = finite[["method", "adversary"]].drop_duplicates().sort_values(["method", "adversary"])
+        methods = list(dict.fromkeys(curves["method"]))
+        marks = {
+            (method, adversary): (ADVERSARIES[adversary].colour, MARKERS[methods.index(method) % len(MARKERS)])
+            for method, adversary in curves.itertuples(index=False, name=None)
+        }
+        figure, axes = plt.subplots(figsize=(style.WIDTH, 5.6), layout="constrained")
+        logarithmic = finite["bound"].max() / finite["bound"].min() > LINEAR
+        floor = _axes(axes, finite, logarithmic)
+        for place, (curve, (colour, marker)) in enumerate(marks.items()):
+            own = finite[(finite["method"] == curve[0]) & (finite["adversary"] == curve[1])]
+            shift = looks.dodge(DODGE, place, len(curves)) if logarithmic else 1.0
+            _draw(axes, own.assign(x=own["bound"] * shift), colour, marker, floor)
+        axes.set(xlabel="proven ε", ylabel="audited ε")
+        proven = style.epsilon_label(finite, _accountant(finite))
+        caption = f"{proven}\nan audit that finds little proves nothing: a stronger canary may find more"
+        style.key(figure, _legend(marks, finite, floor), caption, 2)
+        style.headline(figure, headline)
+        return figure
 
 
 def _accountant(audits: pd.DataFrame) -> str:
@@ -62,9 +78,9 @@ def audited(attacks: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
       The rows with score `epsilon_lower` (at `confidence`), with `estimate`: the value of `epsilon_estimate` for the same run,
-      method and adversary, NaN where there is none. `bound` is the proven epsilon.
+      attack, method and adversary, NaN where there is none. `bound` is the proven epsilon.
     """
-    audits = attacks[(attacks["attack"] == "audit") & attacks["value"].notna()]
+    audits = attacks[aimed_at(attacks, Audit.GOALS) & attacks["value"].notna()]
     estimates = audits[audits["score"] == "epsilon_estimate"].groupby(AUDIT, as_index=False)["value"].max()
     lower = audits[audits["score"] == "epsilon_lower"].rename(columns={"value": "lower"})
     return lower.merge(estimates.rename(columns={"value": "estimate"}), on=AUDIT, how="left")
@@ -111,29 +127,20 @@ def _draw(axes: Axes, rows: pd.DataFrame, colour: object, marker: str, floor: fl
     axes.plot(rows["x"][~above], shown[~above], "v", color=colour, markersize=5.5, zorder=4)
 
 
-def _legend(looks: dict, rows: pd.DataFrame, floor: float) -> list[Line2D]:
+def _legend(marks: dict, rows: pd.DataFrame, floor: float) -> list[Line2D]:
     entries = [
-        Line2D(
-            [],
-            [],
-            color=colour,
-            marker=marker,
-            linestyle="",
-            label=f"{method.replace('_', ' ')}: {ADVERSARIES[adversary].label.split(':')[0]}",
-        )
-        for (method, adversary), (colour, marker) in looks.items()
+        looks.entry(f"{method.replace('_', ' ')}: {ADVERSARIES[adversary].name}", color=colour, marker=marker)
+        for (method, adversary), (colour, marker) in marks.items()
     ]
     confidence = ", ".join(f"{100 * level:g}" for level in sorted(rows["confidence"].unique()))
-    entries.append(
-        Line2D([], [], color="0.3", marker="o", linestyle="", label=f"lower bound at {confidence} % confidence")
-    )
+    entries.append(looks.entry(f"lower bound at {confidence} % confidence", color="0.3", marker="o"))
     if rows["estimate"].notna().any():
-        entries.append(Line2D([], [], color="0.3", marker="o", markerfacecolor="white", linestyle="", label="estimate"))
+        entries.append(looks.entry("estimate", color="0.3", marker="o", markerfacecolor="white"))
     if (rows["lower"] <= floor).any():
         edge = "0" if floor == 0 else f"below {floor:.2g}, or 0"
-        entries.append(Line2D([], [], color="0.3", marker="v", linestyle="", label=f"lower bound {edge}"))
+        entries.append(looks.entry(f"lower bound {edge}", color="0.3", marker="v"))
     entries.append(
-        Line2D([], [], color="black", linewidth=1.0, label="proven: a bound above it speaks against the proof")
+        looks.entry("proven: a bound above it speaks against the proof", color="black", linewidth=1.0, linestyle="-")
     )
-    entries.append(Line2D([], [], color="0.4", linewidth=1.0, linestyle="--", label="half of proven"))
+    entries.append(looks.entry("half of proven", color="0.4", linewidth=1.0, linestyle="--"))
     return entries

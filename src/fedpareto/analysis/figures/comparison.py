@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedpareto.analysis.figures import style
+from fedpareto.analysis.figures import looks, style
 from fedpareto.analysis.tables.adversary import PROTECTED, adversary, name
 from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.tradeoff import client_rounds
@@ -21,48 +23,63 @@ ROW = 0.32  # inches of a line of the table
 PLACES = {"protects": 0.02, "against": 0.3, "s": 0.68, "up": 0.755, "down": 0.835, "bits": 0.88, "secagg": 0.995}
 
 
-def build(tables: Tables, title: str) -> Figure:
-    """Accuracy against epsilon, a curve for each unit and trust model; below it a line of costs for each curve."""
-    points = tables.tradeoff
-    private = points[(points["kind"] == "private") & np.isfinite(points["epsilon_rdp"])].copy()
-    if private.empty:
-        return style.nothing_to_draw(f"{title}: accuracy at equal ε", "no private run: nothing has an epsilon")
-    private["curve"] = private.apply(name, axis=1)
-    private["target"] = private["target_epsilon"].fillna(private["epsilon_rdp"])
-    curves = list(dict.fromkeys(private["curve"]))
-    colours = style.colours(curves)
-    height = ROW * (len(curves) + 2)
-    figure, (axes, below) = plt.subplots(
-        2, 1, figsize=(1.35 * style.WIDTH, 3.9 + height), height_ratios=[3.9, height], layout="constrained"
+class Comparison:
+    """What privacy costs under each answer to "protect whom, from whom", at equal epsilon, with what it costs to run."""
+
+    NAME: ClassVar = "comparison"
+    ORDER: ClassVar = 6
+    CATEGORY: ClassVar = "1 Trade-off"
+    CAPTION: ClassVar = (
+        'What privacy costs under each answer to "protect whom, from whom", at equal epsilon. Each point is the most '
+        "accurate of the study's runs at that epsilon, mean over seeds with a 95 % bootstrap interval; points of "
+        "equal epsilon are drawn side by side. A client's epsilon and a record's are promises of different strength, "
+        "and so are the adversaries: the table below the figure says whom each curve protects and from whom, and what"
+        " it costs to run."
     )
-    style.epsilon_axis(axes, private["target"])
-    style.accuracy_axis(axes)
-    chosen = {}
-    for i, curve in enumerate(curves):
-        best = _best(private[private["curve"] == curve])
-        chosen[curve] = best
-        _curve(axes, best, colours[curve], MARKERS[i % len(MARKERS)], DODGE * (i - (len(curves) - 1) / 2))
-    _baselines(axes, points)
-    axes.set_ylabel("test accuracy")
-    axes.set_xlabel(f"ε by RDP, at δ = {_deltas(private)}", fontsize="medium")
-    axes.set_xticks(sorted(private["target"].round(4).unique()))
-    axes.set_xticks([], minor=True)
-    handles = [*axes.get_legend_handles_labels()[0], *style.useless_entry(pd.concat(chosen.values()))]
-    figure.legend(handles=handles, loc="outside upper right", fontsize="x-small")
-    _table(below, chosen, colours)
-    style.headline(figure, f"{title}: accuracy at equal ε")
-    candidates = int(private.groupby(["curve", "target"])["n_seeds"].sum().max())
-    figure.supxlabel(
-        f"{style.means_over(int(private['n_seeds'].max()))}; each point is the best of up to {candidates} runs.\n"
-        f"Neighbours: {_adjacencies(private)}.\n"
-        "s: training a run, without compilation. kB: a client in a round. Bits: of a number sent. Secagg: secure aggregation "
-        "as measured, a client and the server in a round.",
-        fontsize="x-small",
-        color="0.3",
-        x=0.01,
-        ha="left",
-    )
-    return figure
+    FOR: ClassVar = ("comparison",)
+
+    def build(self, tables: Tables, title: str) -> Figure:
+        """Accuracy against epsilon, a curve for each unit and trust model; below it a line of costs for each curve."""
+        points = tables.tradeoff
+        private = points[(points["kind"] == "private") & np.isfinite(points["epsilon_rdp"])].copy()
+        if private.empty:
+            return style.nothing_to_draw(f"{title}: accuracy at equal ε", "no private run: nothing has an epsilon")
+        private["curve"] = private.apply(name, axis=1)
+        private["target"] = private["target_epsilon"].fillna(private["epsilon_rdp"])
+        curves = list(dict.fromkeys(private["curve"]))
+        colours = style.colours(curves)
+        height = ROW * (len(curves) + 2)
+        figure, (axes, below) = plt.subplots(
+            2, 1, figsize=(1.35 * style.WIDTH, 3.9 + height), height_ratios=[3.9, height], layout="constrained"
+        )
+        style.epsilon_axis(axes, private["target"])
+        style.accuracy_axis(axes)
+        chosen = {}
+        for i, curve in enumerate(curves):
+            best = _best(private[private["curve"] == curve])
+            chosen[curve] = best
+            _curve(axes, best, colours[curve], MARKERS[i % len(MARKERS)], looks.dodge(DODGE, i, len(curves)))
+        _baselines(axes, points)
+        axes.set_ylabel("test accuracy")
+        axes.set_xlabel(f"ε by RDP, at δ = {_deltas(private)}", fontsize="medium")
+        axes.set_xticks(sorted(private["target"].round(4).unique()))
+        axes.set_xticks([], minor=True)
+        handles = [*axes.get_legend_handles_labels()[0], *style.useless_entry(pd.concat(chosen.values()))]
+        figure.legend(handles=handles, loc="outside upper right", fontsize="x-small")
+        _table(below, chosen, colours)
+        style.headline(figure, f"{title}: accuracy at equal ε")
+        candidates = int(private.groupby(["curve", "target"])["n_seeds"].sum().max())
+        figure.supxlabel(
+            f"{style.means_over(int(private['n_seeds'].max()))}; each point is the best of up to {candidates} runs.\n"
+            f"Neighbours: {_adjacencies(private)}.\n"
+            "s: training a run, without compilation. kB: a client in a round. Bits: of a number sent. Secagg: secure aggregation "
+            "as measured, a client and the server in a round.",
+            fontsize="x-small",
+            color="0.3",
+            x=0.01,
+            ha="left",
+        )
+        return figure
 
 
 def _best(points: pd.DataFrame) -> pd.DataFrame:
@@ -72,18 +89,17 @@ def _best(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _curve(axes: Axes, best: pd.DataFrame, colour: object, marker: str, shift: float) -> None:
-    low, high = best["accuracy_mean"] - best["accuracy_low"], best["accuracy_high"] - best["accuracy_mean"]
     axes.errorbar(
-        best["target"] * np.exp(shift),
+        best["target"] * shift,
         best["accuracy_mean"],
-        yerr=np.nan_to_num([low, high]).clip(min=0),
+        yerr=looks.accuracy_spread(best),
         color=colour,
         marker=marker,
         markersize=5,
         linewidth=1.3,
         elinewidth=1.0,
     )
-    style.mark_useless(axes, best["target"] * np.exp(shift), best)
+    style.mark_useless(axes, best["target"] * shift, best)
 
 
 def _baselines(axes: Axes, points: pd.DataFrame) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -13,56 +15,71 @@ from fedpareto.analysis.tables.build import Tables
 FACETS = ("dataset", "partition", "model", "clients", "delta", "sampling_rate", "rounds", "server_optimizer")
 
 
-def build(tables: Tables, title: str) -> Figure:
-    """One panel for each client count (and for whatever else the study sweeps besides noise and clip)."""
-    points = tables.tradeoff[tables.tradeoff["kind"] == "private"]
-    if not points["accuracy_mean"].notna().any():
-        return style.nothing_to_draw(
-            f"{title}: accuracy by noise and clipping", "no private run of this study ended well"
-        )
-    facets = style.varying(points, FACETS)
-    panels = [group for _, group in points.groupby(facets, dropna=False)] if facets else [points]
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    noises, clips = points["noise_multiplier"].nunique(), points["clip_norm"].nunique()
-    width = max(5.2, min(style.WIDTH, 1.4 + columns * (0.7 * max(clips, 2) + 0.5)))
-    size = (width if columns < 3 else style.WIDTH, 1.1 + rows * (0.42 * max(noises, 2) + 0.9))
-    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    low, high = points["accuracy_mean"].min(), points["accuracy_mean"].max()
-    for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
-        cells = panel.groupby(["noise_multiplier", "clip_norm"], as_index=False)[["accuracy_mean", "epsilon_rdp"]].max()
-        table = cells.pivot(index="noise_multiplier", columns="clip_norm", values="accuracy_mean")
-        epsilon = cells.groupby("noise_multiplier")["epsilon_rdp"].first()
-        table.index = pd.Index([f"{z:.3g}  (ε {epsilon[z]:.3g})" for z in table.index])
-        table.columns = pd.Index([f"{clip:g}" for clip in table.columns])
-        sns.heatmap(
-            100 * table,
-            ax=axes,
-            vmin=100 * low,
-            vmax=100 * high,
-            cmap="viridis",
-            annot=True,
-            fmt=".1f",
-            annot_kws={"size": "small"},
-            cbar=False,
-            linewidths=0.5,
-        )
-        axes.set(xlabel="clip norm (L2)", ylabel="noise multiplier (ε)" if number % columns == 0 else "")
-        axes.tick_params(length=0)
-        axes.set_yticklabels(axes.get_yticklabels(), rotation=0)
-        axes.set_title(style.panel_title(panel, facets), fontsize="medium")
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_visible(False)
-    colour = plt.cm.ScalarMappable(norm=plt.Normalize(100 * low, 100 * high), cmap="viridis")
-    figure.colorbar(colour, ax=grid, label="test accuracy, %", shrink=0.85, pad=0.02)
-    seeds = int(points["n_seeds"].max())
-    style.headline(figure, f"{title}: accuracy by noise and clipping")
-    label = style.epsilon_label(points).replace("\n", " ")
-    several = points.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
-    best = "; best of the study's other settings" if several else ""
-    figure.supxlabel(
-        f"{'mean of ' if seeds > 1 else ''}{style.counted(seeds, 'seed')}{best}; {label}",
-        fontsize="x-small",
-        color="0.3",
+class Heatmap:
+    """Noise x clip: mean accuracy of every cell, one panel a client count."""
+
+    NAME: ClassVar = "heatmap"
+    ORDER: ClassVar = 2
+    CATEGORY: ClassVar = "1 Trade-off"
+    CAPTION: ClassVar = (
+        "Mean test accuracy of every noise multiplier and clip norm, for each client count. Epsilon depends on the "
+        "noise multiplier (and on sampling, rounds and delta) and not on the clip norm: a row has one epsilon."
     )
-    return figure
+    FOR: ClassVar = ("study",)
+    NEEDS: ClassVar = ("privacy",)
+
+    def build(self, tables: Tables, title: str) -> Figure:
+        """One panel for each client count (and for whatever else the study sweeps besides noise and clip)."""
+        points = tables.tradeoff[tables.tradeoff["kind"] == "private"]
+        if not points["accuracy_mean"].notna().any():
+            return style.nothing_to_draw(
+                f"{title}: accuracy by noise and clipping", "no private run of this study ended well"
+            )
+        facets = style.varying(points, FACETS)
+        panels = [group for _, group in points.groupby(facets, dropna=False)] if facets else [points]
+        columns = min(3, len(panels))
+        rows = -(-len(panels) // columns)
+        noises, clips = points["noise_multiplier"].nunique(), points["clip_norm"].nunique()
+        width = max(5.2, min(style.WIDTH, 1.4 + columns * (0.7 * max(clips, 2) + 0.5)))
+        size = (width if columns < 3 else style.WIDTH, 1.1 + rows * (0.42 * max(noises, 2) + 0.9))
+        figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+        low, high = points["accuracy_mean"].min(), points["accuracy_mean"].max()
+        for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
+            cells = panel.groupby(["noise_multiplier", "clip_norm"], as_index=False)[
+                ["accuracy_mean", "epsilon_rdp"]
+            ].max()
+            table = cells.pivot(index="noise_multiplier", columns="clip_norm", values="accuracy_mean")
+            epsilon = cells.groupby("noise_multiplier")["epsilon_rdp"].first()
+            table.index = pd.Index([f"{z:.3g}  (ε {epsilon[z]:.3g})" for z in table.index])
+            table.columns = pd.Index([f"{clip:g}" for clip in table.columns])
+            sns.heatmap(
+                100 * table,
+                ax=axes,
+                vmin=100 * low,
+                vmax=100 * high,
+                cmap="viridis",
+                annot=True,
+                fmt=".1f",
+                annot_kws={"size": "small"},
+                cbar=False,
+                linewidths=0.5,
+            )
+            axes.set(xlabel="clip norm (L2)", ylabel="noise multiplier (ε)" if number % columns == 0 else "")
+            axes.tick_params(length=0)
+            axes.set_yticklabels(axes.get_yticklabels(), rotation=0)
+            axes.set_title(style.panel_title(panel, facets), fontsize="medium")
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_visible(False)
+        colour = plt.cm.ScalarMappable(norm=plt.Normalize(100 * low, 100 * high), cmap="viridis")
+        figure.colorbar(colour, ax=grid, label="test accuracy, %", shrink=0.85, pad=0.02)
+        seeds = int(points["n_seeds"].max())
+        style.headline(figure, f"{title}: accuracy by noise and clipping")
+        label = style.epsilon_label(points).replace("\n", " ")
+        several = points.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
+        best = "; best of the study's other settings" if several else ""
+        figure.supxlabel(
+            f"{'mean of ' if seeds > 1 else ''}{style.counted(seeds, 'seed')}{best}; {label}",
+            fontsize="x-small",
+            color="0.3",
+        )
+        return figure

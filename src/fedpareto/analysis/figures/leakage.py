@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedpareto.analysis.figures import style
-from fedpareto.analysis.tables.adversary import ADVERSARIES
-from fedpareto.analysis.tables.attacks import not_made, why_nothing, without_noise
+from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures.looks import ADVERSARIES, CHANCE
+from fedpareto.analysis.tables.attacks import aimed_at, not_made, why_nothing, without_noise
 from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.leakage import of_own_trust, strongest
 from fedpareto.analysis.tables.tradeoff import comparable_epsilon
@@ -28,17 +28,16 @@ CLIENT_LOOKS = (
     *(("#cc78bc", "D"), ("#ca9161", "v"), ("#56b4e9", "P"), ("#949494", "X")),
     *(("#ece133", "d"), ("#fbafe4", "p"), ("#de8f05", "h"), ("black", "*")),
 )
-CHANCE: dict[str, Any] = {"color": "0.3", "linestyle": (0, (1, 1.5)), "linewidth": 1.2}
 BOUND: dict[str, Any] = {"color": "black", "linestyle": "-", "linewidth": 0.7}
 
 
-class Family(NamedTuple):
+class Success(NamedTuple):
     """One kind of success: a panel.
 
     Attributes:
       title: Of the panel.
       label: Of its axis.
-      attack: Of the rows.
+      goal: Of the attacks.
       score: Of the rows, or None for those that stand for their attack.
       share: Whether the score is a probability.
       single: Of the panel with a line a client.
@@ -46,59 +45,81 @@ class Family(NamedTuple):
 
     title: str
     label: str
-    attack: str
+    goal: tuple[str, str]
     score: str | None
     share: bool
     single: str = "each client"
 
 
-FAMILIES = (
-    Family("is this record a member?", "attack AUC", "membership", None, True, "is a client's record a member?"),
-    Family("did this client take part?", "attack AUC", "client_membership", None, True, "did each client take part?"),
-    Family("records rebuilt from an update", "share rebuilt", "gradient_inversion", None, True),
-    Family("likeness of what is rebuilt", "PSNR, dB", "gradient_inversion", "psnr", False),
-    Family("classes seen in the model", "share recognised", "model_inversion", None, True),
+SUCCESSES = (
+    Success(
+        "is this record a member?", "attack AUC", ("membership", "record"), None, True, "is a client's record a member?"
+    ),
+    Success(
+        "did this client take part?", "attack AUC", ("membership", "client"), None, True, "did each client take part?"
+    ),
+    Success("records rebuilt from an update", "share rebuilt", ("reconstruction", "record"), None, True),
+    Success("likeness of what is rebuilt", "PSNR, dB", ("reconstruction", "record"), "psnr", False),
+    Success("classes seen in the model", "share recognised", ("reconstruction", "class"), None, True),
 )
 
 
-def build(tables: Tables, title: str) -> Figure:
-    """A panel for each family of attacks (of each facet), and one with a line a client where clients were told apart."""
-    headline = f"{title}: what attacks got at each ε"
-    attacks = tables.attacks[~not_made(tables.attacks)]
-    attacks = attacks.assign(upper=attacks["high"].fillna(attacks["value"]))
-    panels = [
-        (name, family, rows, by_client)
-        for name, facet in _facets(attacks)
-        for family in FAMILIES
-        for rows, by_client in _rows(facet, family)
-    ]
-    if not panels:
-        families = [family.attack for family in FAMILIES]
-        why = why_nothing(tables.attacks, families, "no run of this study was attacked")
-        return style.nothing_to_draw(headline, why)
-    columns = min(2, len(panels))
-    lines = -(-len(panels) // columns)
-    figure, grid = plt.subplots(
-        lines, columns, figsize=(style.WIDTH, 1.9 + 2.5 * lines), squeeze=False, layout="constrained"
+class Leakage:
+    """What each adversary got, against epsilon, with accuracy on the same axis."""
+
+    NAME: ClassVar = "leakage"
+    ORDER: ClassVar = 7
+    CATEGORY: ClassVar = "2 Leakage"
+    CAPTION: ClassVar = (
+        "How well attacks did, by adversary, with their intervals: the area under the ROC curve (AUC) of telling "
+        "whether a record or a client was there, the share of records rebuilt, and how like the true ones they are. "
+        "Hollow and dashed: adversaries that epsilon does not cover. Black: the most that epsilon leaves possible. "
+        "Dotted: what is possible without seeing anything. Grey, on the right: test accuracy. An attack that fails "
+        "proves nothing; a better one may not."
     )
-    for number, (axes, (name, family, rows, by_client)) in enumerate(zip(grid.flat, panels, strict=False)):
-        last = number % columns == columns - 1 or number == len(panels) - 1
-        _panel(axes, rows, family, by_client, last)
-        what = family.single if by_client else family.title
-        axes.set_title(f"{name}: {what}" if name else what, fontsize="medium")
-        if number >= len(panels) - columns:
-            axes.set_xlabel("ε")
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_visible(False)
-    drawn = pd.concat([rows for _, _, rows, _ in panels])
-    clients = sorted({client for _, _, rows, by_client in panels if by_client for client in rows["client"].dropna()})
-    caption = (
-        f"{style.epsilon_label(drawn)}\n{100 * drawn['confidence'].max():g} % intervals of each adversary's strongest attack; "
-        "faint: weaker ones; an attack that fails proves nothing"
-    )
-    style.key(figure, _legend(drawn, clients), caption, 2)
-    style.headline(figure, headline)
-    return figure
+    FOR: ClassVar = ("study",)
+    GOALS: ClassVar = (("membership", "record"), ("membership", "client"), ("reconstruction", "record"))
+
+    def build(self, tables: Tables, title: str) -> Figure:
+        """A panel for each family of attacks (of each facet), and one with a line a client where clients were told apart."""
+        headline = f"{title}: what attacks got at each ε"
+        attacks = tables.attacks[~not_made(tables.attacks)]
+        attacks = attacks.assign(upper=attacks["high"].fillna(attacks["value"]))
+        panels = [
+            (name, success, rows, by_client)
+            for name, facet in _facets(attacks)
+            for success in SUCCESSES
+            for rows, by_client in _rows(facet, success)
+        ]
+        if not panels:
+            goals = [success.goal for success in SUCCESSES]
+            why = why_nothing(tables.attacks, goals, "no run of this study was attacked")
+            return style.nothing_to_draw(headline, why)
+        columns = min(2, len(panels))
+        lines = -(-len(panels) // columns)
+        figure, grid = plt.subplots(
+            lines, columns, figsize=(style.WIDTH, 1.9 + 2.5 * lines), squeeze=False, layout="constrained"
+        )
+        for number, (axes, (name, success, rows, by_client)) in enumerate(zip(grid.flat, panels, strict=False)):
+            last = number % columns == columns - 1 or number == len(panels) - 1
+            _panel(axes, rows, success, by_client, last)
+            what = success.single if by_client else success.title
+            axes.set_title(f"{name}: {what}" if name else what, fontsize="medium")
+            if number >= len(panels) - columns:
+                axes.set_xlabel("ε")
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_visible(False)
+        drawn = pd.concat([rows for _, _, rows, _ in panels])
+        clients = sorted(
+            {client for _, _, rows, by_client in panels if by_client for client in rows["client"].dropna()}
+        )
+        caption = (
+            f"{style.epsilon_label(drawn)}\n{100 * drawn['confidence'].max():g} % intervals of each adversary's strongest attack; "
+            "faint: weaker ones; an attack that fails proves nothing"
+        )
+        style.key(figure, _legend(drawn, clients), caption, 2)
+        style.headline(figure, headline)
+        return figure
 
 
 def _facets(attacks: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -118,13 +139,13 @@ def _facets(attacks: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return found
 
 
-def _rows(facet: pd.DataFrame, family: Family) -> list[tuple[pd.DataFrame, bool]]:
-    """The rows of one family: those over all clients, and where there are few enough those of single clients.
+def _rows(facet: pd.DataFrame, success: Success) -> list[tuple[pd.DataFrame, bool]]:
+    """The rows of one kind of success: those over all clients, and where there are few enough those of single clients.
 
     Whoever is trusted to see each client's update knows who took part: of single clients that adversary is left out.
     """
-    rows = facet[(facet["attack"] == family.attack) & facet["value"].notna()]
-    standing = rows["success"] if family.score is None else rows["score"] == family.score
+    rows = facet[aimed_at(facet, [success.goal]) & facet["value"].notna()]
+    standing = rows["success"] if success.score is None else rows["score"] == success.score
     # The scores of single clients stand for nothing but them; they are those that stand for their attack over all clients.
     like = pd.MultiIndex.from_frame(rows.loc[standing, SCORE])
     single = rows["client"].notna() & pd.MultiIndex.from_frame(rows[SCORE]).isin(like)
@@ -134,7 +155,7 @@ def _rows(facet: pd.DataFrame, family: Family) -> list[tuple[pd.DataFrame, bool]
     return [(part, part is by_client) for part in (overall, by_client) if len(part)]
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, family: Family, by_client: bool, last: bool) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, success: Success, by_client: bool, last: bool) -> None:
     infinity = style.endless_epsilon_axis(axes, rows["epsilon_rdp"])
     rows = rows.assign(x=np.where(without_noise(rows), infinity, comparable_epsilon(rows["epsilon_rdp"])))
     twin = axes.twinx()
@@ -147,21 +168,19 @@ def _panel(axes: Axes, rows: pd.DataFrame, family: Family, by_client: bool, last
         clients = sorted(rows["client"].unique())
         for place, (client, colour, marker) in enumerate(_client_looks(clients)):
             own = strongest(rows[rows["client"] == client], ["x"])
-            _series(axes, own, colour, marker, DODGE * (place - (len(clients) - 1) / 2), infinity)
+            _series(axes, own, colour, marker, looks.dodge(DODGE, place, len(clients)), infinity)
     else:
-        names = [name for name in ADVERSARIES if name in set(rows["adversary"])]
+        names = looks.present(ADVERSARIES, rows["adversary"])
         for place, name in enumerate(names):
             look = ADVERSARIES[name]
             own = rows[rows["adversary"] == name]
-            shift = DODGE * (place - (len(names) - 1) / 2)
+            shift = looks.dodge(DODGE, place, len(names))
             best = strongest(own, ["x"])
             rest = own.drop(best.index)
-            axes.plot(
-                rest["x"] * np.exp(shift), rest["value"], look.marker, color=look.colour, alpha=FAINT, markersize=3
-            )
+            axes.plot(rest["x"] * shift, rest["value"], look.marker, color=look.colour, alpha=FAINT, markersize=3)
             _series(axes, best, look.colour, look.marker, shift, infinity)
-    axes.set_ylabel(family.label)
-    if family.share:
+    axes.set_ylabel(success.label)
+    if success.share:
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -0.03), min(high, 1.03))
 
@@ -169,16 +188,15 @@ def _panel(axes: Axes, rows: pd.DataFrame, family: Family, by_client: bool, last
 def _series(axes: Axes, best: pd.DataFrame, colour: object, marker: str, shift: float, infinity: float) -> None:
     """One line with intervals; hollow and dashed where the guarantee is not against this adversary."""
     best = best.sort_values("x")
-    x = best["x"] * np.exp(shift)
+    x = best["x"] * shift
     finite = (best["x"] < infinity).to_numpy()
     line = "-" if best["covered"][finite].all() else "--"
     axes.plot(x[finite], best["value"][finite], color=colour, linestyle=line, linewidth=1.3, zorder=3)
     for hollow, own in best.groupby(~best["covered"]):
-        spread = np.nan_to_num([own["value"] - own["low"], own["high"] - own["value"]]).clip(min=0)
         axes.errorbar(
             x[own.index],
             own["value"],
-            yerr=spread,
+            yerr=looks.spread(own, "value", "low", "high"),
             fmt=marker,
             color=colour,
             markersize=5,
@@ -211,15 +229,12 @@ def _accuracy(axes: Axes, rows: pd.DataFrame, infinity: float, labelled: bool) -
         axes.set_yticks([])
         return
     best = points.loc[points.groupby("x")["accuracy_mean"].idxmax()].sort_values("x")
-    spread = np.nan_to_num(
-        [best["accuracy_mean"] - best["accuracy_low"], best["accuracy_high"] - best["accuracy_mean"]]
-    )
     finite = (best["x"] < infinity).to_numpy()
     axes.plot(best["x"][finite], best["accuracy_mean"][finite], color=ACCURACY, linewidth=1.0, alpha=0.7)
     axes.errorbar(
         best["x"],
         best["accuracy_mean"],
-        yerr=spread.clip(min=0),
+        yerr=looks.accuracy_spread(best),
         fmt="_",
         color=ACCURACY,
         markersize=8,
@@ -244,24 +259,22 @@ def _legend(drawn: pd.DataFrame, clients: list[int]) -> list[Line2D]:
         private = own[~without_noise(own)]
         bare = len(private) and not private["covered"].any()
         entries.append(
-            Line2D(
-                [],
-                [],
+            looks.entry(
+                look.label,
                 color=look.colour,
                 marker=look.marker,
                 linestyle="--" if bare else "-",
                 markerfacecolor="white" if bare else look.colour,
-                label=look.label,
             )
         )
     for client, colour, marker in _client_looks(clients):
-        entries.append(Line2D([], [], color=colour, marker=marker, label=f"client {client}"))
+        entries.append(looks.entry(f"client {client}", color=colour, marker=marker, linestyle="-"))
     if not drawn["covered"].all():
-        entries.append(
-            Line2D([], [], color="0.3", marker="o", markerfacecolor="white", linestyle="--", label="not covered by ε")
-        )
-    entries.append(Line2D([], [], label="without seeing anything", **CHANCE))
+        hollow = {"color": "0.3", "marker": "o", "markerfacecolor": "white", "linestyle": "--"}
+        entries.append(looks.entry("not covered by ε", **hollow))
+    entries.append(looks.entry("without seeing anything", **CHANCE))
     if (drawn["covered"] & drawn["bound"].notna()).any():
-        entries.append(Line2D([], [], label="most that ε allows, where it covers", **BOUND))
-    entries.append(Line2D([], [], color=ACCURACY, marker="_", markersize=8, label="test accuracy (right axis)"))
+        entries.append(looks.entry("most that ε allows, where it covers", **BOUND))
+    accuracy = {"color": ACCURACY, "marker": "_", "markersize": 8, "linestyle": "-"}
+    entries.append(looks.entry("test accuracy (right axis)", **accuracy))
     return entries

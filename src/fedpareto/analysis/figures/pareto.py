@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from fedpareto.analysis.figures import style
+from fedpareto.analysis.figures import looks, style
 from fedpareto.analysis.tables.build import Tables
 
 MARKERS = "osD^vP*X<>"
@@ -20,43 +21,59 @@ HEADROOM = 0.06  # of the accuracy axis, for the labels of the highest points
 DODGE = 0.025  # of a factor of e between neighbours of equal epsilon
 
 
-def build(tables: Tables, title: str) -> Figure:
-    """One panel for each combination of data set, partition, model and delta."""
-    points = tables.tradeoff
-    private = points[(points["kind"] == "private") & np.isfinite(points["epsilon_rdp"])]
-    if private.empty:
-        return style.nothing_to_draw(
-            f"{title}: what each ε costs", "no private run in this study: nothing has an epsilon"
-        )
-    facets = style.varying(private, FACETS)
-    panels = [group for _, group in private.groupby(facets, dropna=False, sort=False)] if facets else [private]
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    size = (style.WIDTH, 0.5 + (4.3 if columns == 1 else 3.2) * rows)
-    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    clients = style.colours(sorted(private["clients"].unique()))
-    clips = dict(zip(sorted(private["clip_norm"].unique()), MARKERS * 5, strict=False))
-    for axes, panel in zip(grid.flat, panels, strict=False):
-        first = panel.iloc[0]
-        same = points["dataset"].eq(first["dataset"]) & points["model"].eq(first["model"])
-        # Centralised training deals nothing out: it is the reference of every partition, but of its own data and model only.
-        baselines = points[same & (points["partition"].eq(first["partition"]) | points["kind"].eq("centralised"))]
-        _panel(axes, panel, baselines[baselines["kind"].isin(style.BASELINES)], clients, clips)
-        axes.set_title(style.panel_title(panel, facets), fontsize="medium")
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_visible(False)
-    for axes in grid[:, 0]:
-        axes.set_ylabel("test accuracy")
-    runs, seeds = len(tables.runs), int(private["n_seeds"].max())
-    chosen = int(private["selected_from"].max())
-    figure.supxlabel(
-        f"{style.epsilon_label(private)}\n{runs} runs; {style.means_over(seeds)}; front chosen from {chosen} runs"
-        f"{_price_of_choice(private)}",
-        fontsize="medium",
+class Pareto:
+    """Accuracy against epsilon: every point with its interval, the front, and how sure it is."""
+
+    NAME: ClassVar = "pareto"
+    ORDER: ClassVar = 1
+    CATEGORY: ClassVar = "1 Trade-off"
+    CAPTION: ClassVar = (
+        "Accuracy against epsilon. Each point is a noise multiplier, clip norm and client count: mean over seeds with"
+        " a 95 % bootstrap interval. Points on the front are outlined; the percentage is the share of bootstrap "
+        "samples of the seeds in which the point is on it. Points of equal epsilon are drawn side by side. Lines: the"
+        " same training without clipping and noise, with its interval, and other baselines where the study asks for "
+        "them."
     )
-    _legend(figure, clients, clips, points)
-    style.headline(figure, f"{title}: what each ε costs")
-    return figure
+    FOR: ClassVar = ("study",)
+    NEEDS: ClassVar = ("privacy",)
+
+    def build(self, tables: Tables, title: str) -> Figure:
+        """One panel for each combination of data set, partition, model and delta."""
+        points = tables.tradeoff
+        private = points[(points["kind"] == "private") & np.isfinite(points["epsilon_rdp"])]
+        if private.empty:
+            return style.nothing_to_draw(
+                f"{title}: what each ε costs", "no private run in this study: nothing has an epsilon"
+            )
+        facets = style.varying(private, FACETS)
+        panels = [group for _, group in private.groupby(facets, dropna=False, sort=False)] if facets else [private]
+        columns = min(2, len(panels))
+        rows = -(-len(panels) // columns)
+        size = (style.WIDTH, 0.5 + (4.3 if columns == 1 else 3.2) * rows)
+        figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+        clients = style.colours(sorted(private["clients"].unique()))
+        clips = dict(zip(sorted(private["clip_norm"].unique()), MARKERS * 5, strict=False))
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            first = panel.iloc[0]
+            same = points["dataset"].eq(first["dataset"]) & points["model"].eq(first["model"])
+            # Centralised training deals nothing out: it is the reference of every partition, but of its own data and model only.
+            baselines = points[same & (points["partition"].eq(first["partition"]) | points["kind"].eq("centralised"))]
+            _panel(axes, panel, baselines[baselines["kind"].isin(style.BASELINES)], clients, clips)
+            axes.set_title(style.panel_title(panel, facets), fontsize="medium")
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_visible(False)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("test accuracy")
+        runs, seeds = len(tables.runs), int(private["n_seeds"].max())
+        chosen = int(private["selected_from"].max())
+        figure.supxlabel(
+            f"{style.epsilon_label(private)}\n{runs} runs; {style.means_over(seeds)}; front chosen from {chosen} runs"
+            f"{_price_of_choice(private)}",
+            fontsize="medium",
+        )
+        _legend(figure, clients, clips, points)
+        style.headline(figure, f"{title}: what each ε costs")
+        return figure
 
 
 def _price_of_choice(private: pd.DataFrame) -> str:
@@ -76,10 +93,9 @@ def _panel(axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: d
     style.accuracy_axis(axes)
     _baselines(axes, baselines, clients)
     order = {key: i for i, key in enumerate((c, k) for c in clients for k in clips)}
-    middle = (len(order) - 1) / 2
     points = points.assign(
         x=[
-            epsilon * np.exp(DODGE * (order[key] - middle))
+            epsilon * looks.dodge(DODGE, order[key], len(order))
             for epsilon, *key_ in zip(points["epsilon_rdp"], points["clients"], points["clip_norm"], strict=True)
             for key in [tuple(key_)]
         ]
@@ -148,19 +164,17 @@ def _baselines(axes: Axes, baselines: pd.DataFrame, clients: dict) -> None:
 
 
 def _legend(figure: Figure, clients: dict, clips: dict, points: pd.DataFrame) -> None:
-    entries: list[Line2D] = []
-    for count, colour in clients.items():
-        entries.append(Line2D([], [], color=colour, marker="o", linestyle="", label=style.counted(count, "client")))
-    for clip, marker in clips.items():
-        entries.append(Line2D([], [], color="0.3", marker=marker, linestyle="", label=f"clip norm {clip:g}"))
-    entries.append(Line2D([], [], color="black", linewidth=1.0, label="Pareto front"))
-    entries.append(Line2D([], [], linestyle="", label="97%: probability to be on it"))
-    entries.append(Line2D([], [], color="0.5", alpha=FAINT, marker="o", linestyle="", label="dominated"))
+    entries = [
+        looks.entry(style.counted(count, "client"), color=colour, marker="o") for count, colour in clients.items()
+    ]
+    entries += [looks.entry(f"clip norm {clip:g}", color="0.3", marker=marker) for clip, marker in clips.items()]
+    entries.append(looks.entry("Pareto front", color="black", linewidth=1.0, linestyle="-"))
+    entries.append(looks.entry("97%: probability to be on it"))
+    entries.append(looks.entry("dominated", color="0.5", alpha=FAINT, marker="o"))
     if ((points["kind"] == "private") & (points["n_ok"] < points["n_seeds"])).any():
-        hollow = Line2D([], [], color="0.5", markerfacecolor="none", marker="o", linestyle="", label="a seed diverged")
-        entries.append(hollow)
+        entries.append(looks.entry("a seed diverged", color="0.5", markerfacecolor="none", marker="o"))
     entries += style.useless_entry(points[points["kind"] == "private"])
     for kind, (label, line, grey) in style.BASELINES.items():
         if (points["kind"] == kind).any():
-            entries.append(Line2D([], [], color=grey, linestyle=line, label=label))
+            entries.append(looks.entry(label, color=grey, linestyle=line))
     figure.legend(handles=entries, loc="outside right upper", fontsize="small")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -17,33 +19,42 @@ MOST_CLIENTS = 60
 MOST_LABELS = 20
 
 
-def build(tables: Tables, title: str) -> Figure:
-    """A panel of stacked bars, one bar a client, for each way the data were dealt out."""
-    parts = tables.partitions
-    # A centralised baseline has one client that holds everything: no partition to look at.
-    parts = parts[parts["clients"] > 1] if (parts["clients"] > 1).any() else parts
-    panels = [group for _, group in parts.groupby(["dataset", "partition", "clients"])]
-    figure, grid = plt.subplots(
-        len(panels), 1, figsize=(style.WIDTH, 0.8 + 1.65 * len(panels)), squeeze=False, layout="constrained"
-    )
-    labels = list(dict.fromkeys(parts["label"]))
-    palette = style.colours(labels)
-    for axes, panel in zip(grid[:, 0], panels, strict=True):
-        _bars(axes, panel, labels, palette, style.panel_title(panel, style.varying(parts, ["dataset"])))
-    grid[-1, 0].set_xlabel("clients, sorted by number of examples")
-    names = distinct(labels, "class")
-    if len(labels) > MOST_LABELS:
-        labels, names = (
-            labels[: MOST_LABELS - 1],
-            [*names[: MOST_LABELS - 1], f"and {len(labels) - MOST_LABELS + 1:,} more"],
+class Partition:
+    """Who holds what: the label mix of the clients."""
+
+    NAME: ClassVar = "partition"
+    ORDER: ClassVar = 5
+    CATEGORY: ClassVar = "1 Trade-off"
+    CAPTION: ClassVar = "Which labels each client holds, for the first seed of the study."
+    FOR: ClassVar = ("study",)
+
+    def build(self, tables: Tables, title: str) -> Figure:
+        """A panel of stacked bars, one bar a client, for each way the data were dealt out."""
+        parts = tables.partitions
+        # A centralised baseline has one client that holds everything: no partition to look at.
+        parts = parts[parts["clients"] > 1] if (parts["clients"] > 1).any() else parts
+        panels = [group for _, group in parts.groupby(["dataset", "partition", "clients"])]
+        figure, grid = plt.subplots(
+            len(panels), 1, figsize=(style.WIDTH, 0.8 + 1.65 * len(panels)), squeeze=False, layout="constrained"
         )
-    colours = [*(palette[label] for label in labels), "none"]
-    handles = [
-        plt.Rectangle((0, 0), 1, 1, color=colour, label=name) for colour, name in zip(colours, names, strict=False)
-    ]
-    figure.legend(handles=handles, loc="outside right upper", fontsize="small", title="label")
-    style.headline(figure, f"{title}: the clients' training examples")
-    return figure
+        labels = list(dict.fromkeys(parts["label"]))
+        palette = style.colours(labels)
+        for axes, panel in zip(grid[:, 0], panels, strict=True):
+            _bars(axes, panel, labels, palette, style.panel_title(panel, style.varying(parts, ["dataset"])))
+        grid[-1, 0].set_xlabel("clients, sorted by number of examples")
+        names = distinct(labels, "class")
+        if len(labels) > MOST_LABELS:
+            labels, names = (
+                labels[: MOST_LABELS - 1],
+                [*names[: MOST_LABELS - 1], f"and {len(labels) - MOST_LABELS + 1:,} more"],
+            )
+        colours = [*(palette[label] for label in labels), "none"]
+        handles = [
+            plt.Rectangle((0, 0), 1, 1, color=colour, label=name) for colour, name in zip(colours, names, strict=False)
+        ]
+        figure.legend(handles=handles, loc="outside right upper", fontsize="small", title="label")
+        style.headline(figure, f"{title}: the clients' training examples")
+        return figure
 
 
 def _bars(axes: Axes, panel: pd.DataFrame, labels: list[str], palette: dict, dataset: str) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from typing import Any, ClassVar
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from fedpareto.analysis.figures import style
-from fedpareto.analysis.figures.riskfront import TRUST_MARKERS
+from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures.looks import TRUST_MARKERS
 from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.leakage import successes
-from fedpareto.analysis.tables.recommendation import LIMITS, NOT_TRUSTED, OF_LEAKAGE, QUESTION, TRUSTED, candidates
+from fedpareto.analysis.tables.recommendation import LIMITS, NOT_TRUSTED, QUESTION, TRUSTED, candidates
+from fedpareto.components import threats
 
 FORBIDDEN = "#d55e00"
 # Rings around the picks: a double one where both agree.
@@ -29,41 +29,55 @@ UNJUDGED = 0.6
 PANEL, LINE = 3.6, 0.17  # inches
 
 
-def build(tables: Tables, title: str) -> Figure:
-    """A panel for each policy, data set and unit: accuracy against epsilon, the limits, and the picks with their reasons."""
-    headline = f"{title}: which point the policy picks"
-    rows = tables.recommendation
-    if rows.empty:
-        return style.nothing_to_draw(headline, "no policy for this study, or no private run to choose from")
-    panels = [group for _, group in rows.groupby(["study", *QUESTION], dropna=False, sort=False)]
-    facets = style.varying(rows, ["study", *QUESTION])
-    names = [style.panel_title(panel.replace({"unit": style.UNITS}), facets) for panel in panels]
-    names = [f"{name} ε" if "unit" in facets else name for name in names]
-    reasons = "\n".join(_text(panel, name) for panel, name in zip(panels, names, strict=True))
-    figure, grid = plt.subplots(
-        len(panels),
-        1,
-        figsize=(style.WIDTH, 1.9 + PANEL * len(panels) + LINE * reasons.count("\n")),
-        squeeze=False,
-        layout="constrained",
+class Recommendation:
+    """Which point a policy picks: what its limits forbid, what is left, and what is chosen."""
+
+    NAME: ClassVar = "recommendation"
+    ORDER: ClassVar = 12
+    CATEGORY: ClassVar = "1 Trade-off"
+    CAPTION: ClassVar = (
+        "Which point the configuration's policy picks, if the coordinator is trusted and if it is not, and why; or "
+        "which limit binds. Only points with a guarantee are picked, and where the policy limits leakage only those "
+        "that were attacked."
     )
-    found = successes(tables.attacks)
-    points = tables.tradeoff.drop_duplicates("point_id")
-    drawn = []
-    for axes, panel, name in zip(grid[:, 0], panels, names, strict=True):
-        first = panel.iloc[0]
-        asked = points[points[list(QUESTION)].eq(first[list(QUESTION)]).all(axis=1)]
-        same = points["dataset"].eq(first["dataset"]) & points["partition"].eq(first["partition"])
-        drawn.append(_panel(axes, asked, points[same & points["kind"].eq("non_private")], found, panel))
-        axes.set_title(name, fontsize="medium")
-        axes.set(ylabel="test accuracy", xlabel="ε")
-    shown = pd.concat(drawn)
-    seeds = style.means_over(int(shown["n_seeds"].max()))
-    kept = "limits on leakage are kept against attacks that were tried, and no others"
-    caption = f"{reasons}\n{style.epsilon_label(shown)}\n{seeds}; {kept}"
-    style.key(figure, _legend(shown, rows), caption, 3)
-    style.headline(figure, headline)
-    return figure
+    FOR: ClassVar = ("study", "comparison")
+    NEEDS: ClassVar = ("policy",)
+
+    def build(self, tables: Tables, title: str) -> Figure:
+        """A panel for each policy, data set and unit: accuracy against epsilon, the limits, and the picks with their reasons."""
+        headline = f"{title}: which point the policy picks"
+        rows = tables.recommendation
+        if rows.empty:
+            return style.nothing_to_draw(headline, "no policy for this study, or no private run to choose from")
+        panels = [group for _, group in rows.groupby(["study", *QUESTION], dropna=False, sort=False)]
+        facets = style.varying(rows, ["study", *QUESTION])
+        names = [style.panel_title(panel.replace({"unit": style.UNITS}), facets) for panel in panels]
+        names = [f"{name} ε" if "unit" in facets else name for name in names]
+        reasons = "\n".join(_text(panel, name) for panel, name in zip(panels, names, strict=True))
+        figure, grid = plt.subplots(
+            len(panels),
+            1,
+            figsize=(style.WIDTH, 1.9 + PANEL * len(panels) + LINE * reasons.count("\n")),
+            squeeze=False,
+            layout="constrained",
+        )
+        found = successes(tables.attacks)
+        points = tables.tradeoff.drop_duplicates("point_id")
+        drawn = []
+        for axes, panel, name in zip(grid[:, 0], panels, names, strict=True):
+            first = panel.iloc[0]
+            asked = points[points[list(QUESTION)].eq(first[list(QUESTION)]).all(axis=1)]
+            same = points["dataset"].eq(first["dataset"]) & points["partition"].eq(first["partition"])
+            drawn.append(_panel(axes, asked, points[same & points["kind"].eq("non_private")], found, panel))
+            axes.set_title(name, fontsize="medium")
+            axes.set(ylabel="test accuracy", xlabel="ε")
+        shown = pd.concat(drawn)
+        seeds = style.means_over(int(shown["n_seeds"].max()))
+        kept = "limits on leakage are kept against attacks that were tried, and no others"
+        caption = f"{reasons}\n{style.epsilon_label(shown)}\n{seeds}; {kept}"
+        style.key(figure, _legend(shown, rows), caption, 3)
+        style.headline(figure, headline)
+        return figure
 
 
 def _panel(
@@ -84,16 +98,15 @@ def _panel(
         return points[points["kind"] == "private"]
     style.endless_epsilon_axis(axes, pool["epsilon_rdp"])
     style.accuracy_axis(axes)
-    leaky = ~pool[list(OF_LEAKAGE)].all(axis=1)
-    limited = [OF_LEAKAGE[name] for name in OF_LEAKAGE if policy[name] is not None]
+    leaky = ~pool[list(threats.LIMITS)].all(axis=1)
+    limited = [threats.LIMITS[name] for name in threats.LIMITS if policy[name] is not None]
     unknown = pool[limited].isna().any(axis=1)
-    shown = [trust for trust in TRUST_MARKERS if (pool["trust"] == trust).any()]
+    shown = looks.present(TRUST_MARKERS, pool["trust"])
     for (_, point), leaks, unjudged in zip(pool.iterrows(), leaky, unknown, strict=True):
-        spread = [point["accuracy_mean"] - point["accuracy_low"], point["accuracy_high"] - point["accuracy_mean"]]
         axes.errorbar(
             _place(point["epsilon_rdp"], point["trust"], shown),
             point["accuracy_mean"],
-            yerr=np.nan_to_num(spread).clip(min=0)[:, None],
+            yerr=looks.accuracy_spread(point),
             fmt=TRUST_MARKERS.get(point["trust"], "D"),
             color="0.35",
             markerfacecolor="white" if unjudged else "0.35",
@@ -133,7 +146,7 @@ def _panel(
 
 def _place(epsilon: float, trust: str, shown: list[str]) -> float:
     """Where a point is drawn: those of one epsilon and different trust models side by side."""
-    return float(epsilon * np.exp(DODGE * (shown.index(trust) - (len(shown) - 1) / 2)))
+    return float(epsilon * looks.dodge(DODGE, shown.index(trust), len(shown)))
 
 
 def _limits(axes: Axes, policy: dict, pool: pd.DataFrame) -> None:
@@ -185,22 +198,18 @@ def _interval(row: object) -> str:
 
 def _legend(points: pd.DataFrame, rows: pd.DataFrame) -> list:
     entries: list = [
-        Line2D([], [], color="0.35", marker=marker, markersize=5, linestyle="", label=f"{trust} trust")
-        for trust, marker in TRUST_MARKERS.items()
-        if (points["trust"] == trust).any()
+        looks.entry(f"{trust} trust", color="0.35", marker=TRUST_MARKERS[trust], markersize=5)
+        for trust in looks.present(TRUST_MARKERS, points["trust"])
     ]
     for coordinator, (colour, _) in RINGS.items():
         if rows.loc[rows["coordinator"] == coordinator, "point_id"].notna().any():
-            label = f"picked, coordinator {coordinator}"
-            entries.append(Line2D([], [], color=colour, label=label, markersize=9, **RING))
-    if any(rows[name].notna().any() for name in OF_LEAKAGE):
+            entries.append(looks.entry(f"picked, coordinator {coordinator}", color=colour, markersize=9, **RING))
+    if any(rows[name].notna().any() for name in threats.LIMITS):
         marks = [("x", FORBIDDEN, "leaks more than allowed"), ("o", "0.35", "leakage not measured")]
         for marker, colour, label in marks:
-            entries.append(
-                Line2D([], [], color=colour, marker=marker, markerfacecolor="white", linestyle="", label=label)
-            )
+            entries.append(looks.entry(label, color=colour, marker=marker, markerfacecolor="white"))
     entries += style.useless_entry(points)
     if rows[["largest_epsilon", "smallest_accuracy"]].notna().any(axis=None):
         entries.append(Patch(facecolor=FORBIDDEN, alpha=0.2, label="forbidden by ε or accuracy"))
-    entries.append(Line2D([], [], color="0.25", linewidth=1.0, label="not private"))
+    entries.append(looks.entry("not private", color="0.25", linewidth=1.0, linestyle="-"))
     return entries

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,14 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fedpareto.analysis.figures import style
-from fedpareto.analysis.tables.adversary import ADVERSARIES
-from fedpareto.analysis.tables.attacks import why_nothing
+from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures.looks import ADVERSARIES
+from fedpareto.analysis.tables.attacks import aimed_at, why_nothing
 from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.tradeoff import comparable_epsilon
 
 MOST_COLUMNS = 7  # epsilons; of more, some are left out evenly
 MOST_SECTIONS = 4
+OF_RECORDS, OF_CLASSES = ("reconstruction", "record"), ("reconstruction", "class")
 # Inches.
 EDGE, LABEL, GAP, LINE, HEAD, LARGEST, TITLE = 0.08, 1.35, 0.07, 0.15, 0.4, 0.8, 0.22
 
@@ -37,58 +38,71 @@ class Section(NamedTuple):
     pictures: pd.DataFrame
 
 
-def build(tables: Tables, title: str) -> Figure:
-    """A block for each size of batch, and one for class representatives; a row in it for each adversary."""
-    headline = f"{title}: what is rebuilt at each ε"
-    pictures = tables.pictures.assign(epsilon=comparable_epsilon(tables.pictures["epsilon_rdp"]))
-    sections = _sections(pictures)
-    if not sections:
-        none = "no pictures: no run was attacked, or its records are no images"
-        return style.nothing_to_draw(
-            headline, why_nothing(tables.attacks, ["gradient_inversion", "model_inversion"], none)
-        )
-    columns = [_columns(section.pictures) for section in sections]
-    shown = max(len(column) for column in columns)
-    each = 2 if shown > 4 else 3 if shown > 2 else 4  # records side by side
-    cell = (style.WIDTH - LABEL) / shown
-    side = min(LARGEST, (cell - 2 * GAP) / each - GAP / 2)
-    heights = [_height(section, side) for section in sections]
-    caption = 3 * 0.2
-    figure = plt.figure()
-    lines = style.headline(figure, headline)
-    above = 0.15 + TITLE * lines
-    height = above + sum(heights) + caption
-    figure.set_size_inches(style.WIDTH, height)
-    # One panel for all, measured in inches: a panel for each picture takes minutes to lay out.
-    page = figure.add_axes((0, 0, 1, 1), xlim=(0, style.WIDTH), ylim=(0, height))
-    page.set_axis_off()
-    top = height - above
-    for section, runs, size in zip(sections, columns, heights, strict=True):
-        _draw(page, section, runs, top, cell, side, each)
-        top -= size
-    page.set(xlim=(0, style.WIDTH), ylim=(0, height))  # which pictures move
-    figure._suptitle.set(y=1 - 0.05 / height, verticalalignment="top")
-    label = style.epsilon_label(pd.concat([section.pictures for section in sections])).replace("\n", " ")
-    page.text(
-        EDGE,
-        0.05,
-        f"{label}\nnumbers: PSNR to the true picture in dB; at each ε the run and attack with the highest; "
-        "a poor picture does not prove\nthat no better attack exists",
-        fontsize="x-small",
-        color="0.3",
-        va="bottom",
+class Reconstructions:
+    """What was rebuilt: true images on top, what each adversary makes of them below, epsilon rising to the right."""
+
+    NAME: ClassVar = "reconstructions"
+    ORDER: ClassVar = 8
+    CATEGORY: ClassVar = "2 Leakage"
+    CAPTION: ClassVar = (
+        "Records as they are, on top, and as each adversary rebuilds them, with epsilon rising to the right; with the"
+        " guess of somebody who has seen no update. Below each picture its peak signal-to-noise ratio to the true "
+        "one. A poor picture shows that these attacks failed, not that none succeeds."
     )
-    return figure
+    FOR: ClassVar = ("study",)
+    NEEDS: ClassVar = ("pictures",)
+    GOALS: ClassVar = (("reconstruction", "record"), ("reconstruction", "class"))
+
+    def build(self, tables: Tables, title: str) -> Figure:
+        """A block for each size of batch, and one for class representatives; a row in it for each adversary."""
+        headline = f"{title}: what is rebuilt at each ε"
+        pictures = tables.pictures.assign(epsilon=comparable_epsilon(tables.pictures["epsilon_rdp"]))
+        sections = _sections(pictures)
+        if not sections:
+            none = "no pictures: no run was attacked, or its records are no images"
+            return style.nothing_to_draw(headline, why_nothing(tables.attacks, self.GOALS, none))
+        columns = [_columns(section.pictures) for section in sections]
+        shown = max(len(column) for column in columns)
+        each = 2 if shown > 4 else 3 if shown > 2 else 4  # records side by side
+        cell = (style.WIDTH - LABEL) / shown
+        side = min(LARGEST, (cell - 2 * GAP) / each - GAP / 2)
+        heights = [_height(section, side) for section in sections]
+        caption = 3 * 0.2
+        figure = plt.figure()
+        lines = style.headline(figure, headline)
+        above = 0.15 + TITLE * lines
+        height = above + sum(heights) + caption
+        figure.set_size_inches(style.WIDTH, height)
+        # One panel for all, measured in inches: a panel for each picture takes minutes to lay out.
+        page = figure.add_axes((0, 0, 1, 1), xlim=(0, style.WIDTH), ylim=(0, height))
+        page.set_axis_off()
+        top = height - above
+        for section, runs, size in zip(sections, columns, heights, strict=True):
+            _draw(page, section, runs, top, cell, side, each)
+            top -= size
+        page.set(xlim=(0, style.WIDTH), ylim=(0, height))  # which pictures move
+        figure._suptitle.set(y=1 - 0.05 / height, verticalalignment="top")
+        label = style.epsilon_label(pd.concat([section.pictures for section in sections])).replace("\n", " ")
+        page.text(
+            EDGE,
+            0.05,
+            f"{label}\nnumbers: PSNR to the true picture in dB; at each ε the run and attack with the highest; "
+            "a poor picture does not prove\nthat no better attack exists",
+            fontsize="x-small",
+            color="0.3",
+            va="bottom",
+        )
+        return figure
 
 
 def _sections(pictures: pd.DataFrame) -> list[Section]:
-    inversion = pictures[pictures["attack"] == "gradient_inversion"]
+    inversion = pictures[aimed_at(pictures, [OF_RECORDS])]
     rebuilt = inversion[inversion["kind"] == "rebuilt"]
     found = []
     for records in sorted(rebuilt["records"].dropna().unique()):
         title = f"records from an update of {style.counted(int(records), 'record')}"
         found.append(Section(title, "true", inversion[inversion["records"] == records]))
-    classes = pictures[pictures["attack"] == "model_inversion"]
+    classes = pictures[aimed_at(pictures, [OF_CLASSES])]
     if (classes["kind"] == "rebuilt").any():
         found = [*found[: MOST_SECTIONS - 1], Section("classes from the model", "class mean", classes)]
     return found[:MOST_SECTIONS]
@@ -109,7 +123,7 @@ def _rows(section: Section) -> list[tuple[str, str, str]]:
     rebuilt = section.pictures[section.pictures["kind"] == "rebuilt"]
     rows = [(section.true, "true", ""), ("best guess\nunseen", "guess", "")]
     rows = [row for row in rows if (section.pictures["kind"] == row[1]).any()]
-    seen = [name for name in ADVERSARIES if name in set(rebuilt["adversary"])]
+    seen = looks.present(ADVERSARIES, rebuilt["adversary"])
     return rows + [(ADVERSARIES[name].label.replace(": ", ":\n"), "rebuilt", name) for name in seen]
 
 

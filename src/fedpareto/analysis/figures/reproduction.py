@@ -14,13 +14,13 @@ from matplotlib.ticker import PercentFormatter
 from fedpareto.analysis.figures import style
 from fedpareto.analysis.figures.written import LONGEST_NAME, distinct, drawable
 from fedpareto.analysis.tables.reproduction import LABELS, row_names
+from fedpareto.columns.declared import COMPARED
 
 ROW = 0.22  # inches of a line of a list
 CURVE = 1.9  # of a row of curves
 LONGEST_LINE, LONGEST_LABEL = 70, 48  # characters of what a number is, and in a legend or on an axis
 CROWD = 12  # numbers that are too many for one front
 COLOURS = {"reproduced": "#029e73", "differs": "#d55e00", "not run": "0.5", "no number in print": "#0173b2"}
-ACCOUNTANTS = {"epsilon_rdp_classic": ("classic", "s"), "epsilon_rdp": ("RDP", "o"), "epsilon_pld": ("PLD", "^")}
 CLAIMS = {"reproduced": "#029e73", "loose": "#0173b2", "wrong": "#d55e00", "what-if": "0.5"}
 
 
@@ -71,11 +71,14 @@ def _room(values: pd.Series) -> tuple[float, float]:
 
 
 def of_claims(table: pd.DataFrame, title: str) -> Figure:
-    """A line for each published epsilon, with ours under three accountants."""
+    """A line for each published epsilon, with ours under every accountant."""
     figure, axes = plt.subplots(figsize=(style.WIDTH, 1.2 + ROW * len(table)), layout="constrained")
     at = np.arange(len(table))[::-1]
-    for column, (label, marker) in ACCOUNTANTS.items():
-        axes.scatter(table[column], at, marker=marker, s=16, color="0.35", label=f"ours, {label}", zorder=3)
+    for accountant in COMPARED:
+        label = f"ours, {accountant.label}"
+        axes.scatter(
+            table[accountant.column.name], at, marker=accountant.marker, s=16, color="0.35", label=label, zorder=3
+        )
     edges = [CLAIMS[verdict] for verdict in table["verdict"]]
     axes.scatter(table["published"], at, s=60, facecolors="none", edgecolors=edges, linewidths=1.4, zorder=4)
     for verdict, colour in CLAIMS.items():

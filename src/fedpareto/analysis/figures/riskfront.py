@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,18 +13,18 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedpareto.analysis.figures import style
-from fedpareto.analysis.tables.attacks import why_nothing
+from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures.looks import CHANCE, TRUST_MARKERS
+from fedpareto.analysis.tables.attacks import aimed_at, why_nothing
 from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.front import non_dominated
 from fedpareto.analysis.tables.leakage import of_own_trust, strongest, successes
 from fedpareto.analysis.tables.tradeoff import comparable_epsilon
 
-TRUST_MARKERS = {"central": "o", "distributed": "s", "local": "^"}
 RISKS = {
-    "membership": "attack AUC: is this record a member?",
-    "client_membership": "attack AUC: did this client take part?",
-    "gradient_inversion": "share of records rebuilt",
+    ("membership", "record"): "attack AUC: is this record a member?",
+    ("membership", "client"): "attack AUC: did this client take part?",
+    ("reconstruction", "record"): "share of records rebuilt",
 }
 UNATTACKED = 0.25
 UNIT_LINES = {"client": "-", "record": "--"}
@@ -30,49 +32,63 @@ UNIT_LINES = {"client": "-", "record": "--"}
 SHADES = mpl.colors.ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.9, 256)))
 
 
-def build(tables: Tables, title: str) -> Figure:
-    """A panel for each family of attacks that was tried, and one for epsilon; all share the axis of accuracy."""
-    headline = f"{title}: accuracy against measured risk and against ε"
-    found = of_own_trust(successes(tables.attacks, list(RISKS)))
-    points = tables.tradeoff[tables.tradeoff["kind"].isin(["private", "non_private", "clipped"])]
-    points = points[points["accuracy_mean"].notna()].drop_duplicates("point_id")
-    attacked = points["point_id"].isin(found["point_id"])
-    if not attacked.any():
-        why = why_nothing(tables.attacks, list(RISKS), "no point of this study was attacked")
-        return style.nothing_to_draw(headline, why)
-    risks = [risk for risk in RISKS if (found["attack"] == risk).any()]
-    panels = len(risks) + 1
-    columns = panels if panels < 4 else 2
-    lines = -(-panels // columns)
-    figure, grid = plt.subplots(
-        lines, columns, figsize=(style.WIDTH, 1.9 + 3.0 * lines), squeeze=False, sharey=True, layout="constrained"
+class RiskFront:
+    """The risk front: accuracy against how well attacks did, beside accuracy against epsilon."""
+
+    NAME: ClassVar = "riskfront"
+    ORDER: ClassVar = 11
+    CATEGORY: ClassVar = "2 Leakage"
+    CAPTION: ClassVar = (
+        "Accuracy against how well the strongest attack did, and against epsilon. Attacks are those of adversaries "
+        "that the point's trust model knows: a trusted coordinator is none. The fronts differ where a proof promises "
+        "less than attacks take; only epsilon bounds attacks that nobody has thought of yet."
     )
-    private = points[points["kind"] == "private"]
-    finite = private["epsilon_rdp"][np.isfinite(private["epsilon_rdp"])]
-    norm = LogNorm(finite.min() / 1.01, finite.max() * 1.01) if len(finite) else None
-    for axes, risk in zip(grid.flat, risks, strict=False):
-        best = strongest(found[found["attack"] == risk], ["point_id"]).set_index("point_id")
-        own = points[points["point_id"].isin(best.index)]
-        own = own.assign(**{name: own["point_id"].map(best[name]) for name in ("value", "low", "high", "baseline")})
-        _risk(axes, own, norm)
-        axes.set_xlabel(RISKS[risk], fontsize="small" if columns > 2 else "medium")
-    _epsilon(grid.flat[len(risks)], points, attacked, norm)
-    for axes in grid[:, 0]:
-        axes.set_ylabel("test accuracy")
-    style.accuracy_axis(grid[0, 0])
-    for axes in list(grid.flat)[panels:]:
-        axes.set_visible(False)
-    if norm is not None:
-        bar = figure.colorbar(plt.cm.ScalarMappable(norm, SHADES), ax=grid, label="ε", pad=0.02, aspect=30)
-        style.plain_log(bar.ax.yaxis)
-        bar.ax.minorticks_off()
-    caption = (
-        f"{style.epsilon_label(points)}\n{style.means_over(int(points['n_seeds'].max()))}; the strongest attack that was tried, "
-        "by adversaries of the\npoint's own trust model: a trusted coordinator is none of them"
-    )
-    style.key(figure, _legend(points, attacked), caption, 3)
-    style.headline(figure, headline)
-    return figure
+    FOR: ClassVar = ("study", "comparison")
+    GOALS: ClassVar = (("membership", "record"), ("membership", "client"), ("reconstruction", "record"))
+
+    def build(self, tables: Tables, title: str) -> Figure:
+        """A panel for each family of attacks that was tried, and one for epsilon; all share the axis of accuracy."""
+        headline = f"{title}: accuracy against measured risk and against ε"
+        found = of_own_trust(successes(tables.attacks, self.GOALS))
+        points = tables.tradeoff[tables.tradeoff["kind"].isin(["private", "non_private", "clipped"])]
+        points = points[points["accuracy_mean"].notna()].drop_duplicates("point_id")
+        attacked = points["point_id"].isin(found["point_id"])
+        if not attacked.any():
+            why = why_nothing(tables.attacks, self.GOALS, "no point of this study was attacked")
+            return style.nothing_to_draw(headline, why)
+        risks = [goal for goal in RISKS if aimed_at(found, [goal]).any()]
+        panels = len(risks) + 1
+        columns = panels if panels < 4 else 2
+        lines = -(-panels // columns)
+        figure, grid = plt.subplots(
+            lines, columns, figsize=(style.WIDTH, 1.9 + 3.0 * lines), squeeze=False, sharey=True, layout="constrained"
+        )
+        private = points[points["kind"] == "private"]
+        finite = private["epsilon_rdp"][np.isfinite(private["epsilon_rdp"])]
+        norm = LogNorm(finite.min() / 1.01, finite.max() * 1.01) if len(finite) else None
+        for axes, risk in zip(grid.flat, risks, strict=False):
+            best = strongest(found[aimed_at(found, [risk])], ["point_id"]).set_index("point_id")
+            own = points[points["point_id"].isin(best.index)]
+            own = own.assign(**{name: own["point_id"].map(best[name]) for name in ("value", "low", "high", "baseline")})
+            _risk(axes, own, norm)
+            axes.set_xlabel(RISKS[risk], fontsize="small" if columns > 2 else "medium")
+        _epsilon(grid.flat[len(risks)], points, attacked, norm)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("test accuracy")
+        style.accuracy_axis(grid[0, 0])
+        for axes in list(grid.flat)[panels:]:
+            axes.set_visible(False)
+        if norm is not None:
+            bar = figure.colorbar(plt.cm.ScalarMappable(norm, SHADES), ax=grid, label="ε", pad=0.02, aspect=30)
+            style.plain_log(bar.ax.yaxis)
+            bar.ax.minorticks_off()
+        caption = (
+            f"{style.epsilon_label(points)}\n{style.means_over(int(points['n_seeds'].max()))}; the strongest attack that was "
+            "tried, by adversaries of the\npoint's own trust model: a trusted coordinator is none of them"
+        )
+        style.key(figure, _legend(points, attacked), caption, 3)
+        style.headline(figure, headline)
+        return figure
 
 
 def _colour(epsilon: float, norm: LogNorm | None) -> object:
@@ -84,11 +100,10 @@ def _point(
 ) -> None:
     bare = not np.isfinite(point["epsilon_rdp"])
     colour = _colour(point["epsilon_rdp"], norm)
-    spread = [point["accuracy_mean"] - point["accuracy_low"], point["accuracy_high"] - point["accuracy_mean"]]
     axes.errorbar(
         x,
         point["accuracy_mean"],
-        yerr=np.nan_to_num(spread).clip(min=0)[:, None],
+        yerr=looks.accuracy_spread(point),
         xerr=xerr,
         fmt="*" if bare else TRUST_MARKERS.get(point["trust"], "D"),
         color=colour,
@@ -103,10 +118,9 @@ def _point(
 def _risk(axes: Axes, points: pd.DataFrame, norm: LogNorm | None) -> None:
     """Accuracy against success, lower to the left, with the points that no other beats in both."""
     for _, point in points.iterrows():
-        spread = np.nan_to_num([point["value"] - point["low"], point["high"] - point["value"]]).clip(min=0)
-        _point(axes, point["value"], point, norm, xerr=spread[:, None])
+        _point(axes, point["value"], point, norm, xerr=looks.spread(point, "value", "low", "high"))
     if points["baseline"].notna().any():
-        axes.axvline(points["baseline"].median(), color="0.3", linestyle=(0, (1, 1.5)), linewidth=1.2, zorder=1)
+        axes.axvline(points["baseline"].median(), zorder=1, **CHANCE)
     style.mark_useless(axes, points["value"], points)
     _front(axes, points["value"], points["accuracy_mean"])
 
@@ -147,17 +161,17 @@ def _front(axes: Axes, x: pd.Series, accuracy: pd.Series, line: str = "-") -> No
 def _legend(points: pd.DataFrame, attacked: pd.Series) -> list[Line2D]:
     private = points[np.isfinite(points["epsilon_rdp"])]
     entries = [
-        Line2D([], [], color="0.3", marker=marker, linestyle="", label=f"{trust} trust")
-        for trust, marker in TRUST_MARKERS.items()
-        if (private["trust"] == trust).any()
+        looks.entry(f"{trust} trust", color="0.3", marker=TRUST_MARKERS[trust])
+        for trust in looks.present(TRUST_MARKERS, private["trust"])
     ]
     if not np.isfinite(points["epsilon_rdp"]).all():
-        entries.append(Line2D([], [], color="black", marker="*", markersize=9, linestyle="", label="no noise"))
+        entries.append(looks.entry("no noise", color="black", marker="*", markersize=9))
     if not attacked.all():
-        entries.append(Line2D([], [], color="0.3", marker="o", alpha=UNATTACKED, linestyle="", label="not attacked"))
+        entries.append(looks.entry("not attacked", color="0.3", marker="o", alpha=UNATTACKED))
     entries += style.useless_entry(points)
-    entries.append(Line2D([], [], color="black", linewidth=1.0, alpha=0.7, label="front: no point beats it in both"))
+    line = {"color": "black", "alpha": 0.7}
+    entries.append(looks.entry("front: no point beats it in both", linewidth=1.0, linestyle="-", **line))
     if private["unit"].nunique() > 1:
-        entries.append(Line2D([], [], color="black", linestyle="--", alpha=0.7, label="front of record-level ε"))
-    entries.append(Line2D([], [], color="0.3", linestyle=(0, (1, 1.5)), linewidth=1.2, label="without seeing anything"))
+        entries.append(looks.entry("front of record-level ε", linestyle="--", **line))
+    entries.append(looks.entry("without seeing anything", **CHANCE))
     return entries

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from fedpareto.analysis.figures import style
-from fedpareto.analysis.tables.adversary import ADVERSARIES
-from fedpareto.analysis.tables.attacks import not_made, why_nothing
+from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures.looks import ADVERSARIES, CHANCE
+from fedpareto.analysis.tables.attacks import aimed_at, not_made, why_nothing
 from fedpareto.analysis.tables.build import Tables
-from fedpareto.analysis.tables.leakage import MEMBERSHIP
 from fedpareto.analysis.tables.tradeoff import comparable_epsilon
 
-TITLES = {"membership": "is this record a member?", "client_membership": "did this client take part?"}
+TITLES = {("membership", "record"): "is this record a member?", ("membership", "client"): "did this client take part?"}
 DRAWN = "lira_online"
 CURVE = ["run_id", "method", "adversary", "client"]
 FEWEST = 10  # trials that the axes of a panel are drawn for at least
@@ -25,45 +25,62 @@ FEWEST = 10  # trials that the axes of a panel are drawn for at least
 LAYER = 0.055
 
 
-def build(tables: Tables, title: str) -> Figure:
-    """A panel for each attack, and another for the adversaries that no run's guarantee is against."""
-    headline = f"{title}: hits and false alarms of membership inference"
-    roc = tables.roc.assign(epsilon=comparable_epsilon(tables.roc["epsilon_rdp"]))
-    attacks = tables.attacks[~not_made(tables.attacks)]
-    panels = [
-        (attack, covered, rows)
-        for attack in MEMBERSHIP
-        for covered, rows in _by_coverage(roc[roc["attack"] == attack], attacks)
-    ]
-    if not panels:
-        why = why_nothing(tables.attacks, MEMBERSHIP, "no membership inference on the runs of this study")
-        return style.nothing_to_draw(headline, why)
-    columns = min(2, len(panels))
-    lines = -(-len(panels) // columns)
-    size = (style.WIDTH, 1.7 + (3.2 if columns == 2 else 3.8) * lines)
-    figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
-    drawn = pd.concat([rows for _, _, rows in panels])
-    colours = style.epsilon_colours(drawn["epsilon"])
-    for axes, (attack, covered, rows) in zip(grid.flat, panels, strict=False):
-        trials = attacks[attacks["attack"].eq(attack)]
-        _panel(
-            axes, rows, colours, _fewest(trials["negatives"], rows["fpr"]), _fewest(trials["positives"], rows["tpr"])
-        )
-        axes.set_xlabel("false positive rate")
-        seen = " and ".join(
-            ADVERSARIES[name].label.split(":")[0] for name in ADVERSARIES if name in set(rows["adversary"])
-        )
-        axes.set_title(f"{TITLES[attack]}\n{seen}{'' if covered else ', not covered by ε'}", fontsize="medium")
-    for axes in list(grid.flat)[len(panels) :]:
-        axes.set_visible(False)
-    for axes in grid[:, 0]:
-        axes.set_ylabel("true positive rate")
-    caption = (
-        f"{style.epsilon_label(drawn)}\nof several runs of one ε the one that leaks most; rates of 0 stand at the edge"
+class Roc:
+    """ROC curves of membership inference on logarithmic axes, against what each proven epsilon leaves possible."""
+
+    NAME: ClassVar = "roc"
+    ORDER: ClassVar = 9
+    CATEGORY: ClassVar = "2 Leakage"
+    CAPTION: ClassVar = (
+        "True against false positive rate of membership inference, on logarithmic axes that begin at the smallest "
+        "rate that the trials can show. Dashed: the most that each epsilon leaves possible; what is above is "
+        "impossible by proof, and grey. Adversaries that epsilon does not cover have panels of their own."
     )
-    style.key(figure, _legend(colours, drawn), caption, 4)
-    style.headline(figure, headline)
-    return figure
+    FOR: ClassVar = ("study",)
+    GOALS: ClassVar = (("membership", "record"), ("membership", "client"))
+
+    def build(self, tables: Tables, title: str) -> Figure:
+        """A panel for each attack, and another for the adversaries that no run's guarantee is against."""
+        headline = f"{title}: hits and false alarms of membership inference"
+        roc = tables.roc.assign(epsilon=comparable_epsilon(tables.roc["epsilon_rdp"]))
+        attacks = tables.attacks[~not_made(tables.attacks)]
+        panels = [
+            (goal, attack, covered, rows)
+            for goal in TITLES
+            for attack in roc.loc[aimed_at(roc, [goal]), "attack"].unique()
+            for covered, rows in _by_coverage(roc[roc["attack"] == attack], attacks)
+        ]
+        if not panels:
+            why = why_nothing(tables.attacks, self.GOALS, "no membership inference on the runs of this study")
+            return style.nothing_to_draw(headline, why)
+        columns = min(2, len(panels))
+        lines = -(-len(panels) // columns)
+        size = (style.WIDTH, 1.7 + (3.2 if columns == 2 else 3.8) * lines)
+        figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
+        drawn = pd.concat([rows for _, _, _, rows in panels])
+        colours = style.epsilon_colours(drawn["epsilon"])
+        for axes, (goal, attack, covered, rows) in zip(grid.flat, panels, strict=False):
+            trials = attacks[attacks["attack"].eq(attack)]
+            _panel(
+                axes,
+                rows,
+                colours,
+                _fewest(trials["negatives"], rows["fpr"]),
+                _fewest(trials["positives"], rows["tpr"]),
+            )
+            axes.set_xlabel("false positive rate")
+            seen = " and ".join(ADVERSARIES[name].name for name in looks.present(ADVERSARIES, rows["adversary"]))
+            several = len({other for same, other, _, _ in panels if same == goal}) > 1
+            name = f" ({attack})" if several else ""
+            axes.set_title(f"{TITLES[goal]}{name}\n{seen}{'' if covered else ', not covered by ε'}", fontsize="medium")
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_visible(False)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("true positive rate")
+        caption = f"{style.epsilon_label(drawn)}\nof several runs of one ε the one that leaks most; rates of 0 stand at the edge"
+        style.key(figure, _legend(colours, drawn), caption, 4)
+        style.headline(figure, headline)
+        return figure
 
 
 def _by_coverage(rows: pd.DataFrame, attacks: pd.DataFrame) -> list[tuple[bool, pd.DataFrame]]:
@@ -112,7 +129,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, colours: dict, left: float, bottom: f
         style.percent_log(axis)
     axes.set_box_aspect(1)
     even = np.geomspace(min(left, bottom), 1, 100)
-    axes.plot(even, even, color="0.5", linestyle=(0, (1, 1.5)), linewidth=1.0, zorder=2)
+    axes.plot(even, even, color="0.5", linestyle=CHANCE["linestyle"], linewidth=1.0, zorder=2)
     for epsilon, curve in rows.groupby("epsilon"):
         curve = curve.sort_values(["fpr", "tpr"])
         x = curve["fpr"].clip(lower=left)
@@ -130,10 +147,11 @@ def _panel(axes: Axes, rows: pd.DataFrame, colours: dict, left: float, bottom: f
 
 def _legend(colours: dict, drawn: pd.DataFrame) -> list:
     entries: list = [
-        Line2D([], [], color=colour, label=style.epsilon_value(epsilon)) for epsilon, colour in sorted(colours.items())
+        looks.entry(style.epsilon_value(epsilon), color=colour, linestyle="-")
+        for epsilon, colour in sorted(colours.items())
     ]
-    entries.append(Line2D([], [], color="0.5", linestyle=(0, (1, 1.5)), label="by chance"))
+    entries.append(looks.entry("by chance", color="0.5", linestyle=CHANCE["linestyle"]))
     if (drawn["allowed"] < 1).any():
-        entries.append(Line2D([], [], color="0.3", linestyle="--", linewidth=0.9, label="most that ε allows"))
+        entries.append(looks.entry("most that ε allows", color="0.3", linestyle="--", linewidth=0.9))
         entries.append(Patch(color="black", alpha=3 * LAYER, linewidth=0, label="impossible, by proof"))
     return entries

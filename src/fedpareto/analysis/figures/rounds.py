@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -16,69 +18,89 @@ FACETS = ("dataset", "partition", "model", "clients")
 MOST_COLUMNS = 3
 
 
-def build(tables: Tables, title: str) -> Figure:
-    """A column of two panels for each client count: accuracy above, epsilon below.
+class Rounds:
+    """Accuracy and epsilon by round."""
 
-    Of several clip norms the one with the best final accuracy is shown for each noise multiplier.
-    """
-    points = tables.tradeoff[tables.tradeoff["kind"].isin(["private", "clipped", "non_private"])]
-    # A clipped run without noise is no reference, and a point without one seed that ended well has no best clip norm.
-    candidates = points[points["accuracy_mean"].notna() & (points["kind"] != "clipped")]
-    if candidates.empty:
-        return style.nothing_to_draw(f"{title}: accuracy and ε by round", "every run of this study diverged")
-    shown = points.loc[candidates.groupby([*FACETS, "noise_multiplier"], dropna=False)["accuracy_mean"].idxmax()]
-    runs = tables.runs[tables.runs["point_id"].isin(shown["point_id"]) & tables.runs["status"].isin(FINISHED)]
-    rounds = tables.rounds.merge(
-        runs[["run_id", "seed", "noise_multiplier", "kind", *FACETS]].drop_duplicates("run_id"), on="run_id"
+    NAME: ClassVar = "rounds"
+    ORDER: ClassVar = 3
+    CATEGORY: ClassVar = "1 Trade-off"
+    CAPTION: ClassVar = (
+        "Accuracy and epsilon by round, for each noise multiplier at its best clip norm (95 % bands over seeds). "
+        "Privacy is spent round by round: stopping early costs accuracy and saves epsilon. Solid: RDP. Dotted: PLD, "
+        "which is tighter."
     )
-    facets = style.varying(runs, FACETS)
-    panels = [group for _, group in rounds.groupby(facets, dropna=False)] if facets else [rounds]
-    columns = min(MOST_COLUMNS, len(panels))
-    bands = -(-len(panels) // columns)
-    figure, grid = plt.subplots(
-        2 * bands, columns, figsize=(style.WIDTH, 0.4 + 4.6 * bands), squeeze=False, sharex=True, layout="constrained"
-    )
-    for row in range(2 * bands):  # panels of one kind share their scale
-        for axes in grid[row]:
-            if axes is not grid[row % 2, 0]:
-                axes.sharey(grid[row % 2, 0])
-    for number in range(len(panels), bands * columns):
-        band, column = divmod(number, columns)
-        grid[2 * band, column].set_visible(False)
-        grid[2 * band + 1, column].set_visible(False)
-    noises = sorted(rounds["noise_multiplier"].unique())
-    private = [z for z in noises if z > 0]
-    palette = dict(zip(private, sns.color_palette("viridis_r", len(private)), strict=True)) | {0.0: "0.3"}
-    for number, panel in enumerate(panels):
-        band, column = divmod(number, columns)
-        upper, lower = grid[2 * band, column], grid[2 * band + 1, column]
-        for z, group in panel.groupby("noise_multiplier"):
-            label = "not private" if z == 0 else f"noise {z:.3g}"
-            _band(upper, group, palette[z], label, "-" if z else "--")
-            if z > 0:
-                one = group[group["epsilon_rdp"] > 0].drop_duplicates("round").sort_values("round")
-                lower.plot(one["round"], one["epsilon_rdp"], color=palette[z], linewidth=1.4)
-                lower.plot(one["round"], one["epsilon_pld"], color=palette[z], linewidth=0.9, linestyle=":")
-        upper.set_title(style.panel_title(panel, facets), fontsize="medium")
-        style.accuracy_axis(upper)
-        if private:
-            lower.set_yscale("log")
-            style.plain_log(lower.yaxis)
-        lower.set_xlabel("round")
-        lower.tick_params(labelbottom=True)
-    for band in range(bands):
-        grid[2 * band, 0].set_ylabel("test accuracy")
-        grid[2 * band + 1, 0].set_ylabel("ε (RDP; dotted PLD)" if private else "ε: none, not private")
-    handles, labels = max((axes.get_legend_handles_labels() for axes in grid[::2].flat), key=lambda pair: len(pair[1]))
-    figure.legend(handles, labels, loc="outside right upper", fontsize="small")
-    style.headline(figure, f"{title}: accuracy and ε by round")
-    seeds = int(shown["n_seeds"].max())
-    several = candidates.groupby([*FACETS, "noise_multiplier"], dropna=False).size().max() > 1
-    other = candidates.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
-    best = ("; best setting of each noise" if other else "; best clip norm of each noise") if several else ""
-    label = style.epsilon_label(shown).replace("\n", " ")
-    figure.supxlabel(f"{style.means_over(seeds)}{best}; {label}", fontsize="x-small", color="0.3")
-    return figure
+    FOR: ClassVar = ("study",)
+
+    def build(self, tables: Tables, title: str) -> Figure:
+        """A column of two panels for each client count: accuracy above, epsilon below.
+
+        Of several clip norms the one with the best final accuracy is shown for each noise multiplier.
+        """
+        points = tables.tradeoff[tables.tradeoff["kind"].isin(["private", "clipped", "non_private"])]
+        # A clipped run without noise is no reference, and a point without one seed that ended well has no best clip norm.
+        candidates = points[points["accuracy_mean"].notna() & (points["kind"] != "clipped")]
+        if candidates.empty:
+            return style.nothing_to_draw(f"{title}: accuracy and ε by round", "every run of this study diverged")
+        shown = points.loc[candidates.groupby([*FACETS, "noise_multiplier"], dropna=False)["accuracy_mean"].idxmax()]
+        runs = tables.runs[tables.runs["point_id"].isin(shown["point_id"]) & tables.runs["status"].isin(FINISHED)]
+        rounds = tables.rounds.merge(
+            runs[["run_id", "seed", "noise_multiplier", "kind", *FACETS]].drop_duplicates("run_id"), on="run_id"
+        )
+        facets = style.varying(runs, FACETS)
+        panels = [group for _, group in rounds.groupby(facets, dropna=False)] if facets else [rounds]
+        columns = min(MOST_COLUMNS, len(panels))
+        bands = -(-len(panels) // columns)
+        figure, grid = plt.subplots(
+            2 * bands,
+            columns,
+            figsize=(style.WIDTH, 0.4 + 4.6 * bands),
+            squeeze=False,
+            sharex=True,
+            layout="constrained",
+        )
+        for row in range(2 * bands):  # panels of one kind share their scale
+            for axes in grid[row]:
+                if axes is not grid[row % 2, 0]:
+                    axes.sharey(grid[row % 2, 0])
+        for number in range(len(panels), bands * columns):
+            band, column = divmod(number, columns)
+            grid[2 * band, column].set_visible(False)
+            grid[2 * band + 1, column].set_visible(False)
+        noises = sorted(rounds["noise_multiplier"].unique())
+        private = [z for z in noises if z > 0]
+        palette = dict(zip(private, sns.color_palette("viridis_r", len(private)), strict=True)) | {0.0: "0.3"}
+        for number, panel in enumerate(panels):
+            band, column = divmod(number, columns)
+            upper, lower = grid[2 * band, column], grid[2 * band + 1, column]
+            for z, group in panel.groupby("noise_multiplier"):
+                label = "not private" if z == 0 else f"noise {z:.3g}"
+                _band(upper, group, palette[z], label, "-" if z else "--")
+                if z > 0:
+                    one = group[group["epsilon_rdp"] > 0].drop_duplicates("round").sort_values("round")
+                    lower.plot(one["round"], one["epsilon_rdp"], color=palette[z], linewidth=1.4)
+                    lower.plot(one["round"], one["epsilon_pld"], color=palette[z], linewidth=0.9, linestyle=":")
+            upper.set_title(style.panel_title(panel, facets), fontsize="medium")
+            style.accuracy_axis(upper)
+            if private:
+                lower.set_yscale("log")
+                style.plain_log(lower.yaxis)
+            lower.set_xlabel("round")
+            lower.tick_params(labelbottom=True)
+        for band in range(bands):
+            grid[2 * band, 0].set_ylabel("test accuracy")
+            grid[2 * band + 1, 0].set_ylabel("ε (RDP; dotted PLD)" if private else "ε: none, not private")
+        handles, labels = max(
+            (axes.get_legend_handles_labels() for axes in grid[::2].flat), key=lambda pair: len(pair[1])
+        )
+        figure.legend(handles, labels, loc="outside right upper", fontsize="small")
+        style.headline(figure, f"{title}: accuracy and ε by round")
+        seeds = int(shown["n_seeds"].max())
+        several = candidates.groupby([*FACETS, "noise_multiplier"], dropna=False).size().max() > 1
+        other = candidates.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
+        best = ("; best setting of each noise" if other else "; best clip norm of each noise") if several else ""
+        label = style.epsilon_label(shown).replace("\n", " ")
+        figure.supxlabel(f"{style.means_over(seeds)}{best}; {label}", fontsize="x-small", color="0.3")
+        return figure
 
 
 def _band(axes: plt.Axes, group: pd.DataFrame, colour: object, label: str, line: str) -> None:

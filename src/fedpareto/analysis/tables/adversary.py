@@ -1,28 +1,10 @@
-"""Whom a guarantee protects, from whom, and who attacks, in the words of figures and tables."""
+"""Whom a guarantee protects, and from whom, in the words of figures and tables."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import pandas as pd
 
 PROTECTED = {"client": "a whole client", "record": "one record"}
-
-
-class Look(NamedTuple):
-    """How figures name and draw an adversary."""
-
-    label: str
-    colour: str
-    marker: str
-
-
-# Those that attack, by what they see; colours of the colour-blind palette.
-ADVERSARIES = {
-    "server": Look("coordinator: what clients send it", "#d55e00", "s"),
-    "participants": Look("participants: the model after every round", "#0173b2", "o"),
-    "outsider": Look("outsider: the final model", "#029e73", "^"),
-}
 
 
 def adversary(unit: str, trust: str, participation: str | None) -> str:

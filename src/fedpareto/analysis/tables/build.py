@@ -1,59 +1,30 @@
 """The tables that other programs read, in Parquet and CSV: of what was trained, and of what attacks on it found."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fedpareto.analysis.tables import attacks as attack_tables
 from fedpareto.analysis.tables import recommendation
+from fedpareto.analysis.tables.read import read_of_bundle, read_of_study
 from fedpareto.analysis.tables.selection import add_selection
 from fedpareto.analysis.tables.tradeoff import TableError, kind_of, point_ids, tradeoff_table
+from fedpareto.columns.declared import DEFAULT, TABLES, Additions, of_stage, table
+from fedpareto.columns.frames import empty, to_parquet, typed
 from fedpareto.system import damage
 from fedpareto.system.files import whole
 
-TABLES = ("runs", "rounds", "tradeoff", "partitions", "clients", "attacks", "roc", "pictures", "recommendation")
-# The tables whose columns have their types also where they are empty.
-_DECLARED = attack_tables.COLUMNS | {"recommendation": recommendation.COLUMNS}
-
-
-def _columns(names: str) -> tuple[str, ...]:
-    return tuple(names.split())
-
-
-_TEXT = _columns(
-    """
-    run_id bundle_id dataset model partition sampling algorithm baseline server_optimizer unit trust participation
-    mechanism clipping weighting preprocessing augmentation averaging adjacency accountant device status versions
-    fingerprint
-    """
-)
-# Counts that may be missing stay whole numbers in both formats: 5, never 5.0.
-_COUNTS = _columns(
-    """
-    parameters clients examples rounds local_epochs local_steps batch_size seed diverged_round overflow_rounds
-    refused_rounds rounds_done bits_per_parameter
-    """
-)
-_NUMBERS = _columns(
-    """
-    sampling_rate client_learning_rate clip_norm noise_multiplier target_epsilon delta epsilon_rdp epsilon_pld
-    rdp_order accuracy loss worst_client_accuracy median_client_accuracy mean_client_accuracy bytes_up bytes_down
-    wall_s proximal dropout stragglers stop_at_epsilon stop_at_accuracy epsilon_median releases epsilon_rdp_classic secagg_client_s
-    secagg_server_s wrapped_fraction f1 auroc auprc client_learning_rate_decay
-    """
-)
+OF_BUNDLES = tuple(declared.name for stage in ("train", "attack") for declared in of_stage(stage))
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one or more studies.
+    """The tables of one or more studies, as `columns.toml` declares them.
 
     Attributes:
         runs: one row a run and study.
@@ -65,6 +36,7 @@ class Tables:
         roc: one row a point of an attack's ROC curve, by study.
         pictures: one row a record as it is, as it was rebuilt or as it would be guessed, by study.
         recommendation: one row a policy, coordinator and kind of promise; its `study` may be a comparison.
+        additions: columns beside those of `columns.toml`: the metrics of the tasks, and further keys of runs.
     """
 
     runs: pd.DataFrame
@@ -72,10 +44,11 @@ class Tables:
     tradeoff: pd.DataFrame
     partitions: pd.DataFrame
     clients: pd.DataFrame
-    attacks: pd.DataFrame = field(default_factory=partial(attack_tables.empty, _DECLARED["attacks"]))
-    roc: pd.DataFrame = field(default_factory=partial(attack_tables.empty, _DECLARED["roc"]))
-    pictures: pd.DataFrame = field(default_factory=partial(attack_tables.empty, _DECLARED["pictures"]))
-    recommendation: pd.DataFrame = field(default_factory=partial(attack_tables.empty, _DECLARED["recommendation"]))
+    attacks: pd.DataFrame = field(default_factory=partial(empty, table("attacks")))
+    roc: pd.DataFrame = field(default_factory=partial(empty, table("roc")))
+    pictures: pd.DataFrame = field(default_factory=partial(empty, table("pictures")))
+    recommendation: pd.DataFrame = field(default_factory=partial(empty, table("recommendation")))
+    additions: Additions = DEFAULT
 
     def of_studies(self, studies: Sequence[str]) -> "Tables":
         """The rows of some studies, and the recommendations that choose among the points of just these.
@@ -92,31 +65,9 @@ class Tables:
         kept["recommendation"] = own["recommendation"]["studies"].map(
             lambda members: set(members.split()) == set(studies)
         )
-        return Tables(**{name: frame[kept[name].astype(bool)].reset_index(drop=True) for name, frame in own.items()})
-
-
-def _read(path: Path, columns: Iterable[str], stage: str = "train") -> pd.DataFrame:
-    """One Parquet file that a stage wrote, checked for the columns that are needed here."""
-    if not path.is_file():
-        raise TableError(f"{path}: is not there ({stage} its bundle first)")
-    with damage.reading(path):
-        frame = pd.read_parquet(path)
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise TableError(f"{path}: lacks {', '.join(missing)} ({stage} its bundle again with this version)")
-    return frame
-
-
-def _typed(runs: pd.DataFrame) -> pd.DataFrame:
-    """One type a column, whichever bundle it came from: a column that is empty in one bundle is text or a number in another."""
-    runs = runs.copy()
-    for column in _TEXT:
-        runs[column] = runs[column].astype(object).where(runs[column].notna(), None)
-    for column in _COUNTS:
-        runs[column] = pd.to_numeric(runs[column]).astype("Int64")
-    for column in _NUMBERS:
-        runs[column] = pd.to_numeric(runs[column]).astype("float64")
-    return runs
+        return replace(
+            self, **{name: frame[kept[name].astype(bool)].reset_index(drop=True) for name, frame in own.items()}
+        )
 
 
 def _stack(frames: list[pd.DataFrame]) -> pd.DataFrame:
@@ -137,8 +88,8 @@ def _partitions(frames: Mapping[str, pd.DataFrame], runs: pd.DataFrame) -> pd.Da
             if (study, *key) not in seen:
                 seen.add((study, *key))
                 parts.append(part.assign(study=study))
-    columns = ["study", "dataset", "partition", "clients", "client", "label", "count"]
-    return _stack(parts)[columns] if parts else pd.DataFrame(columns=columns)
+    declared = table("partitions")
+    return typed(_stack(parts), declared) if parts else empty(declared)
 
 
 def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
@@ -161,68 +112,57 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
     bundles = [bundle for bundle, members in sorted(plan["bundles"].items()) if wanted & set(members)]
 
     attacked = sorted(wanted & set(plan.get("attacks", {})))
-    run_frames, metric_frames, client_frames, curve_frames, partition_frames = [], [], [], [], {}
-    found: dict[str, list[pd.DataFrame]] = {name: [] for name in attack_tables.KINDS}
+    frames: dict[str, dict[str, pd.DataFrame]] = {name: {} for name in OF_BUNDLES}
+    additions: Additions | None = None
     for bundle in bundles:
-        folder = bundles_dir / bundle
-        run_frames.append(_typed(_read(folder / "runs.parquet", (*_TEXT, *_COUNTS, *_NUMBERS))))
-        metric_frames.append(_read(folder / "metrics.parquet", ("run_id", "round", "accuracy", "epsilon_rdp")))
-        client_frames.append(_read(folder / "clients.parquet", ("run_id", "client", "records", "epsilon_rdp")))
-        curve_frames.append(_read(folder / "curves.parquet", ("run_id", "order", "rdp", "delta", "delta_aside")))
-        partition_frames[bundle] = _read(
-            folder / "partition.parquet", ("dataset", "partition", "clients", "client", "label", "count")
-        )
-        if set(attacked) & set(plan["bundles"][bundle]):
-            for name, columns in attack_tables.KINDS.items():
-                found[name].append(_read(folder / f"{name}.parquet", columns, "attack"))
-        absent = (wanted & set(plan["bundles"][bundle])) - set(run_frames[-1]["run_id"])
+        members = set(plan["bundles"][bundle])
+        for name in OF_BUNDLES:
+            if table(name).stage == "attack" and not members & set(attacked):
+                continue
+            frames[name][bundle], added = read_of_bundle(bundles_dir / bundle, name)
+            if name == "runs":
+                additions = added if additions is None else additions.union(added)
+        absent = (wanted & members) - set(frames["runs"][bundle]["run_id"])
         if absent:
-            raise TableError(f"{folder / 'runs.parquet'}: has no run {min(absent)} (train this bundle again)")
-    if not run_frames:
+            path = bundles_dir / bundle / "runs.parquet"
+            raise TableError(f"{path}: has no run {min(absent)} (train this bundle again)")
+    if additions is None:
         raise TableError("plan.json: studies = {} must name at least one run (write a study)")
 
-    all_runs, all_metrics = _stack(run_frames), _stack(metric_frames)
     order = [(study, run) for study, members in studies.items() for run in members]
     membership = pd.DataFrame(order, columns=["study", "run_id"])
-    runs = membership.merge(all_runs, on="run_id", how="left", validate="many_to_one")
-    runs.insert(2, "kind", kind_of(runs))
-    runs.insert(2, "point_id", point_ids(runs))
+    runs = membership.merge(_whole(frames, "runs", additions), on="run_id", how="left", validate="many_to_one")
+    runs["kind"] = kind_of(runs)
+    runs["point_id"] = point_ids(runs, additions)
+    runs = runs[list(table("runs", additions).names)]
     # `bundle_id` is left as training wrote it; `rounds` holds keys and measures only and is joined on study and run_id.
-    rounds = membership.merge(all_metrics, on="run_id", how="inner").sort_values(
+    rounds = membership.merge(_whole(frames, "rounds", additions), on="run_id", how="inner").sort_values(
         ["study", "run_id", "round"], kind="stable"
     )
-    tradeoff = tradeoff_table(runs)
-    add_selection(tradeoff, runs, _stack(curve_frames))
-    clients = membership.merge(_stack(client_frames), on="run_id", how="inner")
-    joined = {name: attack_tables.join(name, frames, attacked, runs, tradeoff) for name, frames in found.items()}
+    tradeoff = tradeoff_table(runs, additions)
+    add_selection(tradeoff, runs, _stack([*frames["curves"].values()]))
+    joined = {
+        name: attack_tables.join(name, [*frames[name].values()], attacked, runs, tradeoff, additions)
+        for name in ("attacks", "roc", "pictures")
+    }
     return Tables(
         runs,
         rounds.reset_index(drop=True),
         tradeoff,
-        _partitions(partition_frames, runs),
-        clients,
+        _partitions(frames["partitions"], runs),
+        membership.merge(_stack([*frames["clients"].values()]), on="run_id", how="inner"),
         **joined,
         recommendation=recommendation.recommend(
-            plan.get("policies", {}), plan.get("comparisons", {}), runs, tradeoff, joined["attacks"]
+            plan.get("policies", {}), plan.get("comparisons", {}), runs, tradeoff, joined["attacks"], additions
         ),
+        additions=additions,
     )
 
 
-def _empty_type(name: str, column: str) -> pa.DataType:
-    """The type of a column that holds no value at all."""
-    if name in _DECLARED:
-        return attack_tables.arrow_type(_DECLARED[name], column)
-    return pa.int64() if column in _COUNTS else pa.float64() if column in _NUMBERS else pa.string()
-
-
-def _to_parquet(name: str, frame: pd.DataFrame, path: Path) -> None:
-    """Parquet in which a text column without any value (no baseline, say) is still text."""
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    fields = [
-        column.with_type(_empty_type(name, column.name)) if pa.types.is_null(column.type) else column
-        for column in table.schema
-    ]
-    pq.write_table(table.cast(pa.schema(fields, metadata=table.schema.metadata)), path)
+def _whole(frames: Mapping[str, Mapping[str, pd.DataFrame]], name: str, additions: Additions) -> pd.DataFrame:
+    """One table over all bundles; a metric that a bundle's task does not have is missing there."""
+    declared = table(name, additions).of_bundle
+    return typed(_stack([frame.reindex(columns=list(declared.names)) for frame in frames[name].values()]), declared)
 
 
 def write_tables(plan_path: Path, bundles_dir: Path, out_dir: Path) -> Tables:
@@ -236,9 +176,11 @@ def write_tables(plan_path: Path, bundles_dir: Path, out_dir: Path) -> Tables:
     tables = build_tables(plan, Path(bundles_dir))
     for name in TABLES:
         frame: pd.DataFrame = getattr(tables, name)
-        text = frame.drop(columns=attack_tables.NOT_IN_CSV.get(name, []))
+        declared = table(name, tables.additions)
+        # Pixels are no use to who reads a table as text.
+        text = frame.drop(columns=[column.name for column in declared.columns if column.type == "pixels"])
         with whole(Path(out_dir) / f"{name}.parquet") as path:
-            _to_parquet(name, frame, path)
+            to_parquet(frame, declared, path, tables.additions)
         with whole(Path(out_dir) / f"{name}.csv") as path:
             text.to_csv(path, index=False)
     return tables
@@ -248,7 +190,8 @@ def read_tables(tables_dir: Path) -> Tables:
     """The tables that `write_tables` wrote.
 
     Raises:
-        TableError: if one is missing.
+        TableError: if one is missing, or its columns are not the declared ones.
         DamagedFile: if one cannot be read.
     """
-    return Tables(**{name: _read(Path(tables_dir) / f"{name}.parquet", ("study",)) for name in TABLES})
+    read = {name: read_of_study(Path(tables_dir) / f"{name}.parquet", name) for name in TABLES}
+    return Tables(**{name: frame for name, (frame, _) in read.items()}, additions=read["runs"][1])

@@ -7,31 +7,31 @@ interval. That errs on the side of more leakage, the more so the more was tried;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 
-MEMBERSHIP = ("membership", "client_membership")
-RECONSTRUCTION = ("gradient_inversion",)
-FAMILIES = {"membership": MEMBERSHIP, "reconstruction": RECONSTRUCTION}
-COORDINATOR = "server"
+from fedpareto.analysis.tables.attacks import aimed_at
+from fedpareto.components.threats import GOALS, SERVER
+
+LEAKAGE = tuple(goal for goals in GOALS.values() for goal in goals)
 
 
-def successes(attacks: pd.DataFrame, families: Sequence[str] = (*MEMBERSHIP, *RECONSTRUCTION)) -> pd.DataFrame:
+def successes(attacks: pd.DataFrame, goals: Collection[tuple[str, str]] = LEAKAGE) -> pd.DataFrame:
     """The rows that stand for their attack, with `upper`: the upper end of the interval, or the value that has none."""
-    rows = attacks[attacks["success"] & attacks["attack"].isin(families) & attacks["value"].notna()]
+    rows = attacks[attacks["success"] & aimed_at(attacks, goals) & attacks["value"].notna()]
     return rows.assign(upper=rows["high"].fillna(rows["value"]))
 
 
 def counted(rows: pd.DataFrame, coordinator_trusted: bool) -> pd.DataFrame:
     """The rows of those adversaries that count: a trusted coordinator is none."""
-    return rows[rows["adversary"] != COORDINATOR] if coordinator_trusted else rows
+    return rows[rows["adversary"] != SERVER] if coordinator_trusted else rows
 
 
 def of_own_trust(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of those adversaries that a run's own trust model knows: under central trust the coordinator is none."""
-    return rows[(rows["adversary"] != COORDINATOR) | (rows["trust"] != "central")]
+    return rows[(rows["adversary"] != SERVER) | (rows["trust"] != "central")]
 
 
 def strongest(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -52,9 +52,9 @@ def add_leakage(points: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
       upper end, perhaps of another row), NaN where that was not tried, and `measured`: whether anything was.
     """
     points = points.copy()
-    for name, family in FAMILIES.items():
-        best = rows[rows["attack"].isin(family)].groupby("point_id")[["value", "upper"]].max()
+    for name, goals in GOALS.items():
+        best = rows[aimed_at(rows, goals)].groupby("point_id")[["value", "upper"]].max()
         points[name] = points["point_id"].map(best["value"]).astype(np.float64)
         points[f"{name}_high"] = points["point_id"].map(best["upper"]).astype(np.float64)
-    points["measured"] = points[list(FAMILIES)].notna().any(axis=1)
+    points["measured"] = points[list(GOALS)].notna().any(axis=1)
     return points

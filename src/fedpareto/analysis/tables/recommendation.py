@@ -7,40 +7,29 @@ learned anything: whoever may spend no more had better train nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fedpareto.analysis.tables.attacks import empty, not_made, typed
+from fedpareto.analysis.tables.attacks import aimed_at, not_made
 from fedpareto.analysis.tables.front import resampled_means
-from fedpareto.analysis.tables.leakage import FAMILIES, add_leakage, counted, successes
+from fedpareto.analysis.tables.leakage import add_leakage, counted, successes
 from fedpareto.analysis.tables.tradeoff import comparable_epsilon
+from fedpareto.columns.declared import DEFAULT, Additions, table
+from fedpareto.columns.frames import empty, of_rows, typed
+from fedpareto.components import threats
 from fedpareto.statuses import FINISHED
 
 TRUSTED, NOT_TRUSTED = "trusted", "not trusted"
 # The trust models that are left, by what is assumed of the coordinator.
 COORDINATORS = {TRUSTED: ("central", "distributed", "local"), NOT_TRUSTED: ("distributed", "local")}
 LIMITS = ("largest_epsilon", "largest_membership", "largest_reconstruction", "smallest_accuracy")
-OF_LEAKAGE = {"largest_membership": "membership", "largest_reconstruction": "reconstruction"}
 SEVERAL = "several together"
 LEARNED = "learned"  # what every point that is picked has, whatever the policy
 # Points of other data, another unit or another delta answer another question, or in another currency.
 QUESTION = ("dataset", "partition", "unit", "delta")
-COLUMNS = {
-    **dict.fromkeys(("study", "studies", "dataset", "partition", "unit", "coordinator", "point_study"), "object"),
-    "point_id": "object",
-    "clients": "Int64",
-    **dict.fromkeys(("clip_norm", "noise_multiplier"), "float64"),
-    **dict.fromkeys(("trust", "participation"), "object"),
-    **dict.fromkeys(("delta", "epsilon_rdp", "accuracy_mean", "accuracy_low", "accuracy_high"), "float64"),
-    **dict.fromkeys(("membership", "membership_high", "reconstruction", "reconstruction_high"), "float64"),
-    **dict.fromkeys(("cost", "sure"), "float64"),
-    "measured": "bool",
-    **dict.fromkeys(("binding", "why", "trust_allowed"), "object"),
-    **dict.fromkeys(LIMITS, "float64"),
-}
 _NAMES = {
     "largest_epsilon": "ε (at most {:g})",
     "largest_membership": "membership inference (AUC at most {:g})",
@@ -55,6 +44,7 @@ def recommend(
     runs: pd.DataFrame,
     tradeoff: pd.DataFrame,
     attacks: pd.DataFrame,
+    additions: Additions = DEFAULT,
 ) -> pd.DataFrame:
     """The `recommendation` table.
 
@@ -66,6 +56,7 @@ def recommend(
       runs: The `runs` table.
       tradeoff: The `tradeoff` table.
       attacks: The `attacks` table.
+      additions: Columns beside those of `columns.toml`.
 
     Returns:
       A row for each policy, data set, partition, unit and each of `COORDINATORS`: the point with the highest mean accuracy of
@@ -76,6 +67,7 @@ def recommend(
       there is none and points within the limits learned nothing; `studies` and `point_study` where the choice was made and
       where the point is.
     """
+    declared = table("recommendation", additions)
     rows = []
     for name, policy in policies.items():
         studies = list(comparisons[name]["studies"]) if name in comparisons else [name]
@@ -88,12 +80,12 @@ def recommend(
             free = points[same & (points["kind"] == "non_private")]
             for coordinator in COORDINATORS:
                 pool = candidates(group, found, policy, coordinator)
-                row = _choose(pool, policy, coordinator, runs[runs["study"].isin(studies)], free)
+                row = _choose(pool, policy, coordinator, runs[runs["study"].isin(studies)], free, declared.names)
                 question = dict(zip(QUESTION, key, strict=True))
                 rows.append(
                     {"study": name, "studies": " ".join(studies), "coordinator": coordinator, **question, **row}
                 )
-    return typed(pd.DataFrame(rows).reindex(columns=list(COLUMNS)), COLUMNS) if rows else empty(COLUMNS)
+    return typed(of_rows(rows, declared), declared) if rows else empty(declared)
 
 
 def candidates(points: pd.DataFrame, found: pd.DataFrame, policy: Mapping[str, Any], coordinator: str) -> pd.DataFrame:
@@ -137,7 +129,12 @@ def _trust(policy: Mapping[str, Any], coordinator: str) -> list[str]:
 
 
 def _choose(
-    pool: pd.DataFrame, policy: Mapping[str, Any], coordinator: str, runs: pd.DataFrame, free: pd.DataFrame
+    pool: pd.DataFrame,
+    policy: Mapping[str, Any],
+    coordinator: str,
+    runs: pd.DataFrame,
+    free: pd.DataFrame,
+    columns: Sequence[str],
 ) -> dict[str, Any]:
     """One row of the table, but for what it is a row of."""
     limits = {name: _limit(policy, name) for name in LIMITS}
@@ -154,7 +151,7 @@ def _choose(
         return row | {"measured": bool(pool["measured"].any()), "binding": ", ".join(binding) or SEVERAL, "why": why}
     ranked = fitting.sort_values(["accuracy_mean", "epsilon_rdp", "point_id"], ascending=[False, True, True])
     best = ranked.iloc[0]
-    row |= {column: best[column] for column in COLUMNS if column in best.index and column not in (*LIMITS, "study")}
+    row |= {column: best[column] for column in columns if column in best.index and column not in (*LIMITS, "study")}
     baseline = free.loc[free["clients"] == best["clients"], "accuracy_mean"].max()
     row["cost"] = 100 * (baseline - best["accuracy_mean"])
     row["sure"] = _sure(best, pool[pool[[*LIMITS[:-1], LEARNED]].all(axis=1)], runs, limits["smallest_accuracy"])
@@ -202,7 +199,7 @@ def _useless(pool: pd.DataFrame) -> int:
 
 def _unmeasured(pool: pd.DataFrame, policy: Mapping[str, Any]) -> pd.Series:
     """Which points were not attacked in a way that the policy limits."""
-    limited = [measure for limit, measure in OF_LEAKAGE.items() if _limit(policy, limit) is not None]
+    limited = [measure for limit, measure in threats.LIMITS.items() if _limit(policy, limit) is not None]
     return pool[limited].isna().any(axis=1)
 
 
@@ -232,12 +229,12 @@ def _why_none(pool: pd.DataFrame, policy: Mapping[str, Any], coordinator: str, b
 def _reasons(attacks: pd.DataFrame, policy: Mapping[str, Any]) -> pd.Series:
     """By point, why an attack that measures what the policy limits could not be made on it: the first reason."""
     limited = [
-        attack
-        for limit, family in OF_LEAKAGE.items()
+        goal
+        for limit, family in threats.LIMITS.items()
         if _limit(policy, limit) is not None
-        for attack in FAMILIES[family]
+        for goal in threats.GOALS[family]
     ]
-    return attacks[not_made(attacks) & attacks["attack"].isin(limited)].groupby("point_id")["reason"].first()
+    return attacks[not_made(attacks) & aimed_at(attacks, limited)].groupby("point_id")["reason"].first()
 
 
 def _unattacked(points: pd.DataFrame) -> str:

@@ -11,33 +11,22 @@ import pandas as pd
 
 from fedpareto.analysis.tables.front import bootstrap_interval
 from fedpareto.analysis.tables.tradeoff import TableError
+from fedpareto.columns.column import KEY
+from fedpareto.columns.declared import ACCOUNTANTS, CLASSIFICATION, DEFAULT, Additions, table
+from fedpareto.columns.frames import of_rows
 from fedpareto.statuses import FINISHED
 
-# What may differ between runs that are one and the same point: only the seed, and what follows from it.
-POINT = (
-    *("partition", "clients", "sampling_rate", "sampling", "rounds", "local_epochs", "local_steps", "batch_size"),
-    *("client_learning_rate", "server_optimizer", "clip_norm", "noise_multiplier", "target_epsilon", "delta", "model"),
-    *("dataset", "unit", "trust", "algorithm", "baseline", "preprocessing", "augmentation", "averaging"),
-    *("client_learning_rate_decay", "stop_at_accuracy"),
-)
-LABELS = {
-    "accuracy": "test accuracy",
-    "mean_client_accuracy": "test accuracy, mean over clients",
-    "f1": "F1",
-    "auroc": "area under the ROC curve",
-    "auprc": "average precision",
-    "rounds_to_accuracy": "rounds",
-}
-COLUMNS = (
-    *("name", "table", "what", "metric", "study", "minus"),
-    *("published", "ours", "low", "high", "seeds", "tolerance", "why", "at_least"),
-    *("verdict", "verified", "published_epsilon", "published_accountant", "epsilon_rdp", "epsilon_pld"),
-    *("epsilon_rdp_classic", "delta", "unit", "adjacency", "sampling", "picked", "seconds", "device"),
-)
+LABELS = {metric.name: metric.label for metric in CLASSIFICATION if metric.label} | {"rounds_to_accuracy": "rounds"}
+# What a number in print says of itself, as it is written.
+OF_NUMBER = ("name", "table", "what", "metric", "study", "minus", "why", "at_least", "verified")
 
 
 def compare(
-    numbers: Sequence[Any], studies: Mapping[str, Sequence[str]], runs: pd.DataFrame, metrics: pd.DataFrame
+    numbers: Sequence[Any],
+    studies: Mapping[str, Sequence[str]],
+    runs: pd.DataFrame,
+    metrics: pd.DataFrame,
+    additions: Additions = DEFAULT,
 ) -> pd.DataFrame:
     """One row a published number.
 
@@ -46,16 +35,16 @@ def compare(
       studies: Study -> the ids of its runs.
       runs: Rows of the `runs` table.
       metrics: `run_id`, `round` and the scores at every evaluation.
+      additions: Columns of `runs` beside those of `columns.toml`.
 
     Returns:
-      The columns `COLUMNS`. `verdict` is `reproduced`, `differs`, `no number in print` where ours stands alone, or `not run`
-      where a study is not there or no run of it has ended well.
+      The columns of `reproduction`. `verdict` is `reproduced`, `differs`, `no number in print` where ours stands alone, or
+      `not run` where a study is not there or no run of it has ended well.
 
     Raises:
       TableError: A number picks runs of several points of its study where it must pick one, or none at all.
     """
-    rows = [_row(number, studies, runs, metrics) for number in numbers]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return of_rows([_row(number, studies, runs, metrics, additions) for number in numbers], table("reproduction"))
 
 
 def curve_points(curve: Any, study: Sequence[str], runs: pd.DataFrame) -> pd.DataFrame:
@@ -107,17 +96,20 @@ class _Picked(NamedTuple):
 
 
 def _row(
-    number: Any, studies: Mapping[str, Sequence[str]], runs: pd.DataFrame, metrics: pd.DataFrame
+    number: Any,
+    studies: Mapping[str, Sequence[str]],
+    runs: pd.DataFrame,
+    metrics: pd.DataFrame,
+    additions: Additions,
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {name: getattr(number, name) for name in COLUMNS[:6]}
-    row |= {name: getattr(number, name) for name in ("why", "at_least", "verified")}
+    row: dict[str, Any] = {name: getattr(number, name) for name in OF_NUMBER}
     row |= {name: _float(getattr(number, name)) for name in ("published", "tolerance")}
     row |= {"published_epsilon": _float(number.epsilon), "published_accountant": number.accountant}
     names = [name for name in (number.study, number.minus) if name is not None]
     own = [runs[runs["run_id"].isin(studies[name])] for name in names]
     if any(study.empty for study in own):
         return row | {"verdict": "not run", "seeds": 0, "seconds": 0.0}
-    sides = [_pick(number, name, study, metrics) for name, study in zip(names, own, strict=True)]
+    sides = [_pick(number, name, study, metrics, additions) for name, study in zip(names, own, strict=True)]
     values = sides[0].values
     if number.minus is None:
         row |= _guarantee(sides[0].point)
@@ -135,7 +127,7 @@ def _row(
     return row | {"ours": ours, "low": low, "high": high, "verdict": _verdict(number, ours)}
 
 
-def _pick(number: Any, name: str, study: pd.DataFrame, metrics: pd.DataFrame) -> _Picked:
+def _pick(number: Any, name: str, study: pd.DataFrame, metrics: pd.DataFrame, additions: Additions) -> _Picked:
     runs = study
     for column, value in number.where.items():
         if column not in runs:
@@ -146,7 +138,9 @@ def _pick(number: Any, name: str, study: pd.DataFrame, metrics: pd.DataFrame) ->
         runs = runs[wanted]
     if runs.empty:
         raise TableError(f"number {number.name}: no run of study {name} has {dict(number.where)}")
-    points = [own for _, own in runs.groupby(list(POINT), dropna=False, sort=False)]
+    # Runs of one point differ in their seed alone, and in what follows from it.
+    keys = list(table("runs", additions).of_bundle.having(KEY))
+    points = [own for _, own in runs.groupby(keys, dropna=False, sort=False)]
     if len(points) > 1 and number.metric != "rounds_to_accuracy":
         raise TableError(f"number {number.name}: {len(points)} points of study {name} have {dict(number.where)}")
     found = [(_values(number, own, metrics), own) for own in points]
@@ -157,7 +151,7 @@ def _pick(number: Any, name: str, study: pd.DataFrame, metrics: pd.DataFrame) ->
 
 def _guarantee(point: pd.DataFrame) -> dict[str, Any]:
     """What stands beside an epsilon, for the runs of one point."""
-    names = ("epsilon_rdp", "epsilon_pld", "epsilon_rdp_classic")
+    names = [accountant.column.name for accountant in ACCOUNTANTS]
     # Each client's own under local trust is that of the worst; seeds that deal the records out anew may differ.
     worst = {name: float(point[name].max()) for name in names}
     return worst | {name: point.iloc[0][name] for name in ("delta", "unit", "adjacency", "sampling")}

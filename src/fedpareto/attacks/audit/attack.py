@@ -22,20 +22,22 @@ above log(p / (1 - p)) for p = 0.05^(1/n)), and the scores too plain. Not audite
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import numpy as np
 
-from fedpareto.attacks.audit.canary_runs import Seen, copies_of, observe, population_of
+from fedpareto.attacks.audit.canary_runs import CanaryTrace, copies_of, observe, population_of
 from fedpareto.attacks.audit.epsilon_bounds import CONFIDENCE, area, gaussian_fit, guess_counts, many_runs, one_run
 from fedpareto.attacks.audit.scores import canary_law, log_likelihood_ratio, simulated_scores
 from fedpareto.attacks.guarantee_bounds import covers, largest_auc
-from fedpareto.attacks.results import OUTSIDER, PARTICIPANTS, SERVER, AttackResult, AttackResults, not_made, together
+from fedpareto.attacks.interface import refusal
+from fedpareto.attacks.results import AttackResult, AttackResults, together
 from fedpareto.attacks.target import Target
-from fedpareto.config.attackable import why_not
+from fedpareto.components.rules import Rule
+from fedpareto.components.threats import OUTSIDER, PARTICIPANTS, SERVER
 from fedpareto.federated.inputs.setup import key_data
 from fedpareto.sweep.account import AccountedRun
 from fedpareto.sweep.run import Run
@@ -44,33 +46,70 @@ MOST_CANARIES = 256
 PARAMETERS_A_CANARY = 8
 
 
-def audit(target: Target, spec: Mapping[str, Any]) -> AttackResults:
-    """Audits the private runs of a bundle.
+@dataclass(frozen=True)
+class Audit:
+    """A lower bound on epsilon, shown by canaries in copies of a run; the runs' final models are not needed.
 
-    Args:
-      target: The runs; their final models are not needed.
-      spec: `method` (`one_run` or `many_runs`), `runs` (copies of each run) and `canaries` in each (None for half of the members,
-        at most one for 8 parameters and at most 256; always 1 with `many_runs`).
-
-    Returns:
-      Findings on each run; the reason where it is not audited.
+    Attributes:
+      method: Many canaries in each of few copies, or one in each of many.
+      canaries: Members of the population that are planted; null for half of the members, at most one for 8 parameters and at most
+        256. Always 1 with `many_runs`.
+      runs: Runs of the mechanism with canaries.
     """
-    groups: dict[float, list[int]] = {}
-    reasons = {run.run_id: why_not_audited(run) for run in target.runs}
-    for i, run in enumerate(target.runs):
-        if reasons[run.run_id] is None:  # what is sent in place of a canary that takes no part depends on the adjacency
-            groups.setdefault(canary_law(target.plans[run.run_id], 0.0).absent, []).append(i)
-    missing = [not_made(name, "audit", why, method=spec["method"]) for name, why in reasons.items() if why is not None]
-    return together(
-        [*(_audited(target, spec, rows, absent) for absent, rows in sorted(groups.items())), AttackResults(missing)]
+
+    NAME: ClassVar = "audit"
+    FAMILY: ClassVar = "audit"
+    SECRET: ClassVar = "unit"
+    SEES: ClassVar = "every_release"
+    REFUSES: ClassVar = (
+        ({"algorithm": "scaffold"}, "scaffold's clients send two vectors, and no attack here reads both"),
+        ({"trust": "local"}, "clients add the noise by themselves, and no canary here speaks for a client"),
+        (
+            {"unit": "record", "trust": "distributed"},
+            "clients draw their own records for a sum, and no canary here is a record of theirs",
+        ),
+    )
+    POINTLESS: ClassVar = (({"private": False}, "be made on noise: there is no epsilon to audit"),)
+    TOGETHER: ClassVar = (
+        # Of fewer runs the half that is counted shows no epsilon above 0, even if all of them are right.
+        (
+            {"method": "many_runs"},
+            "runs",
+            {"minimum": 32, "must": "be at least 32 with many_runs, half of which are counted", "hint": "e.g. 500"},
+        ),
+        (
+            {"method": "many_runs"},
+            "canaries",
+            {"enum": [None, 1], "must": "be null with many_runs: one canary a run", "hint": "null"},
+        ),
     )
 
+    method: Literal["one_run", "many_runs"] = "one_run"
+    canaries: Annotated[int | None, Rule(minimum=1, hint="null for as many as suit the study")] = None
+    runs: Annotated[int, Rule(minimum=1)] = 16
 
-def _audited(target: Target, spec: Mapping[str, Any], rows: Sequence[int], absent: float) -> AttackResults:
+    def not_applicable(self, run: Run) -> str | None:
+        """Why a run is not audited; None where it is."""
+        if run.privacy is None:
+            return "it adds no noise: there is no epsilon to audit"
+        if run.contribution.clipping is not None:
+            return "its clip norm adapts: an absent canary counts as a short update there, which is no neighbour's"
+        return refusal(self, run)
+
+    def __call__(self, target: Target) -> AttackResults:
+        """Audits the runs of a target."""
+        groups: dict[float, list[int]] = {}
+        for i, run in enumerate(target.runs):
+            if self.not_applicable(run) is None:  # an absent canary sends something else under another adjacency
+                groups.setdefault(canary_law(target.plans[run.run_id], 0.0).absent, []).append(i)
+        return together(_audited(self, target, rows, absent) for absent, rows in sorted(groups.items()))
+
+
+def _audited(attack: Audit, target: Target, rows: Sequence[int], absent: float) -> AttackResults:
     """The audits of the runs at `rows`, whose absent canaries send `absent` times what they would send."""
-    runs, method, copies = [target.runs[i] for i in rows], spec["method"], int(spec["runs"])
+    runs, method, copies = [target.runs[i] for i in rows], attack.method, attack.runs
     static, data = target.static, target.device_data
-    count = canaries_in(population_of(static, data), static.model.parameters, method, spec.get("canaries"))
+    count = canaries_in(population_of(static, data), static.model.parameters, method, attack.canaries)
     hypers = jax.tree.map(lambda leaf: leaf[np.asarray(rows)], target.hypers)
     names = [f"{method}/{run.run_id}" for run in runs]
     # Runs that are counted one by one must be independent: what to expect is then learned from those that are not counted.
@@ -83,15 +122,6 @@ def _audited(target: Target, spec: Mapping[str, Any], rows: Sequence[int], absen
     return AttackResults(findings)
 
 
-def why_not_audited(run: Run) -> str | None:
-    """Why a run is not audited; None where it is."""
-    if run.privacy is None:
-        return "it adds no noise: there is no epsilon to audit"
-    if run.contribution.clipping is not None:
-        return "its clip norm adapts: an absent canary counts as a short update there, which is no neighbour's"
-    return why_not("audit", run.contribution.unit, run.contribution.trust, run.training.algorithm)
-
-
 def canaries_in(population: int, parameters: int, method: str, asked: int | None) -> int:
     """Canaries in each copy."""
     if method == "many_runs":
@@ -101,7 +131,7 @@ def canaries_in(population: int, parameters: int, method: str, asked: int | None
     return max(1, min(population // 2, parameters // PARAMETERS_A_CANARY, MOST_CANARIES))
 
 
-def findings_of(run: Run, accounted: AccountedRun, copies: Seen, method: str) -> list[AttackResult]:
+def findings_of(run: Run, accounted: AccountedRun, copies: CanaryTrace, method: str) -> list[AttackResult]:
     """What the copies of one run show, to each adversary that its guarantee is against.
 
     Args:
@@ -152,7 +182,7 @@ def _scores(
     auc, low, high = area(scores, present)
     about: dict[str, Any] = {
         "run_id": run.run_id,
-        "attack": "audit",
+        "attack": Audit.NAME,
         "method": method,
         "adversary": adversary,
         "covered": covers(run, adversary, run.contribution.unit),

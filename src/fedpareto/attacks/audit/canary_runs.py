@@ -52,7 +52,7 @@ class Copy(NamedTuple):
     moved: jax.Array
 
 
-class Seen(NamedTuple):
+class CanaryTrace(NamedTuple):
     """What is known of copies, on the host.
 
     Attributes:
@@ -90,7 +90,7 @@ def copies_of(hypers: RunParams, names: Sequence[str], copies: int) -> RunParams
 
 def observe(
     static: ProgramConfig, data: DeviceData, hypers: RunParams, canaries: int, absent: float, known: np.ndarray
-) -> Seen:
+) -> CanaryTrace:
     """Runs copies of one run with canaries on all devices.
 
     Args:
@@ -119,7 +119,7 @@ def observe(
 
     along_it = np.asarray(projected(hypers.secret_key, np.concatenate([spans, moved[:, None]], axis=1)))
     of_round = _span(np.arange(static.rounds), static.rounds, spans.shape[1])
-    return Seen(done.present, done.sampled, done.released - along_it[:, of_round], along_it[:, -1])
+    return CanaryTrace(done.present, done.sampled, done.released - along_it[:, of_round], along_it[:, -1])
 
 
 def _expected(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:

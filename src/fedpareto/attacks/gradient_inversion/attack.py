@@ -17,9 +17,9 @@ That an attack fails shows nothing but that this attack failed: a later one, or 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -42,19 +42,20 @@ from fedpareto.attacks.gradient_inversion.scores import (
     ssim,
 )
 from fedpareto.attacks.gradient_inversion.simulation import noise_of
+from fedpareto.attacks.interface import refusal
 from fedpareto.attacks.intervals import clopper_pearson, mean_interval
-from fedpareto.attacks.results import AttackResult, AttackResults, Picture, asked, not_made
+from fedpareto.attacks.results import AttackResult, AttackResults, Picture, not_made
 from fedpareto.attacks.target import Target
-from fedpareto.config.attackable import why_not
+from fedpareto.components.rules import Rule
 from fedpareto.federated.inputs.setup import key_data
+from fedpareto.sweep.run import Run
 
 PyTree = Any
-NAME = "gradient_inversion"
 MOST_PICTURES = 4  # records of a run
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedUpdate:
     """One update that an adversary sees, and what it makes of it before inverting it.
 
     Attributes:
@@ -74,80 +75,113 @@ class Seen:
     counts: np.ndarray
 
 
-def gradient_inversion(target: Target, spec: Mapping[str, Any]) -> AttackResults:
-    """Tries to rebuild records from what each adversary of each run sees of its first round.
+@dataclass(frozen=True)
+class GradientInversion:
+    """Records rebuilt from what each adversary of a run sees of its first round.
 
-    Args:
-      target: Runs of one program.
-      spec: `method`, `records` behind an update, `victims` a run, `restarts` and `steps` of a search, and `total_variation`, its
-        weight for pictures (None for the usual one).
-
-    Returns:
-      Scores (the mean over records; intervals over victims, but for the share of records that were rebuilt, which counts
-      records), and pictures of the first records. The reason where no client holds so many records, where the method does not
-      apply to the model, where clients send no updates of their own, or where there is nothing in what an adversary sees.
+    Attributes:
+      method: `dlg`, `cosine` or `analytic`, see above.
+      records: Records behind the update that is inverted.
+      victims: Clients whose update is inverted.
+      restarts: First guesses; the one whose update fits best counts.
+      steps: Steps of the optimisation.
+      total_variation: Weight of the total variation of images.
     """
-    first = target.runs[0]
-    reason = why_not(NAME, first.contribution.unit, first.contribution.trust, first.training.algorithm)
-    if reason is not None:
-        return _none(target, spec, reason)
-    records, path = spec["records"], None
-    if spec["method"] == "analytic":
-        path = _first_layer(target)
-        if path is None:
-            return _none(
-                target, spec, "no layer with a weight for every feature and a bias sees the records as they are"
-            )
-    public = public_of(target.data, target.runs[0].data.dataset)
-    transcripts = first_rounds(target.static, target.device_data, target.hypers, records, spec["victims"])
-    seen = [
-        one for run, transcript in enumerate(transcripts) for one in _seen(target, run, transcript, public, records)
-    ]
-    findings = _missing(target, spec, transcripts, seen)
-    if not seen:
-        return AttackResults(findings)
-    found = (
-        _searched(target, transcripts, seen, public, spec) if path is None else _analytic(seen, path, public, records)
+
+    NAME: ClassVar = "gradient_inversion"
+    FAMILY: ClassVar = "reconstruction"
+    SECRET: ClassVar = "record"
+    SEES: ClassVar = "first_round"
+    REFUSES: ClassVar = (
+        ({"algorithm": "scaffold"}, "scaffold's clients send two vectors, and no attack here reads both"),
     )
-    pictures: list[Picture] = []
-    rebuilt: dict[tuple[int, str], dict[int, tuple[np.ndarray, np.ndarray]]] = {}
-    for one, records_found in zip(seen, found, strict=True):
-        for victim in one.victims:
-            rebuilt.setdefault((one.run, one.adversary), {})[victim] = records_found, one.counts
-    for (run, adversary), of_victims in rebuilt.items():
-        victims = sorted(of_victims)
-        rows, guesses = transcripts[run].rows[victims], [of_victims[victim] for victim in victims]
-        findings += score(target, run, adversary, spec, public, rows, guesses)
-        pictures += _pictures(target, run, adversary, spec, public, victims, rows, guesses)
-    truths = [
-        picture for run, transcript in enumerate(transcripts) for picture in _truths(target, run, transcript, public)
-    ]
-    return AttackResults(findings, (), [*truths, *pictures])
+    STUDIES: ClassVar = (
+        (
+            {"method": "analytic"},
+            {"model": {"FIRST_LAYER": "dense"}, "preprocessing": {"name": "none"}},
+            {
+                "must": "not be analytic where no dense layer sees the records as they are",
+                "hint": "use cosine or dlg",
+            },
+        ),
+    )
+
+    method: Literal["dlg", "cosine", "analytic"] = "cosine"
+    records: Annotated[int, Rule(minimum=1, maximum=32)] = 1
+    victims: Annotated[int, Rule(minimum=1, maximum=1000)] = 16
+    restarts: Annotated[int, Rule(minimum=1)] = 2
+    steps: Annotated[int, Rule(minimum=1)] = 300
+    total_variation: Annotated[float | None, Rule(minimum=0, hint="null for what suits the data")] = None
+
+    def not_applicable(self, run: Run) -> str | None:
+        """Why the attack cannot be made on a run; None where it can."""
+        return refusal(self, run)
+
+    def __call__(self, target: Target) -> AttackResults:
+        """Tries to rebuild records.
+
+        Returns:
+          Scores (the mean over records; intervals over victims, but for the share of records that were rebuilt, which counts
+          records), and pictures of the first records. The reason where no client holds so many records, where the method does
+          not apply to the model, or where there is nothing in what an adversary sees.
+        """
+        path = _first_layer(target) if self.method == "analytic" else None
+        if self.method == "analytic" and path is None:
+            reason = "no layer with a weight for every feature and a bias sees the records as they are"
+            return AttackResults([_not_made(self, run, reason) for run in target.runs])
+        public = public_of(target.data, target.runs[0].data.dataset)
+        transcripts = first_rounds(target.static, target.device_data, target.hypers, self.records, self.victims)
+        seen = [
+            update
+            for run, transcript in enumerate(transcripts)
+            for update in _seen(target, run, transcript, public, self.records)
+        ]
+        findings = _missing(self, target, transcripts, seen)
+        if not seen:
+            return AttackResults(findings)
+        known = (seen, public)
+        found = _searched(self, target, transcripts, *known) if path is None else _analytic(self, path, *known)
+        pictures: list[Picture] = []
+        rebuilt: dict[tuple[int, str], dict[int, tuple[np.ndarray, np.ndarray]]] = {}
+        for update, guessed in zip(seen, found, strict=True):
+            for victim in update.victims:
+                rebuilt.setdefault((update.run, update.adversary), {})[victim] = guessed, update.counts
+        for (run, adversary), of_victims in rebuilt.items():
+            victims = sorted(of_victims)
+            rows, guesses = transcripts[run].rows[victims], [of_victims[victim] for victim in victims]
+            findings += score(self, target, run, adversary, public, rows, guesses)
+            pictures += _pictures(self, target, run, adversary, public, victims, rows, guesses)
+        truths = [
+            picture
+            for run, transcript in enumerate(transcripts)
+            for picture in _truths(target, run, transcript, public)
+        ]
+        return AttackResults(findings, (), [*truths, *pictures])
 
 
-def _none(target: Target, spec: Mapping[str, Any], reason: str) -> AttackResults:
-    """What is said where no run can be attacked."""
-    return AttackResults([not_made(run.run_id, NAME, reason, **asked(spec)) for run in target.runs])
+def _not_made(attack: GradientInversion, run: Run, reason: str, adversary: str = "") -> AttackResult:
+    return not_made(run.run_id, attack.NAME, reason, method=attack.method, adversary=adversary, records=attack.records)
 
 
 def _missing(
-    target: Target, spec: Mapping[str, Any], transcripts: Sequence[Transcript], seen: Sequence[Seen]
+    attack: GradientInversion, target: Target, transcripts: Sequence[Transcript], seen: Sequence[ObservedUpdate]
 ) -> list[AttackResult]:
     """Rows of the runs whose first cohort has no victim, and of the adversaries who see nothing there."""
     looked_at = {(one.run, one.adversary) for one in seen}
     rows = []
     for number, (run, transcript) in enumerate(zip(target.runs, transcripts, strict=True)):
         if not transcript.rows.size:
-            reason = f"nobody in its first cohort holds {spec['records']} records"
-            rows.append(not_made(run.run_id, NAME, reason, **asked(spec)))
+            rows.append(_not_made(attack, run, f"nobody in its first cohort holds {attack.records} records"))
             continue
         reason = "what it sees of the first round is zero or not finite"
         unseen = [adversary for adversary in transcript.seen if (number, adversary) not in looked_at]
-        rows += [not_made(run.run_id, NAME, reason, adversary=adversary, **asked(spec)) for adversary in unseen]
+        rows += [_not_made(attack, run, reason, adversary) for adversary in unseen]
     return rows
 
 
-def _seen(target: Target, run: int, transcript: Transcript, public: AuxiliaryData, records: int) -> list[Seen]:
+def _seen(
+    target: Target, run: int, transcript: Transcript, public: AuxiliaryData, records: int
+) -> list[ObservedUpdate]:
     """The updates of one run that there is anything in."""
     hyper = jax.tree.map(lambda leaf: leaf[run], target.hypers)
     result = []
@@ -163,7 +197,7 @@ def _seen(target: Target, run: int, transcript: Transcript, public: AuxiliaryDat
             update = jax.tree.map(lambda leaf, v=victim: np.asarray(leaf)[v], updates)
             counts = labels_of(target.static, hyper, transcript.params, update, noise, public, records)
             whose = tuple(range(victims)) if one_sum else (victim,)
-            result.append(Seen(run, adversary, whose, update, noise, counts))
+            result.append(ObservedUpdate(run, adversary, whose, update, noise, counts))
     return result
 
 
@@ -174,27 +208,29 @@ def _first_layer(target: Target) -> tuple[str, ...] | None:
     return first_layer(model, model.init(jax.random.key(0)), target.data.x_test[:1])
 
 
-def _analytic(seen: Sequence[Seen], path: tuple[str, ...], public: AuxiliaryData, records: int) -> list[np.ndarray]:
+def _analytic(
+    attack: GradientInversion, path: tuple[str, ...], seen: Sequence[ObservedUpdate], public: AuxiliaryData
+) -> list[np.ndarray]:
     """Records from the first layer, float32 [records, features] an update."""
     found = []
     for one in seen:
         layer = one.update
         for name in path:
             layer = layer[name]
-        found.append(records_of(layer["kernel"], layer["bias"], records, one.noise, public))
+        found.append(records_of(layer["kernel"], layer["bias"], attack.records, one.noise, public))
     return found
 
 
 def _searched(
+    attack: GradientInversion,
     target: Target,
     transcripts: Sequence[Transcript],
-    seen: Sequence[Seen],
+    seen: Sequence[ObservedUpdate],
     public: AuxiliaryData,
-    spec: Mapping[str, Any],
 ) -> list[np.ndarray]:
     """Records by optimisation, float32 [records, features] an update."""
     names = [
-        f"{NAME}/{target.runs[one.run].run_id}/{one.adversary}/{one.victims[0]}/{spec['method']}/{spec['records']}"
+        f"{attack.NAME}/{target.runs[one.run].run_id}/{one.adversary}/{one.victims[0]}/{attack.method}/{attack.records}"
         for one in seen
     ]
     items = Item(
@@ -206,19 +242,19 @@ def _searched(
     )
     like = next(transcript.params for transcript in transcripts if transcript.params is not None)
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *[t.params or like for t in transcripts])
-    weight = spec["total_variation"]
+    weight = attack.total_variation
     if weight is None:
-        weight = TOTAL_VARIATION if spec["method"] == "cosine" else 0.0
-    recipe = Recipe(spec["method"], spec["steps"], spec["restarts"], weight, public.picture, public.example)
+        weight = TOTAL_VARIATION if attack.method == "cosine" else 0.0
+    recipe = Recipe(attack.method, attack.steps, attack.restarts, weight, public.picture, public.example)
     found, _ = search(target.static, target.hypers, params, items, public, recipe)
     return list(found)
 
 
 def score(
+    attack: GradientInversion,
     target: Target,
     run: int,
     adversary: str,
-    spec: Mapping[str, Any],
     public: AuxiliaryData,
     rows: np.ndarray,
     guesses: Sequence[tuple[np.ndarray, np.ndarray]],
@@ -226,10 +262,10 @@ def score(
     """The findings of one adversary of one run.
 
     Args:
+      attack: The attack.
       target: The runs.
       run: Which of them.
       adversary: Who.
-      spec: The attack's arguments.
       public: What was known before, which gives the baselines.
       rows: int32 [victims, records], the training records that were looked for.
       guesses: For each victim the records that were found, float [records, features], and counted labels [classes].
@@ -238,8 +274,8 @@ def score(
     covered = bounds.covers(subject, adversary, "record")
     kind = AttackResult(
         subject.run_id,
-        NAME,
-        spec["method"],
+        attack.NAME,
+        attack.method,
         adversary,
         "",
         math.nan,
@@ -280,10 +316,10 @@ def score(
 
 
 def _pictures(
+    attack: GradientInversion,
     target: Target,
     run: int,
     adversary: str,
-    spec: Mapping[str, Any],
     public: AuxiliaryData,
     victims: Sequence[int],
     rows: np.ndarray,
@@ -299,7 +335,7 @@ def _pictures(
     return [
         Picture(
             target.runs[run].run_id,
-            *(NAME, spec["method"], adversary, rows.shape[1], "rebuilt", number),
+            *(attack.NAME, attack.method, adversary, rows.shape[1], "rebuilt", number),
             float(psnr(ordered[i][None], flat[i][None], public)[0]),
             public.shape,
             ordered[i].astype(np.float32),
@@ -314,7 +350,7 @@ def _truths(target: Target, run: int, transcript: Transcript, public: AuxiliaryD
     if public.picture is None or not transcript.rows.size:
         return []
     flat = target.data.x_train[transcript.rows].reshape(transcript.rows.size, -1)[:MOST_PICTURES]
-    first = (target.runs[run].run_id, NAME, "", "", transcript.rows.shape[1])
+    first = (target.runs[run].run_id, GradientInversion.NAME, "", "", transcript.rows.shape[1])
     true = [Picture(*first, "true", number, math.nan, public.shape, x) for number, x in enumerate(flat)]
     ratio = float(psnr(np.repeat(public.mean[None], len(flat), axis=0), flat, public).mean())
     return [*true, Picture(*first, "guess", 0, ratio, public.shape, public.mean)]

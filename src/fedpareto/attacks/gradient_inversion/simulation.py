@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedpareto.attacks.results import PARTICIPANTS
+from fedpareto.components.threats import PARTICIPANTS
 from fedpareto.federated.algorithms.local_sgd import masked_loss
 from fedpareto.federated.contributions.per_example import clipped_gradient_sum
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams

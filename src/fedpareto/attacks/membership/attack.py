@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from fedpareto.attacks import guarantee_bounds as bounds
+from fedpareto.attacks.interface import refusal
 from fedpareto.attacks.membership.roc import Estimate, area, curve, thinned, tpr_at, trials
 from fedpareto.attacks.membership.scores import InOut, lira_offline, lira_online, loss_threshold, rmia, whole_pairs
 from fedpareto.attacks.membership.shadow_runs import (
@@ -34,43 +35,74 @@ from fedpareto.attacks.membership.shadow_runs import (
     places_of,
     shadow_signals,
 )
-from fedpareto.attacks.results import OUTSIDER, AttackResult, AttackResults, RocPoint, not_made, together
+from fedpareto.attacks.results import AttackResult, AttackResults, RocPoint, not_made, together
 from fedpareto.attacks.target import Target
-from fedpareto.config.attackable import why_not
+from fedpareto.components.rules import Rule
+from fedpareto.components.threats import CLIENT, OUTSIDER
 from fedpareto.federated.inputs.setup import key_data
 from fedpareto.sweep.run import Run
 
-MEMBERSHIP, CLIENT_MEMBERSHIP = "membership", "client_membership"
 DRAWN = "lira_online"  # of single clients only its curves are kept: it reads most
 LEVELS = (0.01, 0.001)
 MOST_CLIENTS = 20  # up to which each has rows of its own
 POPULATION = 500  # records that `rmia` compares with
 
-Spec = Mapping[str, Any]
 _Scores = Mapping[str, InOut]
 
 
-def membership(target: Target, spec: Spec) -> AttackResults:
-    """How well a record's membership is told from the final model; with few clients, also for the records of each.
+@dataclass(frozen=True)
+class Membership:
+    """Whether a record was trained on, told from the final model; with few clients, also for the records of each.
 
-    Args:
-      target: The attacked runs.
-      spec: `shadows`, the number of shadow runs, even.
+    Attributes:
+      shadows: Further runs, each on a random half, that an attack learns from and is tried on.
     """
-    return _attacked(target, MEMBERSHIP, int(spec["shadows"]), _of_records)
+
+    NAME: ClassVar = "membership"
+    FAMILY: ClassVar = "membership"
+    SECRET: ClassVar = "record"
+    SEES: ClassVar = "final_model"
+
+    shadows: Annotated[int, Rule(minimum=4, multipleOf=2, must="be an even number of at least 4")] = 16
+
+    def not_applicable(self, run: Run) -> str | None:
+        """Why the attack cannot be made on a run; None where it can."""
+        return refusal(self, run)
+
+    def __call__(self, target: Target) -> AttackResults:
+        """Plays the game for every run: scores by method over all records, and over those of each client."""
+        return _play(self, target, _of_records)
 
 
-def client_membership(target: Target, spec: Spec) -> AttackResults:
-    """How well a whole client's membership is told from the final model; with few clients, also that of each.
+@dataclass(frozen=True)
+class ClientMembership:
+    """Whether a whole client was trained on, told from the final model; with few clients, also for each.
 
     A client's statistic is the mean of log p over its records. A mean of phi would be that of its surest records, whose phi is
     large and says little: on breast cancer without privacy LiRA has an area of 0.56 with it, and 0.65 with log p.
 
-    Args:
-      target: The attacked runs.
-      spec: `shadows`, the number of shadow runs, even.
+    Attributes:
+      shadows: Further runs, each on a random half, that an attack learns from and is tried on.
     """
-    return _attacked(target, CLIENT_MEMBERSHIP, int(spec["shadows"]), _of_clients)
+
+    NAME: ClassVar = "client_membership"
+    FAMILY: ClassVar = "membership"
+    SECRET: ClassVar = "client"
+    SEES: ClassVar = "final_model"
+    POINTLESS: ClassVar = (({"clients": 1}, "have more than one client to tell from another"),)
+
+    shadows: Annotated[int, Rule(minimum=4, multipleOf=2, must="be an even number of at least 4")] = 16
+
+    def not_applicable(self, run: Run) -> str | None:
+        """Why the attack cannot be made on a run; None where it can."""
+        reason = refusal(self, run)
+        return (
+            "there is one client, and no other to tell it from" if reason is None and run.data.clients == 1 else reason
+        )
+
+    def __call__(self, target: Target) -> AttackResults:
+        """Plays the game for every run: scores by method over all clients, and for each client."""
+        return _play(self, target, _of_clients)
 
 
 @dataclass(frozen=True)
@@ -102,26 +134,20 @@ class _Game:
         return np.where(holders > 1, -2, owner)
 
 
-def _attacked(
-    target: Target, attack: str, shadows: int, scored: Callable[[_Game], tuple[_Scores, np.ndarray]]
+def _play(
+    attack: Membership | ClientMembership, target: Target, scored: Callable[[_Game], tuple[_Scores, np.ndarray]]
 ) -> AttackResults:
-    """Plays the game for every run, and makes rows of what `scored` says: scores by method, and whose each unit is."""
-    whole_clients = attack == CLIENT_MEMBERSHIP
-    first = target.runs[0]
-    reason = why_not(attack, first.contribution.unit, first.contribution.trust, first.training.algorithm)
-    if reason is None and whole_clients and first.data.clients == 1:
-        reason = "there is one client, and no other to tell it from"
-    if reason is not None:
-        return AttackResults([not_made(run.run_id, attack, reason, adversary=OUTSIDER) for run in target.runs])
+    """Plays the game for every run, and makes rows of `scored`: scores by method, and whose each unit is."""
+    whole_clients, shadows = attack.SECRET == CLIENT, attack.shadows
     units = target.static.clients if whole_clients else len(target.data.y_train)
     # Runs of one seed share their halves, so that noise levels are compared on equal terms.
     halves = [
         balanced_halves(
-            units, shadows, np.random.default_rng(key_data(f"{attack}/{target.runs[0].data.dataset}/{seed}"))
+            units, shadows, np.random.default_rng(key_data(f"{attack.NAME}/{target.runs[0].data.dataset}/{seed}"))
         )
         for seed in target.partitions
     ]
-    signals = shadow_signals(target, attack, np.stack([membership_of(half) for half in halves]), whole_clients)
+    signals = shadow_signals(target, attack.NAME, np.stack([membership_of(half) for half in halves]), whole_clients)
     parts = []
     for number, run in enumerate(target.runs):
         game = _game(target, run, halves, signals, number)
@@ -170,7 +196,7 @@ def _of_clients(game: _Game) -> tuple[_Scores, np.ndarray]:
 
 
 def _rows(
-    target: Target, run: Run, attack: str, scores: _Scores, owner: np.ndarray, runs: InOut
+    target: Target, run: Run, attack: Membership | ClientMembership, scores: _Scores, owner: np.ndarray, runs: InOut
 ) -> tuple[list[AttackResult], list[RocPoint]]:
     findings: list[AttackResult] = []
     points: list[RocPoint] = []
@@ -183,7 +209,7 @@ def _rows(
             if not (len(inside) and len(outside)):
                 if client is None:
                     reason = "no unit is inside one and outside another shadow run whose scores are finite"
-                    findings.append(not_made(run.run_id, attack, reason, method=method, adversary=OUTSIDER))
+                    findings.append(not_made(run.run_id, attack.NAME, reason, method=method, adversary=OUTSIDER))
                 continue
             findings += _findings(target, run, attack, method, client, part, of)
             if client is None or method == DRAWN:
@@ -192,9 +218,15 @@ def _rows(
 
 
 def _findings(
-    target: Target, run: Run, attack: str, method: str, client: int | None, scores: InOut, runs: InOut
+    target: Target,
+    run: Run,
+    attack: Membership | ClientMembership,
+    method: str,
+    client: int | None,
+    scores: InOut,
+    runs: InOut,
 ) -> Iterator[AttackResult]:
-    secret = "client" if attack == CLIENT_MEMBERSHIP else "record"
+    secret = attack.SECRET
     covered = bounds.covers(run, OUTSIDER, secret)
     accounted = target.accounted[run.run_id]
     steps = bounds.steps(accounted.plan, secret)
@@ -203,7 +235,7 @@ def _findings(
     def row(score: str, found: Estimate, baseline: float, bound: float) -> AttackResult:
         return AttackResult(
             run.run_id,
-            attack,
+            attack.NAME,
             method,
             OUTSIDER,
             score,
@@ -227,17 +259,17 @@ def _findings(
 def _points(
     target: Target,
     run: Run,
-    attack: str,
+    attack: Membership | ClientMembership,
     method: str,
     client: int | None,
     inside: np.ndarray,
     outside: np.ndarray,
 ) -> Iterator[RocPoint]:
-    secret = "client" if attack == CLIENT_MEMBERSHIP else "record"
+    secret = attack.SECRET
     fpr, tpr = thinned(*curve(inside, outside), len(outside))
     accounted = target.accounted[run.run_id]
     allowed = np.ones_like(fpr)
     if bounds.covers(run, OUTSIDER, secret):
         allowed = bounds.power(fpr, accounted, bounds.steps(accounted.plan, secret))
     for a, b, c in zip(fpr, tpr, allowed, strict=True):
-        yield RocPoint(run.run_id, attack, method, OUTSIDER, client, float(a), float(b), float(c))
+        yield RocPoint(run.run_id, attack.NAME, method, OUTSIDER, client, float(a), float(b), float(c))

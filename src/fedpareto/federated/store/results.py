@@ -1,4 +1,4 @@
-"""The files of a trained bundle: `runs.parquet`, `metrics.parquet` and `partition.parquet`."""
+"""The files of a trained bundle: runs, metrics by round, partition, epsilons of clients and Rényi curves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fedpareto.columns.column import KEY, Column, ColumnError, Metric
+from fedpareto.columns.declared import ACCOUNTANTS, CALIBRATING, CLASSIFICATION, DEFAULT, RUNS, Additions, table
+from fedpareto.columns.frames import of_rows, to_parquet, typed
+from fedpareto.config.schema import schema
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partitions.dealing import label_counts
 from fedpareto.federated.inputs.setup import partitions_of
@@ -19,10 +23,14 @@ from fedpareto.statuses import FINISHED
 from fedpareto.sweep.account import AccountedRun
 from fedpareto.sweep.run import Bundle, Run, describe
 from fedpareto.system.files import whole
-from fedpareto.tasks.final_scores import FINAL
 
 BYTES_PER_PARAMETER = 4  # updates and models travel as float32
-SCORES = ("accuracy", "loss", "worst_client_accuracy", "median_client_accuracy", "mean_client_accuracy")
+# Vectors that a member sends in a round, where they are not one.
+VECTORS = {"alone": 0, "scaffold": 2}
+# Keys of a run that no table needs.
+NO_COLUMN = ("records", "evaluate_every")
+# Type of a key in the study language -> type of its column.
+TYPES = {"number": "number", "integer": "count", "boolean": "flag"}
 
 
 def write_bundle(
@@ -32,82 +40,63 @@ def write_bundle(
     results: Sequence[RunResult],
     data: PreparedData,
 ) -> None:
-    """Writes the bundle's tables, each in one step."""
+    """Writes the bundle's tables, each in one step.
+
+    Raises:
+      ColumnError: A column that is written and its declaration differ.
+    """
     by_id = {result.run_id: result for result in results}
     runs = [(run, accounted[run.run_id], by_id[run.run_id]) for run in bundle.runs]
-    _write(pd.DataFrame([run_row(bundle.bundle_id, *entry, data) for entry in runs]), folder / "runs.parquet")
-    _write(pd.concat([metric_rows(*entry) for entry in runs]), folder / "metrics.parquet")
-    _write(partition_rows(bundle, data), folder / "partition.parquet")
-    _write(client_rows(bundle, accounted, data), folder / "clients.parquet")
-    _write(curve_rows(bundle, accounted), folder / "curves.parquet")
+    additions = additions_of(bundle)
+    frames = {
+        "runs": pd.DataFrame([run_row(bundle.bundle_id, *entry, data, additions) for entry in runs]),
+        "rounds": pd.concat([metric_rows(*entry) for entry in runs]),
+        "partitions": partition_rows(bundle, data),
+        "clients": client_rows(bundle, accounted, data),
+        "curves": curve_rows(bundle, accounted),
+    }
+    for name, frame in frames.items():
+        declared = table(name, additions).of_bundle
+        with whole(folder / f"{declared.file}.parquet") as path:
+            to_parquet(frame, declared, path, additions)
 
 
-def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult, data: PreparedData) -> dict[str, Any]:
-    """One row of the `runs` table."""
+def run_row(
+    bundle_id: str,
+    run: Run,
+    accounted: AccountedRun,
+    result: RunResult,
+    data: PreparedData,
+    additions: Additions = DEFAULT,
+) -> dict[str, Any]:
+    """One row of the `runs` table, without what the stage `tables` adds."""
     plan, final, keys = accounted.plan, accounted.final, run.to_dict()
     # With records as the unit every client has a part in every round: only it knows whether a record of its was drawn.
     members = float(run.data.clients) if run.setting.sums_records else plan.expected_cohort
     rounds_done = _rounds_done(run, plan.rounds, result)
-    vectors = (
-        0.0
-        if run.training.algorithm == "alone"
-        else members * rounds_done * (2 if run.training.algorithm == "scaffold" else 1)
-    )
+    vectors = members * rounds_done * VECTORS.get(run.training.algorithm, 1)
     down = vectors * BYTES_PER_PARAMETER * result.parameters
     cost = result.secure_aggregation
     scored = result.status in FINISHED
-    return {
+    return _keys(keys, additions) | {
         "run_id": run.run_id,
         "bundle_id": bundle_id,
-        "dataset": run.data.dataset,
-        "model": describe(run.model),
         "parameters": result.parameters,
-        "partition": describe({k: v for k, v in run.data.partition.items() if k != "minimum"}),
-        "clients": run.data.clients,
+        "partition": _partition(run),
         "examples": len(data.y_train),
-        "sampling_rate": run.cohort.sampling_rate,
-        "sampling": run.cohort.sampling,
         "participation": plan.setting.effective_participation if plan.private else None,
         "amplified": plan.private and plan.amplified,
-        "rounds": run.training.rounds,
         "rounds_done": rounds_done,
-        "local_epochs": run.training.local_epochs,
-        "local_steps": run.training.local_steps,
-        "batch_size": run.training.batch_size,
-        "algorithm": run.training.algorithm,
-        "baseline": run.baseline,
-        "client_learning_rate": run.training.client_learning_rate,
-        "server_optimizer": describe(run.training.server_optimizer),
-        "unit": run.contribution.unit,
-        "trust": run.contribution.trust,
         "mechanism": describe(keys["mechanism"] or {"name": "gaussian"}) if plan.private else None,
-        "clipping": describe(run.contribution.clipping or {"name": "fixed"}),
-        "weighting": describe(run.contribution.weighting or {"name": "uniform"}),
-        "preprocessing": describe(run.training.preprocessing or {"name": "none"}),
-        "augmentation": describe(run.training.augmentation or {"name": "none"}),
-        "averaging": describe(run.training.averaging or {"name": "none"}),
-        "client_learning_rate_decay": run.training.client_learning_rate_decay or 1.0,
-        "proximal": _float(run.training.proximal),
-        "dropout": run.cohort.dropout or 0.0,
-        "stragglers": run.cohort.stragglers or 0.0,
         "adjacency": plan.setting.adjacency,
-        "clip_norm": _float(run.contribution.clip_norm),
         "noise_multiplier": plan.noise_multiplier,
-        "target_epsilon": _float(keys["target_epsilon"]),
-        "delta": _float(keys["delta"]),
-        "accountant": keys["accountant"],
-        "stop_at_epsilon": _float(keys["stop_at_epsilon"]),
-        "stop_at_accuracy": _float(run.evaluation.stop_at_accuracy),
         "seed": run.seed,
-        "epsilon_rdp": final.epsilon_rdp,
-        "epsilon_pld": final.epsilon_pld,
-        "epsilon_rdp_classic": final.epsilon_rdp_classic,
+        **{accountant.column.name: final.epsilons[accountant.name] for accountant in ACCOUNTANTS},
         "epsilon_median": final.epsilon_median,
         "releases": final.releases,
         "rdp_order": final.rdp_order,
         "accounting_warnings": "; ".join(final.warnings),
-        **{name: _float(result.metrics[name][-1]) if scored else math.nan for name in SCORES},
-        **{name: _float(result.final[name]) for name in FINAL},
+        **{metric.name: _score(metric, result, scored) for metric in additions.metrics},
         "bytes_up": vectors * cost["bytes_up"] if cost else down,
         "bytes_down": down + vectors * cost["bytes_down"] if cost else down,
         "bits_per_parameter": 8 * BYTES_PER_PARAMETER if plan.sum is None else plan.sum.bits,
@@ -127,6 +116,52 @@ def run_row(bundle_id: str, run: Run, accounted: AccountedRun, result: RunResult
     }
 
 
+def additions_of(bundle: Bundle, metrics: tuple[Metric, ...] = CLASSIFICATION) -> Additions:
+    """The columns of a bundle that `columns.toml` does not hold: the metrics of its task, and keys of its runs.
+
+    A key of a run that is declared nowhere else has the type, the default and the description of the study language.
+
+    Raises:
+      ColumnError: A key of the runs is declared in neither place.
+    """
+    known = (*RUNS.names, *NO_COLUMN)
+    return Additions(metrics, tuple(_key(name) for name in bundle.runs[0].to_dict() if name not in known))
+
+
+def _key(name: str) -> Column:
+    rule = schema()["study"].get(name)
+    if rule is None:
+        raise ColumnError(f"table runs: the key {name} of a run is no column (declare it in columns.toml)")
+    types = [*rule["type"]] if isinstance(rule.get("type"), list) else [rule.get("type")]
+    type_ = next((ours for theirs, ours in TYPES.items() if theirs in types), "text")
+    return Column(name, type_, KEY, rule["description"], unset=rule.get("default"))
+
+
+def _keys(keys: Mapping[str, Any], additions: Additions) -> dict[str, Any]:
+    """The cells of a run's keys, as the run has them."""
+    columns = [column for column in table("runs", additions).columns if column.role == KEY and column.name in keys]
+    return {column.name: _cell(column, keys[column.name]) for column in columns}
+
+
+def _cell(column: Column, value: Any) -> Any:
+    if value is None:
+        value = column.unset
+    if isinstance(value, Mapping):
+        return describe(value)
+    return _float(value) if column.type == "number" else value
+
+
+def _score(metric: Metric, result: RunResult, scored: bool) -> float:
+    """A score of the final model: NaN where the run did not finish."""
+    if not metric.by_round:
+        return _float(result.final[metric.name])
+    return _float(result.metrics[metric.name][-1]) if scored else math.nan
+
+
+def _partition(run: Run) -> str:
+    return describe({key: value for key, value in run.data.partition.items() if key != "minimum"})
+
+
 def _rounds_done(run: Run, planned: int, result: RunResult) -> int:
     """Rounds that were trained: fewer than planned where the run was to stop at an accuracy, and reached it."""
     if run.evaluation.stop_at_accuracy is None:
@@ -143,8 +178,8 @@ def metric_rows(run: Run, accounted: AccountedRun, result: RunResult) -> pd.Data
     frame = pd.DataFrame({name: pd.array(values, "float64") for name, values in result.metrics.items()})
     frame.insert(0, "run_id", run.run_id)
     frame.insert(1, "round", result.rounds)
-    frame["epsilon_rdp"] = [epsilon[r].epsilon_rdp for r in result.rounds]
-    frame["epsilon_pld"] = [epsilon[r].epsilon_pld for r in result.rounds]
+    for accountant in CALIBRATING:
+        frame[accountant.column.name] = [epsilon[r].epsilons[accountant.name] for r in result.rounds]
     return frame
 
 
@@ -159,8 +194,7 @@ def client_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun], data: Pre
             zip(dealt[run.seed].train_count, accounted[run.run_id].client_epsilons, strict=True)
         )
     ]
-    kinds = {"run_id": "object", "client": "int64", "records": "int64", "epsilon_rdp": "float64"}
-    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+    return _frame(rows, "clients")
 
 
 def curve_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun]) -> pd.DataFrame:
@@ -170,12 +204,18 @@ def curve_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun]) -> pd.Data
     """
     runs = [(run.run_id, accounted[run.run_id]) for run in bundle.runs if run.privacy is not None]
     rows = [
-        (name, order, rdp, run.plan.delta, run.plan.reserved_delta, run.plan.largest_epsilon)
+        {
+            "run_id": name,
+            "order": order,
+            "rdp": rdp,
+            "delta": run.plan.delta,
+            "delta_aside": run.plan.reserved_delta,
+            "largest_epsilon": run.plan.largest_epsilon,
+        }
         for name, run in runs
         for order, rdp in zip(*run.curve, strict=True)
     ]
-    kinds = {"run_id": "object"} | dict.fromkeys(("order", "rdp", "delta", "delta_aside", "largest_epsilon"), "float64")
-    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+    return _frame(rows, "curves")
 
 
 def partition_rows(bundle: Bundle, data: PreparedData) -> pd.DataFrame:
@@ -187,7 +227,7 @@ def partition_rows(bundle: Bundle, data: PreparedData) -> pd.DataFrame:
         [
             {
                 "dataset": run.data.dataset,
-                "partition": describe({k: v for k, v in run.data.partition.items() if k != "minimum"}),
+                "partition": _partition(run),
                 "clients": run.data.clients,
                 "client": client,
                 "label": str(name),
@@ -208,6 +248,6 @@ def _float(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    with whole(path) as partial:
-        frame.to_parquet(partial, index=False)
+def _frame(rows: Sequence[Mapping[str, Any]], name: str) -> pd.DataFrame:
+    declared = table(name).of_bundle
+    return typed(of_rows(rows, declared), declared)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from fedpareto.columns.declared import CALIBRATING
 from fedpareto.privacy.accounting.epsilon import guarantee
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
@@ -106,8 +107,9 @@ def _check_preliminary(plan: PrivacyPlan, epsilon: float, accountant: str, what:
 
 
 def _epsilon_of(plan: PrivacyPlan, accountant: str) -> Callable[[float], float]:
-    if accountant not in ("rdp", "pld"):
-        raise PrivacyPlanError(f"accountant = {accountant} must be rdp or pld")
+    names = [calibrating.name for calibrating in CALIBRATING]
+    if accountant not in names:
+        raise PrivacyPlanError(f"accountant = {accountant} must be {' or '.join(names)}")
 
     return lambda noise_multiplier: _spent(replace(plan, noise_multiplier=noise_multiplier), accountant)
 
@@ -115,4 +117,5 @@ def _epsilon_of(plan: PrivacyPlan, accountant: str) -> Callable[[float], float]:
 def _spent(plan: PrivacyPlan, accountant: str) -> float:
     proven = guarantee(plan, with_pld=accountant == "pld")
     # `guarantee` has no PLD where it is out of bounds, or above RDP: what is searched is the smaller of the two.
-    return proven.epsilon_pld if accountant == "pld" and not math.isnan(proven.epsilon_pld) else proven.epsilon_rdp
+    epsilon = proven.epsilons[accountant]
+    return proven.epsilon_rdp if math.isnan(epsilon) else epsilon

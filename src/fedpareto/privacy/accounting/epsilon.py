@@ -20,6 +20,7 @@ import numpy as np
 from dp_accounting import pld, rdp
 from dp_accounting.pld import common
 
+from fedpareto.columns.declared import ACCOUNTANTS
 from fedpareto.privacy.accounting.amplification import mixture, poisson, without_replacement
 from fedpareto.privacy.accounting.events import step_event
 from fedpareto.privacy.accounting.guarantee import Guarantee
@@ -71,10 +72,7 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
       noise gives infinity. Where clients prove epsilons of their own, it is that of the worst.
     """
     if not plan.private:
-        return [
-            Guarantee(t, math.inf if t else 0.0, math.inf if t else 0.0, math.inf if t else 0.0, math.nan)
-            for t in rounds
-        ]
+        return [_same(t, math.inf if t else 0.0) for t in rounds]
     proven = _guarantees(plan, rounds, with_pld)
     if not plan.uses_black_box_amplification:
         return proven
@@ -96,7 +94,7 @@ def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> lis
     results = []
     for t in rounds:
         if t not in releases:
-            results.append(Guarantee(0, 0.0, 0.0, 0.0, math.nan))
+            results.append(_same(0, 0.0))
             continue
         epsilon, order = rdp.compute_epsilon(orders, step_rdp * releases[t] + before, delta)
         warnings = [pld_warnings[t]] if t in pld_warnings else []
@@ -107,15 +105,22 @@ def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> lis
         results.append(
             Guarantee(
                 rounds=t,
-                epsilon_rdp=_within(plan, float(epsilon)),
-                epsilon_pld=by_pld.get(t, math.nan),
-                epsilon_rdp_classic=_within(plan, classic_epsilon(plan, t)),
+                epsilons={
+                    "rdp": _within(plan, float(epsilon)),
+                    "pld": by_pld.get(t, math.nan),
+                    "rdp_classic": _within(plan, classic_epsilon(plan, t)),
+                },
                 rdp_order=float(order),
                 releases=releases[t] + len(plan.preprocessing_noise_multipliers),
                 warnings=tuple(warnings),
             )
         )
     return results
+
+
+def _same(rounds: int, epsilon: float) -> Guarantee:
+    """The guarantee of a run for which every accountant says the same."""
+    return Guarantee(rounds, {accountant.name: epsilon for accountant in ACCOUNTANTS}, math.nan)
 
 
 def by_client(plan: PrivacyPlan) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -12,10 +13,7 @@ class Guarantee:
 
     Attributes:
       rounds: Rounds accounted for.
-      epsilon_rdp: By Rényi DP; inf for a run without noise.
-      epsilon_pld: By privacy loss distributions; NaN where no such proof is implemented, or the bounds on time and memory
-        forbid it.
-      epsilon_rdp_classic: By the pre-2020 conversion.
+      epsilons: Epsilon by the name of each of `columns.declared.ACCOUNTANTS`; NaN where it has no proof.
       rdp_order: The optimal Rényi order.
       releases: Releases that compose in this guarantee.
       epsilon_median: By Rényi DP, of the client in the middle, where clients prove epsilons of their own; else NaN.
@@ -23,10 +21,23 @@ class Guarantee:
     """
 
     rounds: int
-    epsilon_rdp: float
-    epsilon_pld: float
-    epsilon_rdp_classic: float
+    epsilons: Mapping[str, float]
     rdp_order: float
     releases: float = 0.0
     epsilon_median: float = math.nan
     warnings: tuple[str, ...] = ()
+
+    @property
+    def epsilon_rdp(self) -> float:
+        """By Rényi DP; inf for a run without noise."""
+        return self.epsilons["rdp"]
+
+    @property
+    def epsilon_pld(self) -> float:
+        """By privacy loss distributions; NaN where no such proof is implemented, or bounds on time and memory forbid it."""
+        return self.epsilons["pld"]
+
+    @property
+    def epsilon_rdp_classic(self) -> float:
+        """By the conversion in use before 2020."""
+        return self.epsilons["rdp_classic"]

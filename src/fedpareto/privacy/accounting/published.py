@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Protocol
 
+from fedpareto.columns.declared import COMPARED
 from fedpareto.privacy.accounting.epsilon import guarantee
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.setting import LocalSteps, PrivacySetting
@@ -54,6 +55,6 @@ def plan_of(claim: Claimed) -> PrivacyPlan:
 
 
 def recompute(claim: Claimed) -> dict[str, float]:
-    """Epsilon by the classic conversion, RDP and PLD; the last is NaN where it is out of bounds."""
+    """Epsilon by every accountant, by the name of its column; by PLD it is NaN where that is out of bounds."""
     proven = guarantee(plan_of(claim))
-    return {name: getattr(proven, name) for name in ("epsilon_rdp_classic", "epsilon_rdp", "epsilon_pld")}
+    return {accountant.column.name: proven.epsilons[accountant.name] for accountant in COMPARED}
