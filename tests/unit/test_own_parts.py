@@ -14,6 +14,8 @@ from fedpareto.cli.main import main
 from fedpareto.config.load import ConfigError, checked
 from fedpareto.data import DataError, arrays, facts
 from fedpareto.data.partitions.dealing import partition
+from fedpareto.data.prepare import prepare
+from fedpareto.federated.inputs.setup import partitions_of
 from fedpareto.federated.preprocessings import learning
 from fedpareto.sweep.account import privacy_plan
 from fedpareto.sweep.sweep import plan_sweep
@@ -445,3 +447,24 @@ def test_what_is_wrong_with_a_data_set_of_the_users_is_one_line(data_folder_of_m
 def test_what_a_data_set_of_the_users_does_not_say_is_asked_for(data_folder_of_mine, study, line):
     with pytest.raises(ConfigError, match=f"^{re.escape(line)}$"):
         parsed(study | {"dataset": "mine"}, datasets={"mine": {"loader": "./my_data.py:Waves"}})
+
+
+def test_the_examples_of_the_documentation_work(folder):
+    text = Path(__file__).parents[2].joinpath("docs", "extending.md").read_text()
+    for title, file in (("A preprocessing", "first.py"), ("A partition", "one_large.py"), ("A data set", "waves.py")):
+        section = re.search(rf"## {title}\n```python\n(.*?)```", text, re.DOTALL)
+        (folder / file).write_text(section[1])
+    study = STUDY | {
+        "dataset": "waves",
+        "preprocessing": {"name": "./first.py:First", "length": 4},
+        "partition": {"name": "./one_large.py:OneLarge", "share": [0.2, 0.5]},
+    }
+    plan = plan_sweep(parsed(study, datasets={"waves": {"loader": {"name": "./waves.py:Waves", "rows": 200}}}))
+    prepare("waves", Path("waves.npz"), Path("waves.json"), plan.datasets["waves"])
+    data = arrays.read(Path("waves.npz"))
+    for run in plan.runs.values():
+        preprocessing = learning.build(run.training.preprocessing)
+        assert np.array_equal(preprocessing.transformed({}, data.x_train), data.x_train[:, :4])
+        (dealt,) = partitions_of([run], data).values()
+        assert dealt.train_count.sum() == 200
+        assert dealt.train_count[0] / 200 == pytest.approx(run.data.partition["share"], abs=0.1)
