@@ -66,8 +66,9 @@ def _of_class(dataset: str, spec: Mapping[str, Any]) -> tuple[PreparedData, dict
             raise
         line = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(line.filename).name}, line {line.lineno}"
+        words = " ".join(str(error).split())
         raise DataError(
-            f"{dataset}: load of {spec['name']} fails: {type(error).__name__}: {error} ({place})"
+            f"{dataset}: load of {spec['name']} fails: {type(error).__name__}: {words} ({place})"
         ) from error
     if not isinstance(data, PreparedData) or not isinstance(report, Mapping):
         raise DataError(f"{dataset}: load of {spec['name']} must return a PreparedData and a mapping, its report")
@@ -76,10 +77,10 @@ def _of_class(dataset: str, spec: Mapping[str, Any]) -> tuple[PreparedData, dict
 
 def _check_facts(dataset: str, name: str, data: PreparedData) -> None:
     """Refuses data that are not what the constants of their class say: a study was planned by them."""
-    said, shape = facts.of_class(name), data.x_train.shape[1:]
+    declared, shape = facts.of_class(name), data.x_train.shape[1:]
     clients = None if data.client_names is None else len(data.client_names)
     there = {"TRAIN": len(data.y_train), "SHAPE": shape if len(shape) == 3 else None, "CLIENTS": clients}
-    for constant, value in zip(there, (said.train, said.shape, said.clients), strict=True):
+    for constant, value in zip(there, (declared.train, declared.shape, declared.clients), strict=True):
         if value is not None and value != there[constant]:
             raise DataError(
                 f"{dataset}: {constant} of {name} is {value}, and load returns {there[constant]} (correct it)"
