@@ -154,10 +154,10 @@ def memory() -> dict[str, float]:
 @contextmanager
 def evaluation_chunk(size: int) -> Iterator[None]:
     """Test examples at a time, other than the engine's."""
-    from fedpareto.federated.engine import evaluation
+    from fedpareto.federated.execution import chunks
 
-    usual, evaluation.CHUNK = evaluation.CHUNK, size
+    usual, chunks.CHUNK = chunks.CHUNK, size
     try:
         yield
     finally:
-        evaluation.CHUNK = usual
+        chunks.CHUNK = usual

@@ -31,13 +31,17 @@ import jax.numpy as jnp  # noqa: E402
 from fedpareto.config import load as config  # noqa: E402
 from fedpareto.data import arrays  # noqa: E402
 from fedpareto.data.prepare import prepare  # noqa: E402
-from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork, example_losses  # noqa: E402
+from fedpareto.federated.algorithms.fedavg import FedAvg  # noqa: E402
+from fedpareto.federated.algorithms.interface import LocalWork  # noqa: E402
+from fedpareto.federated.algorithms.local_sgd import example_losses  # noqa: E402
 from fedpareto.federated.engine.program import make_program  # noqa: E402
 from fedpareto.federated.execution.devices import choose  # noqa: E402
-from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams  # noqa: E402
+from fedpareto.federated.inputs.device_data import DeviceData, Examples  # noqa: E402
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams  # noqa: E402
 from fedpareto.federated.inputs.setup import measure  # noqa: E402
 from fedpareto.federated.job import Job, job_of  # noqa: E402
 from fedpareto.models.model import build  # noqa: E402
+from fedpareto.privacy.mechanisms.gaussian import Gaussian  # noqa: E402
 from fedpareto.sweep import sweep as plan  # noqa: E402
 from fedpareto.sweep.account import account, to_json  # noqa: E402
 
@@ -187,6 +191,8 @@ def population_of(clients: int, examples: int = 4, rounds: int = 20) -> None:
     layout, devices = choose(1, model, cohort, "client")
     static = ProgramConfig(
         model=model,
+        algorithm=FedAvg(),
+        mechanism=Gaussian(),
         work=LocalWork(1, None, 4),
         clients=clients,
         sampling_rate=cohort / clients,
@@ -209,7 +215,7 @@ def population_of(clients: int, examples: int = 4, rounds: int = 20) -> None:
         noise_stddev=jnp.ones(1),
         max_rounds=jnp.full(1, 4 * rounds, jnp.int32),
         target_accuracy=jnp.full(1, jnp.inf),
-        proximal=jnp.zeros(1),
+        algorithm={},
         dropout=jnp.zeros(1),
         stragglers=jnp.zeros(1),
     )

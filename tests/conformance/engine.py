@@ -9,9 +9,9 @@ import numpy as np
 import optax
 from problem import CLIENTS, FEATURES, MODEL, PAD, compiled_round, first_run, make_hypers, make_static
 
-from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.federated.algorithms.interface import LocalWork
 from fedpareto.federated.engine.program import make_program
-from fedpareto.federated.inputs.program_inputs import DeviceData
+from fedpareto.federated.inputs.device_data import DeviceData, Examples
 from fedpareto.privacy.accounting.epsilon import guarantee
 from fedpareto.privacy.conformance import Claim, Mechanism
 from fedpareto.privacy.plan import PrivacyPlan

@@ -26,10 +26,10 @@ from plans import (
 from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
-import fedpareto.privacy.plan as plan_module
 from fedpareto.privacy.accounting import amplification
 from fedpareto.privacy.accounting import epsilon as accounting
 from fedpareto.privacy.accounting.epsilon import by_client, guarantee, guarantees, rdp_curve, whole_curve
+from fedpareto.privacy.mechanisms import lattice_mechanism
 from fedpareto.privacy.plan import PrivacyPlanError
 from fedpareto.privacy.setting import LocalSteps
 from fedpareto.sweep.account import DataSizes, account, privacy_plan
@@ -320,7 +320,8 @@ def test_a_grid_too_fine_to_sample_from_is_refused(law):
 def test_fewer_answers_that_must_come_mean_larger_shares(law):
     def share(threshold):
         plan = DISTRIBUTED.replace(mechanism=law, sum=replace(DISTRIBUTED.sum, threshold=threshold))
-        return plan.lattice.share_variance * plan.lattice.granularity**2
+        lattice = lattice_mechanism.lattice_of(plan)
+        return lattice.share_variance * lattice.granularity**2
 
     # The fewest answers make up the noise that is accounted: 40 x 0.75 = 30 of variance (z C)^2 / 30 each.
     assert share(0.75) == pytest.approx((4.0 * 0.5) ** 2 / 30)
@@ -339,13 +340,14 @@ def test_too_few_bits_are_refused(law, bits):
 def test_a_sampler_that_errs_more_than_is_paid_for_proves_nothing(law, monkeypatch):
     plan = DISTRIBUTED.replace(mechanism=law)
     epsilon = by_rdp(plan)
-    assert 0 < plan.sampler_error * (1 + math.exp(epsilon)) <= plan.sampler_budget
+    share = plan.noise.delta_share(plan)
+    assert 0 < lattice_mechanism.sampler_error(plan) * (1 + math.exp(epsilon)) <= share
     draws = 512 * 40 * 5  # coordinates x shares x rounds
-    most = plan.sampler_budget / (1 + math.exp(epsilon)) / draws
+    most = share / (1 + math.exp(epsilon)) / draws
     for error, expected in ((0.99 * most, epsilon), (1.01 * most, math.inf)):
-        monkeypatch.setattr(plan_module, "largest_total_variation", lambda *_, error=error: error)
+        monkeypatch.setattr(lattice_mechanism, "largest_total_variation", lambda *_, error=error: error)
         fresh = replace(plan)
-        assert fresh.sampler_error == pytest.approx(draws * error)
+        assert lattice_mechanism.sampler_error(fresh) == pytest.approx(draws * error)
         assert guarantee(fresh).epsilon_rdp == expected
 
 
@@ -421,7 +423,7 @@ def test_a_secret_cohort_of_a_fixed_size_has_the_bound_for_such_cohorts(law):
     orders, found, _ = rdp_curve(plan)
 
     def swapped(at):
-        return plan.lattice.rdp(at, swapped=True)
+        return lattice_mechanism.lattice_of(plan).rdp(at, swapped=True)
 
     own = [amplification.without_replacement(swapped, 0.1, int(a)) for a in orders]
     other = np.array([amplification.poisson(swapped, 0.1, int(a)) for a in orders])

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problem import first_run, make_data, make_hypers, make_static
 
-from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.federated.algorithms.interface import LocalWork
 from fedpareto.federated.augmentation import Augmentation, keys_of
-from fedpareto.federated.contributions.contribution import Round, contribution_of
+from fedpareto.federated.contributions.contribution import contribution_of
+from fedpareto.federated.contributions.interface import Round
 from fedpareto.federated.execution.cohort_sum import sum_over_cohort
-from fedpareto.federated.inputs.program_inputs import ServerState
+from fedpareto.federated.inputs.device_data import Examples
+from fedpareto.federated.inputs.state import ServerState
 from fedpareto.models.layers import Dense
 from fedpareto.models.model import from_module
 from fedpareto.privacy.sampling import Cohort
@@ -45,7 +47,7 @@ SETTINGS = {
 def noiseless_sum(static, data, hyper, params, cohort, number):
     keys = jax.random.split(jax.random.key(0), 3)
     this = Round(number, params, ServerState(), hyper.clip_norm, *keys)
-    sums, _ = sum_over_cohort(contribution_of(static)(static, data, hyper, this), cohort, static.at_once, 1)
+    sums, _ = sum_over_cohort(contribution_of(static).members(static, data, hyper, this), cohort, static.at_once, 1)
     return sums.update
 
 

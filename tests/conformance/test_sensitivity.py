@@ -15,12 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problem import CLASSES, CLIENTS, FEATURES, MODEL, PAD, first_run, make_data, make_hypers, make_static
 
-from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
-from fedpareto.federated.contributions.contribution import Round, contribution_of
+from fedpareto.components import registry
+from fedpareto.federated.algorithms.fedprox import FedProx
+from fedpareto.federated.algorithms.interface import LocalWork, shape_of, traced_arguments
+from fedpareto.federated.algorithms.scaffold import Controls
+from fedpareto.federated.contributions.contribution import contribution_of
+from fedpareto.federated.contributions.interface import Round
 from fedpareto.federated.execution.cohort_sum import sum_over_cohort
-from fedpareto.federated.inputs.program_inputs import AdaptiveClip, IntegerGrid, IntegerSum, ServerState
-from fedpareto.privacy.mechanisms.discrete import padded
+from fedpareto.federated.inputs.device_data import Examples
+from fedpareto.federated.inputs.state import ServerState
+from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
 from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
+from fedpareto.privacy.mechanisms.lattice_mechanism import IntegerGrid, lattice_of
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.sampling import Cohort, last_to_join
 from fedpareto.privacy.setting import (
@@ -104,12 +110,14 @@ def program_config(choice):
         work=LocalWork(epochs=2, steps=None, batch_size=4),
         unit=choice.unit,
         trust=choice.trust,
-        algorithm=choice.algorithm,
-        adaptive=choice.clipping == "adaptive",
+        algorithm=shape_of(
+            FedProx(0.1) if choice.algorithm == "fedprox" else registry.build("algorithm", {"name": choice.algorithm})
+        ),
+        mechanism=registry.build("mechanism", {"name": choice.mechanism}),
         weight_cap=choice.weight_cap,
         drops=choice.dropout,
         straggles=choice.stragglers,
-        sum=IntegerSum(padded(MODEL.parameters), 16, 1) if choice.trust == "distributed" else None,
+        fewest_answers=1 if choice.trust == "distributed" else 0,
         max_batch_size=PAD,
         examples_pad=PAD,
         at_once=2,
@@ -122,7 +130,7 @@ def noiseless_sums(static, data, hyper, memory, params, cohort, key):
     """The engine's sums over a cohort, before the server's noise; that of clients is 0 by the hyper-parameters."""
     clip_norm = hyper.clip_norm if memory.clip_norm is None else memory.clip_norm
     this = Round(jnp.int32(0), params, memory, clip_norm, *jax.random.split(jax.random.wrap_key_data(key), 3))
-    sums, _ = sum_over_cohort(contribution_of(static)(static, data, hyper, this), cohort, static.at_once, 1)
+    sums, _ = sum_over_cohort(contribution_of(static).members(static, data, hyper, this), cohort, static.at_once, 1)
     return sums
 
 
@@ -154,12 +162,12 @@ class World:
 
     def first_memory(self, clip_norm):
         memory = ServerState()
-        if self.static.adaptive:
+        if self.choice.clipping == "adaptive":
             memory = memory._replace(clip_norm=np.float32(clip_norm * self.rng.choice([0.1, 1.0, 7.0])))
-        if self.static.algorithm == "scaffold":
+        if self.choice.algorithm == "scaffold":
             stacked = jax.tree.map(lambda leaf: self.normal((CLIENTS, *leaf.shape)), self.params)
             control = jax.tree.map(lambda leaf: self.normal(leaf.shape), self.params)
-            memory = memory._replace(control=control, client_controls=stacked)
+            memory = memory._replace(algorithm=Controls(control, stacked))
         return memory
 
     def first_hyper(self, clip_norm, rate):
@@ -167,16 +175,16 @@ class World:
             secret_key=self.key,
             clip_norm=np.float32(clip_norm),
             client_learning_rate=np.float32(rate),
-            proximal=np.float32(0.1),
+            algorithm=dict.fromkeys(traced_arguments(self.static.algorithm), np.float32(0.1)),
             dropout=np.float32(self.rng.choice([0.0, 0.3])),
             stragglers=np.float32(self.rng.choice([0.0, 0.5])),
         )
-        if self.static.adaptive:
+        if self.choice.clipping == "adaptive":
             hyper = hyper._replace(adaptive=AdaptiveClip(*np.float32([0.5, 0.2, self.plan.count_stddev])))
         if self.choice.trust == "distributed":
-            lattice = self.plan.lattice
+            lattice = lattice_of(self.plan)
             grid = IntegerGrid(np.float32(lattice.granularity), np.float32(lattice.norm_bound), SILENT)
-            hyper = hyper._replace(lattice=grid)
+            hyper = hyper._replace(mechanism=grid)
         if self.choice.unit == "record" and self.choice.trust != "central":
             last = last_to_join(float(self.rng.choice([0.5, 1.0])))
             hyper = hyper._replace(record_draws=np.full(CLIENTS, last, np.uint32))
@@ -235,7 +243,7 @@ class World:
         distance = float(np.linalg.norm(first - second))
         doubled = 2.0 if self.plan.setting.adjacency == "replace_one" else 1.0
         if self.choice.trust == "distributed":
-            return distance / (doubled * self.plan.lattice.norm_bound)
+            return distance / (doubled * lattice_of(self.plan).norm_bound)
         if self.choice.clipping == "adaptive":
             # Of the joint vector (sum / its noise, centred count / its noise), in units of the plan's 1/z.
             stddev = self.plan.noise_stddev * float(self.memory.clip_norm) / self.plan.clip_norm

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from problem import CLIENTS, MODEL, make_data, make_hypers, make_static
 
-from fedpareto.federated.engine.program import _first_memory, make_program
+from fedpareto.federated.engine.program import make_program
 from fedpareto.federated.engine.round import one_round
-from fedpareto.federated.inputs.program_inputs import AdaptiveClip, IntegerGrid, IntegerSum
+from fedpareto.federated.inputs.state import Carried, first_memory
+from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
 from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
 from fedpareto.privacy.mechanisms.discrete_sampler import share_table
+from fedpareto.privacy.mechanisms.lattice_mechanism import IntegerGrid
+from fedpareto.privacy.mechanisms.skellam import Skellam
 from fedpareto.privacy.sampling import last_to_join
 
 DRAWING, DERIVING = ("bits", "uniform", "normal", "permutation"), ("split", "fold_in")
@@ -34,18 +37,19 @@ def summed():
     table = share_table("skellam", 4.0)
     words = (table.high, table.middle, table.low, table.alias, np.int32(table.offset))
     lattice = IntegerGrid(np.float32(2**-8), np.float32(2**12), DeviceAliasTable(*words))
-    return IntegerSum(64, 20, 1), jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * RUNS), lattice)
+    shape = {"mechanism": Skellam(bits=20), "fewest_answers": 1}
+    return shape, jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * RUNS), lattice)
 
 
 SUM, LATTICE = summed()
 RULE = AdaptiveClip(*(jnp.full(RUNS, value) for value in (0.5, 0.2, 1.0)))
-OWN_SUMMED, OWN_DRAWS = own_records("distributed", sum=SUM)
+OWN_SUMMED, OWN_DRAWS = own_records("distributed", **SUM)
 # What shapes the program, numbers of its runs, and the functions that draw.
 KINDS = {
     "central": (
-        {"adaptive": True, "drops": True, "straggles": True},
+        {"drops": True, "straggles": True},
         {"adaptive": RULE, "dropout": jnp.full(RUNS, 0.2), "stragglers": jnp.full(RUNS, 0.5)},
-        {"poisson_cohort", "gaussian_noise", "release", "_behaviour", "_shuffle"},
+        {"poisson_cohort", "gaussian_noise", "noisy_count", "behaviour", "_shuffle"},
     ),
     "central, shuffled": (
         {"unit": "record", "sampling": "shuffled", "max_cohort_size": 30, "batches": 2},
@@ -59,13 +63,13 @@ KINDS = {
     ),
     "local, own records": (*own_records("local"), {"poisson_subset", "gaussian_noise"}),
     "distributed": (
-        {"trust": "distributed", "sum": SUM},
-        {"lattice": LATTICE},
+        {"trust": "distributed", **SUM},
+        {"mechanism": LATTICE},
         {"poisson_cohort", "draw", "noise_share", "_signs", "_shuffle"},
     ),
     "distributed, own records": (
         OWN_SUMMED,
-        OWN_DRAWS | {"lattice": LATTICE},
+        OWN_DRAWS | {"mechanism": LATTICE},
         {"poisson_subset", "draw", "noise_share", "_signs"},
     ),
 }
@@ -94,8 +98,8 @@ def keys_of(monkeypatch, static, hypers):
         now[:] = [run]
         hyper = jax.tree.map(lambda leaf: leaf[run], hypers)
         params = jax.tree.map(jnp.zeros_like, static.model.init(jax.random.key(0)))
-        state, memory = static.server(hyper.server).init(params), _first_memory(static, hyper, params)
-        return one_round(static, make_data(), hyper, params, state, memory, number)[3]
+        start = Carried(params, static.server(hyper.server).init(params), first_memory(static, hyper, params))
+        return one_round(static, make_data(), hyper, start, number).report
 
     places = jnp.asarray([(run, number) for run in range(RUNS) for number in range(ROUNDS)], jnp.int32)
     with monkeypatch.context() as patch:

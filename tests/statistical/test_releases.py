@@ -18,16 +18,21 @@ from scipy import special, stats
 
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partitions.dealing import Partition
-from fedpareto.federated.algorithms.scaffold import unit_steps
-from fedpareto.federated.contributions.contribution import Round, _behaviour, contribution_of
-from fedpareto.federated.contributions.secure_sum import _signs_key, decoded_sum
-from fedpareto.federated.engine.program import _first_memory, make_program
-from fedpareto.federated.engine.release import _next_clip
-from fedpareto.federated.engine.round import _cohort, one_round
+from fedpareto.federated.algorithms.scaffold import Controls, unit_steps
+from fedpareto.federated.contributions.contribution import contribution_of
+from fedpareto.federated.contributions.interface import Round
+from fedpareto.federated.contributions.members import behaviour
+from fedpareto.federated.contributions.noise import signs_key
+from fedpareto.federated.engine.program import make_program
+from fedpareto.federated.engine.round import cohort_of, one_round
 from fedpareto.federated.execution.devices import Layout
-from fedpareto.federated.inputs.setup import data_of, program_config, run_params
+from fedpareto.federated.inputs.device_data import data_of
+from fedpareto.federated.inputs.setup import program_config, run_params
+from fedpareto.federated.inputs.state import Carried, first_memory
 from fedpareto.models.model import build
+from fedpareto.privacy.mechanisms.adaptive_clipping import next_clip
 from fedpareto.privacy.mechanisms.discrete_encoding import rotate, wrap
+from fedpareto.privacy.mechanisms.lattice_mechanism import IntegerGrid, lattice_of
 from fedpareto.privacy.secure_aggregation.cost import aggregate
 from fedpareto.sweep import account
 from fedpareto.sweep.account import DataSizes, privacy_plan
@@ -86,14 +91,22 @@ DISTRIBUTED = {
     },
 }  # fmt: skip
 
-_round = jax.jit(one_round, static_argnums=0, compiler_options={"xla_backend_optimization_level": 1})
+_one_round = jax.jit(one_round, static_argnums=0, compiler_options={"xla_backend_optimization_level": 1})
 _each = jax.jit(
-    lambda static, hyper, this, client: contribution_of(static)(static, DATA, hyper, this)(
+    lambda static, hyper, this, client: contribution_of(static).members(static, DATA, hyper, this)(
         client[None], jnp.ones(1, bool)
     ),
     static_argnums=0,
     compiler_options={"xla_backend_optimization_level": 1},
 )
+
+
+def _round(static, hyper, params, state, memory, number):
+    """Parameters, optimizer state, memory and report after one round."""
+    (params, state, memory), report, _ = _one_round(
+        static, DATA, hyper, Carried(params, state, memory), jnp.int32(number)
+    )
+    return params, state, memory, report
 
 
 class Made:
@@ -105,7 +118,7 @@ class Made:
         plans = {run.run_id: self.plan}
         self.static = program_config([run], plans, {0: PARTITION}, MODEL, Layout("cpu", 1, 1, 1, 1))
         self.hyper = jax.tree.map(lambda leaf: leaf[0], run_params([run], plans, [0], 1))
-        self.memory = _first_memory(self.static, self.hyper, ZEROS)
+        self.memory = first_memory(self.static, self.hyper, ZEROS)
         self.divisor = self.static.expected_cohort * (1 - float(self.hyper.dropout))
 
     def round(self, number=0, secret=None, noisy=True, memory=None, **changes):
@@ -116,7 +129,7 @@ class Made:
         state = self.static.server(hyper.server).init(ZEROS)
         memory = self.memory if memory is None else memory
         hyper = hyper if noisy else quiet(hyper)
-        moved, state, memory, report = _round(self.static, DATA, hyper, ZEROS, state, memory, jnp.int32(number))
+        moved, state, memory, report = _round(self.static, hyper, ZEROS, state, memory, number)
         return moved, memory, report, state
 
     def noise(self, number=0, secret=None, **changes):
@@ -124,12 +137,12 @@ class Made:
         noisy, memory, report, _ = self.round(number, secret, **changes)
         plain, plain_memory, _, _ = self.round(number, secret, noisy=False, **changes)
         found = {"model": (noisy, plain)}
-        if memory.control is not None:
+        if isinstance(memory.algorithm, Controls):
             # The second released vector, as the sum that it was.
             measure = unit_steps(self.static.work, PAD) * float(self.hyper.client_learning_rate)
             share = self.static.expected_cohort / CLIENTS
             found["control"] = [
-                jax.tree.map(lambda leaf: leaf * measure / share, m.control) for m in (memory, plain_memory)
+                jax.tree.map(lambda leaf: leaf * measure / share, m.algorithm.server) for m in (memory, plain_memory)
             ]
         noise = {
             f"{name} {leaf}": (a - b).ravel() * self.divisor
@@ -154,13 +167,13 @@ class Made:
 
     def behaviour(self, client, number=0):
         """Whether a client answers in a round, and the share of its steps that it makes."""
-        answers, share = _behaviour(self.static, self.hyper, self.this(number), jnp.int32(client))
+        answers, share = behaviour(self.static, self.hyper, self.this(number), jnp.int32(client))
         return answers is None or bool(answers), 1.0 if share is None else float(share)
 
     def members(self, number=0):
         """Who is asked in a round."""
         secret = jax.random.fold_in(jax.random.wrap_key_data(self.hyper.secret_key), number)
-        cohort = _cohort(self.static, DATA, self.hyper, jax.random.split(secret, 4)[0], jnp.int32(number))
+        cohort = cohort_of(self.static, DATA, self.hyper, jax.random.split(secret, 4)[0], jnp.int32(number))
         return list(map(int, cohort.members[: cohort.size]))
 
 
@@ -180,11 +193,11 @@ def quiet(hyper):
     hyper = hyper._replace(noise_stddev=jnp.zeros_like(hyper.noise_stddev))
     if hyper.adaptive is not None:
         hyper = hyper._replace(adaptive=hyper.adaptive._replace(count_stddev=jnp.float32(0)))
-    if hyper.lattice is not None:
-        share = hyper.lattice.share
+    if isinstance(hyper.mechanism, IntegerGrid):
+        share = hyper.mechanism.share
         nothing = {name: jnp.zeros_like(getattr(share, name)) for name in ("high", "middle", "low")}
         silent = share._replace(alias=jnp.full_like(share.alias, share.offset), **nothing)
-        hyper = hyper._replace(lattice=hyper.lattice._replace(share=silent))
+        hyper = hyper._replace(mechanism=hyper.mechanism._replace(share=silent))
     return hyper
 
 
@@ -268,7 +281,7 @@ def test_banded_noise_is_white_once_the_strategy_is_undone(monkeypatch):
     memory, rounds = run.memory, []
     for number in range(6):
         noisy, memory_next, _, _ = run.round(number, memory=memory)
-        plain = run.round(number, noisy=False, memory=memory._replace(past_noise=jnp.zeros_like(memory.past_noise)))[0]
+        plain = run.round(number, noisy=False, memory=memory._replace(mechanism=jnp.zeros_like(memory.mechanism)))[0]
         rounds.append(difference(noisy, plain, run.divisor).astype(np.float64))
         memory = memory_next
     white = [sum(c * rounds[t - j] for j, c in enumerate(strategy) if j <= t) for t in range(6)]
@@ -304,9 +317,9 @@ def p_value(samples, probabilities):
 
 def integers(run, mean, number=0, grid=None):
     """The modular sum behind a released mean update."""
-    grid = run.hyper.lattice if grid is None else grid
+    grid = run.hyper.mechanism if grid is None else grid
     flat = ravel_pytree(mean)[0] * run.divisor
-    total = np.asarray(rotate(_signs_key(run.hyper, jnp.int32(number)), flat, run.static.sum.dimension), np.float64)
+    total = np.asarray(rotate(signs_key(run.hyper, jnp.int32(number)), flat, MODEL.parameters), np.float64)
     total = total / float(grid.granularity)
     assert np.abs(total - np.round(total)).max() < 0.1
     return np.round(total).astype(np.int64)
@@ -330,12 +343,12 @@ def test_the_integer_noise_of_a_release_has_the_law_of_as_many_shares_as_there_a
         noise = modulo(run, integers(run, noisy) - integers(run, plain))
         shares = int(report.cohort_size)
         assert run.plan.sum.fewest <= shares <= run.plan.sum.participants
-        variance = run.plan.lattice.share_variance
+        variance = lattice_of(run.plan).share_variance
         assert p_value(noise, mass(run.plan.setting.mechanism, variance, shares)) > ALARM
         for wrong in (2 / 3, 3 / 2):
             assert p_value(noise, mass(run.plan.setting.mechanism, variance * wrong, shares)) < ALARM
         # The fewest shares that are released hold the noise of the plan.
-        fewest = np.sqrt(variance * run.plan.sum.fewest) * run.plan.lattice.granularity
+        fewest = np.sqrt(variance * run.plan.sum.fewest) * lattice_of(run.plan).granularity
         assert fewest == pytest.approx(run.plan.noise_multiplier * run.plan.clip_norm)
         found += list(noise.reshape(-1, CLASSES).astype(float))
     assert_independent(found)
@@ -351,7 +364,7 @@ def test_clients_shares_are_independent(changes):
             shares.append(np.asarray(sums.update - plain.update, np.int64))
     assert len(shares) > 1
     assert_independent([row for share in shares for row in share.reshape(-1, CLASSES).astype(float)])
-    law = mass(run.plan.setting.mechanism, run.plan.lattice.share_variance, 1)
+    law = mass(run.plan.setting.mechanism, lattice_of(run.plan).share_variance, 1)
     assert p_value(np.concatenate(shares), law) > ALARM
 
 
@@ -359,10 +372,10 @@ def test_clients_shares_are_independent(changes):
 def test_the_modular_sum_is_that_of_the_secure_aggregation_protocol_to_the_bit(changes):
     run = made(**changes)
     # A grid so fine that the sum wraps around.
-    grid = run.hyper.lattice._replace(
-        granularity=run.hyper.lattice.granularity / 2**8, norm_bound=run.hyper.lattice.norm_bound * 2**8
+    grid = run.hyper.mechanism._replace(
+        granularity=run.hyper.mechanism.granularity / 2**8, norm_bound=run.hyper.mechanism.norm_bound * 2**8
     )
-    hyper = run.hyper._replace(lattice=grid, client_learning_rate=run.hyper.client_learning_rate * 10)
+    hyper = run.hyper._replace(mechanism=grid, client_learning_rate=run.hyper.client_learning_rate * 10)
     vectors = [np.asarray(run.contribution(c, hyper=hyper)[0].update) for c in range(5)]
     bits = run.plan.sum.bits
     total = aggregate([v.astype(np.int64) % 2**bits for v in vectors], bits, 3).total
@@ -370,8 +383,9 @@ def test_the_modular_sum_is_that_of_the_secure_aggregation_protocol_to_the_bit(c
     np.testing.assert_array_equal(ours % 2**bits, total)
     by_protocol = wrap(jnp.asarray(total.astype(np.int32)), bits)
     exact = np.sum(vectors, axis=0, dtype=np.int64)
-    decoded, wrapped = decoded_sum(run.static, hyper, jnp.int32(0), jnp.asarray(exact.astype(np.int32)), ZEROS)
-    assert_same_bits(decoded, decoded_sum(run.static, hyper, jnp.int32(0), by_protocol, ZEROS)[0])
+    signs, decode = signs_key(hyper, jnp.int32(0)), run.static.mechanism.decode
+    decoded, wrapped = decode(signs, jnp.asarray(exact.astype(np.int32)), ZEROS, grid)
+    assert_same_bits(decoded, decode(signs, by_protocol, ZEROS, grid)[0])
     half = 2 ** (bits - 1)
     assert float(wrapped) == pytest.approx(np.mean((exact < -half) | (exact >= half)), abs=1e-7)
 
@@ -379,9 +393,9 @@ def test_the_modular_sum_is_that_of_the_secure_aggregation_protocol_to_the_bit(c
 @pytest.mark.parametrize("law", ["skellam", "discrete_gaussian"])
 def test_a_sum_that_leaves_the_range_comes_back_at_the_other_end_and_is_counted(law):
     run = made(**DISTRIBUTED[law])
-    lattice = run.hyper.lattice
-    finer = lattice._replace(granularity=lattice.granularity / 2**7, norm_bound=lattice.norm_bound * 2**8)
-    fits, wraps = (run.round(lattice=grid, noisy=False) for grid in (lattice, finer))
+    given = run.hyper.mechanism
+    finer = given._replace(granularity=given.granularity / 2**7, norm_bound=given.norm_bound * 2**8)
+    fits, wraps = (run.round(mechanism=grid, noisy=False) for grid in (given, finer))
     assert float(fits[2].wrapped_fraction) == 0
     assert 0.01 < float(wraps[2].wrapped_fraction) < 0.99
     coarse, fine = integers(run, fits[0]), integers(run, wraps[0], grid=finer)
@@ -399,7 +413,7 @@ def test_too_few_answers_change_nothing(name):
     refused = 0
     for number in range(12):
         hyper = run.hyper._replace(dropout=jnp.float32(0.4))
-        moved, state, _, report = _round(run.static, DATA, hyper, ZEROS, some, run.memory, jnp.int32(number))
+        moved, state, _, report = _round(run.static, hyper, ZEROS, some, run.memory, number)
         few = float(report.cohort_size) < run.plan.sum.fewest
         assert bool(report.refused) == few
         if few:
@@ -458,7 +472,7 @@ def test_without_noise_a_release_has_its_closed_form(name):
     steps_made, answers, clipped = set(), [], 0
     for number, clip_norm in enumerate((np.inf, 0.3, np.inf, 0.3)):
         hyper = quiet(run.hyper)._replace(clip_norm=jnp.float32(clip_norm))
-        moved, _, _, report = _round(run.static, DATA, hyper, params, state, run.memory, jnp.int32(number))
+        moved, _, _, report = _round(run.static, hyper, params, state, run.memory, number)
         total, answered = {k: np.zeros_like(v) for k, v in start.items()}, 0
         for client in run.members(number):
             responds, share = run.behaviour(client, number)
@@ -495,7 +509,7 @@ def test_the_adaptive_clip_norm_takes_its_geometric_step():
 def test_an_adaptive_clip_norm_never_becomes_the_infinite_one_that_hides_nothing():
     rule = made(**CENTRAL["adaptive"]).hyper.adaptive
     most = jnp.finfo(jnp.float32).max
-    assert _next_clip(rule, most, jnp.float32(-10.0)) == most
+    assert next_clip(rule, most, jnp.float32(-10.0)) == most
 
 
 def test_noise_follows_the_adaptive_clip_norm_and_the_count_is_noised():
@@ -520,7 +534,7 @@ def test_clients_answer_with_the_stated_probability_and_independently():
     def behave(number):
         key = jax.random.fold_in(jax.random.key(5), number)
         this = Round(number, ZEROS, run.memory, run.hyper.clip_norm, key, key, key)
-        return jax.vmap(lambda client: _behaviour(run.static, run.hyper, this, client))(jnp.arange(CLIENTS))
+        return jax.vmap(lambda client: behaviour(run.static, run.hyper, this, client))(jnp.arange(CLIENTS))
 
     answers, share = map(np.asarray, jax.jit(jax.vmap(behave))(jnp.arange(rounds)))
     late = share < 1
@@ -544,7 +558,7 @@ def test_a_client_that_does_not_answer_contributes_exactly_nothing(changes):
     run = made(**changes)
     rng = np.random.default_rng(4)
     memory = run.memory
-    if memory.client_controls is not None:
+    if memory.algorithm is not None:
         memory = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), memory)
     seen = set()
     for number, client in [(n, c) for n in range(3) for c in range(6)]:
@@ -557,7 +571,7 @@ def test_a_client_that_does_not_answer_contributes_exactly_nothing(changes):
         else:
             assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(sums.update))
         if kept is not None:
-            old = jax.tree.map(lambda leaf, client=client: leaf[client][None], memory.client_controls)
+            old = jax.tree.map(lambda leaf, client=client: leaf[client][None], memory.algorithm.clients)
             unchanged = all(bool(jnp.all(a == b)) for a, b in zip(*map(jax.tree.leaves, (kept, old)), strict=True))
             assert unchanged == (not answers)
     assert seen == {True, False}
@@ -583,14 +597,14 @@ def test_scaffold_without_noise_keeps_the_servers_control_at_the_mean_of_the_cli
     start = plain(params)
     for number in range(3):
         state = run.static.server(run.hyper.server).init(params)
-        params, _, memory, _ = _round(run.static, DATA, hyper, params, state, memory, jnp.int32(number))
-        means = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64).mean(axis=0), memory.client_controls)
-        assert_close(memory.control, plain(means))
+        params, _, memory, _ = _round(run.static, hyper, params, state, memory, number)
+        means = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64).mean(axis=0), memory.algorithm.clients)
+        assert_close(memory.algorithm.server, plain(means))
         # From controls of 0 the first round is FedAvg, and a control is the mean of a client's gradients.
         if number == 0:
             for client in range(CLIENTS):
                 delta = trained(client, start, 2, 0.5)
-                own = jax.tree.map(lambda leaf, client=client: leaf[client], memory.client_controls)
+                own = jax.tree.map(lambda leaf, client=client: leaf[client], memory.algorithm.clients)
                 assert_close(own, {k: v / -(2 * 0.5) for k, v in delta.items()})
 
 
@@ -599,7 +613,7 @@ def test_scaffold_leaves_the_controls_of_those_who_do_not_take_part():
     rng = np.random.default_rng(6)
     memory = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), run.memory)
     after = run.round(memory=memory)[1]
-    for old, new in zip(*map(jax.tree.leaves, (memory.client_controls, after.client_controls)), strict=True):
+    for old, new in zip(*map(jax.tree.leaves, (memory.algorithm.clients, after.algorithm.clients)), strict=True):
         assert [c for c in range(CLIENTS) if bool(jnp.any(old[c] != new[c]))] == sorted(run.members())
     assert 0 < len(run.members()) < CLIENTS
 

@@ -16,13 +16,16 @@ import pytest
 from problem import make_hypers, make_static
 from scipy import stats
 
-from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
-from fedpareto.federated.engine.program import _first_memory, make_program
+from fedpareto.federated.algorithms.interface import LocalWork
+from fedpareto.federated.engine.program import make_program
 from fedpareto.federated.engine.round import one_round
-from fedpareto.federated.inputs.program_inputs import DeviceData, IntegerGrid, IntegerSum
+from fedpareto.federated.inputs.device_data import DeviceData, Examples
+from fedpareto.federated.inputs.state import Carried, first_memory
 from fedpareto.models.model import build
 from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
 from fedpareto.privacy.mechanisms.discrete_sampler import share_table
+from fedpareto.privacy.mechanisms.lattice_mechanism import IntegerGrid
+from fedpareto.privacy.mechanisms.skellam import Skellam
 from fedpareto.privacy.sampling import last_to_join, poisson_cohort, poisson_subset
 
 ALARM = 1e-3
@@ -56,12 +59,12 @@ def data_for(units, clients):
 def rounds_of(static, data, hyper, secrets, numbers):
     """Column 0 of what each round, as if it was a run's first, adds to parameters 0, and its report."""
     params = jax.tree.map(jnp.zeros_like, static.model.init(jax.random.key(0)))
-    state, memory = static.server(hyper.server).init(params), _first_memory(static, hyper, params)
+    start = Carried(params, static.server(hyper.server).init(params), first_memory(static, hyper, params))
 
     def one(draw):
         own = hyper._replace(secret_key=draw[0])
-        moved, _, _, report = one_round(static, data, own, params, state, memory, draw[1])
-        return moved["Dense_0"]["kernel"][:, 0], report
+        result = one_round(static, data, own, start, draw[1])
+        return result.carried.params["Dense_0"]["kernel"][:, 0], result.report
 
     return jax.lax.map(one, (secrets, numbers))
 
@@ -103,7 +106,7 @@ def silent_sum():
     table = share_table("skellam", 1.0)
     nothing = [jnp.zeros(len(table.alias), jnp.uint32)] * 3
     share = DeviceAliasTable(*nothing, jnp.full(len(table.alias), table.offset, jnp.int32), jnp.int32(table.offset))
-    return IntegerSum(16, 31, 0), IntegerGrid(jnp.float32(2**-12), jnp.float32(2**20), share)
+    return Skellam(bits=31), IntegerGrid(jnp.float32(2**-12), jnp.float32(2**20), share)
 
 
 def cohort(pad=UNITS, **changes):
@@ -127,8 +130,8 @@ def own_records(trust, pad=3):
     hyper = hyper_for(record_draws=jnp.asarray([last_to_join(rate) for rate in rates], jnp.uint32))
     moves = 0.5e-3 / 0.6  # A local step divides by the expected size of its draw.
     if trust == "distributed":
-        moves, (shape["sum"], lattice) = 0.5, silent_sum()
-        hyper = hyper._replace(lattice=lattice)
+        moves, (shape["mechanism"], grid) = 0.5, silent_sum()
+        hyper = hyper._replace(mechanism=grid)
     return (static_for(6, **shape), hyper, moves), np.repeat(rates, [1, 2, 3])
 
 

@@ -6,11 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.federated.algorithms.fedavg import FedAvg
+from fedpareto.federated.algorithms.interface import LocalWork
 from fedpareto.federated.engine.program import make_program
 from fedpareto.federated.engine.round import one_round
-from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams, ServerState
+from fedpareto.federated.inputs.device_data import DeviceData, Examples
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
+from fedpareto.federated.inputs.state import Carried, ServerState
 from fedpareto.models.model import build
+from fedpareto.privacy.mechanisms.gaussian import Gaussian
 
 CLIENTS, PAD, FEATURES, CLASSES = 12, 9, 5, 3
 MODEL = build({"name": "mlp", "hidden": "4"}, (FEATURES,), CLASSES)
@@ -21,13 +25,15 @@ _compiled = jax.jit(one_round, static_argnums=0)
 def compiled_round(static, data, hyper, params, optimizer_state, round_index, memory=None):
     """Parameters, optimizer state and report after one round; the memory is left out."""
     memory = ServerState() if memory is None else memory
-    params, optimizer_state, _, report = _compiled(static, data, hyper, params, optimizer_state, memory, round_index)
-    return params, optimizer_state, report
+    result = _compiled(static, data, hyper, Carried(params, optimizer_state, memory), round_index)
+    return result.carried.params, result.carried.optimizer_state, result.report
 
 
 def make_static(**changes):
     static = ProgramConfig(
         model=MODEL,
+        algorithm=FedAvg(),
+        mechanism=Gaussian(),
         work=LocalWork(epochs=2, steps=None, batch_size=4),
         clients=CLIENTS,
         sampling_rate=0.5,
@@ -69,7 +75,7 @@ def make_hypers(runs=3, clip=0.5, noise=0.1, rate=0.1, server=None):
         noise_stddev=jnp.full(runs, noise),
         max_rounds=jnp.full(runs, 1000, jnp.int32),
         target_accuracy=jnp.full(runs, jnp.inf),
-        proximal=jnp.zeros(runs),
+        algorithm={},
         dropout=jnp.zeros(runs),
         stragglers=jnp.zeros(runs),
     )

@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork, client_update
+from fedpareto.federated.algorithms.interface import LocalProblem, LocalWork
+from fedpareto.federated.algorithms.local_sgd import local_sgd
 from fedpareto.federated.augmentation import Augmentation, keys_of
 from fedpareto.federated.contributions.per_example import clipped_gradient_sum
+from fedpareto.federated.inputs.device_data import Examples
 from fedpareto.federated.preprocessings import learning
 from fedpareto.models.layers import Dense
 from fedpareto.models.model import build, from_module
@@ -132,10 +134,9 @@ def test_local_steps_see_new_views_at_every_step_and_in_every_round():
     def run(augmentation, key):
         seen.clear()
         work, index = LocalWork(epochs=3, steps=None, batch_size=1), jnp.arange(2)
-        update = client_update(
-            *(apply, work, PARAMS, examples, index, jnp.int32(2), jnp.float32(0.1), jax.random.key(key)),
-            augmentation=augmentation,
-        )
+        numbers = {"count": jnp.int32(2), "learning_rate": jnp.float32(0.1), "client": jnp.int32(0)}
+        shown = {"key": jax.random.key(key), "augmentation": augmentation}
+        update = local_sgd(LocalProblem(apply, work, PARAMS, examples, index, **numbers, **shown))
         jax.block_until_ready(update.delta)
         jax.effects_barrier()
         return {view.tobytes() for view in seen}, update.delta

@@ -7,9 +7,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from problem import CLIENTS, MODEL, assert_same_bits, first_run, make_data, make_hypers, make_static
 
-from fedpareto.federated.engine.round import begin, observed_round
+from fedpareto.federated.engine.round import begin, one_round
 from fedpareto.federated.inputs.canaries import along, in_place_of, plant, planted_sum
-from fedpareto.federated.inputs.program_inputs import ServerState
+from fedpareto.federated.inputs.state import Carried, ServerState
 
 COUNT, LENGTH, CLIP = 4, 5.0, 0.5
 PARAMS = MODEL.init(jax.random.key(0))
@@ -20,7 +20,7 @@ CASES = {
 }
 POPULATION = {"client": CLIENTS, "record": RECORDS}
 
-round_of = jax.jit(observed_round, static_argnums=0)
+round_of = jax.jit(one_round, static_argnums=0)
 
 
 def canaries(present, first=CLIENTS - COUNT, absent=0.0):
@@ -36,9 +36,9 @@ def directions(planted):
 def released(unit, hyper, data):
     """The sum of a first round, whose mean the server steps with, and the numbers of the canaries in its cohort."""
     static, number = CASES[unit], jnp.int32(0)
-    optimizer_state = static.server(hyper.server).init(PARAMS)
-    mean = round_of(static, data, hyper, PARAMS, optimizer_state, ServerState(), number)[4]
-    cohort, _ = begin(static, data, hyper, PARAMS, ServerState(), number)
+    start = Carried(PARAMS, static.server(hyper.server).init(PARAMS), ServerState())
+    mean = round_of(static, data, hyper, start, number).mean_update
+    cohort, _ = begin(static, data, hyper, start, number)
     members = np.asarray(cohort.members)[: int(cohort.size)] - (POPULATION[unit] - COUNT)
     return jax.tree.map(lambda leaf: leaf * static.expected_cohort, mean), members[members >= 0]
 

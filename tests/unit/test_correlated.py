@@ -12,8 +12,7 @@ import pytest
 from jax_privacy.matrix_factorization import sensitivity, toeplitz
 from scipy.linalg import solve_triangular
 
-from fedpareto.privacy.mechanisms.banded import band_coefficients, participation_sensitivity
-from fedpareto.privacy.mechanisms.gaussian import correlated_noise
+from fedpareto.privacy.mechanisms.banded import band_coefficients, correlated_noise, participation_sensitivity
 
 ROUNDS, BANDS = 40, 5
 COEFFICIENTS = band_coefficients(ROUNDS, BANDS)

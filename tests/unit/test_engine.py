@@ -25,11 +25,13 @@ from problem import (
 )
 
 from fedpareto.config.schema import schema
-from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork, client_update
+from fedpareto.federated.algorithms.interface import LocalProblem, LocalWork
+from fedpareto.federated.algorithms.local_sgd import local_sgd
 from fedpareto.federated.engine import program as program_module
 from fedpareto.federated.engine.program import make_program
 from fedpareto.federated.engine.round import one_round
 from fedpareto.federated.engine.server import server_optimizer, server_update
+from fedpareto.federated.inputs.device_data import Examples
 from fedpareto.models.model import build
 from fedpareto.privacy.clipping import global_norm
 
@@ -209,9 +211,9 @@ def test_every_server_optimizer_trains(name, arguments):
     assert (loss[:, -1] < loss[:, 0]).all()
 
 
-@pytest.mark.parametrize("name", schema()["server_optimizers"])
+@pytest.mark.parametrize("name", schema()["server_optimizer"])
 def test_every_optimizer_of_the_configuration_takes_all_its_arguments_as_arguments_of_the_program(name):
-    rules = schema()["server_optimizers"][name]
+    rules = schema()["server_optimizer"][name]
     traced = {"learning_rate": 0.1} | {key: 0.3 for key, rule in rules.items() if rule["type"] == "number"}
     flags = {key: True for key, rule in rules.items() if rule["type"] == "boolean"}
     params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -232,9 +234,8 @@ def test_local_steps_run_on_into_the_next_pass():
     def update(work, count):
         index = data.train_index[0, 0]
         key = jax.random.key(7)
-        return client_update(
-            MODEL.apply, work, params, data.train, index, jnp.int32(count), jnp.float32(0.1), key
-        ).delta
+        numbers = {"count": jnp.int32(count), "learning_rate": jnp.float32(0.1), "client": jnp.int32(0)}
+        return local_sgd(LocalProblem(MODEL.apply, work, params, data.train, index, key=key, **numbers)).delta
 
     two_epochs = update(LocalWork(2, None, 4), 8)
     assert_same_bits(two_epochs, update(LocalWork(None, 4, 4), 8))

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from fedpareto.config.load import load
 from fedpareto.data import arrays
 from fedpareto.data.prepare import prepare
-from fedpareto.federated.algorithms.local_only import AloneState
+from fedpareto.federated.inputs.state import AloneState
 from fedpareto.federated.store.results import run_row
 from fedpareto.federated.train import _final, train_bundle
 from fedpareto.sweep.account import account

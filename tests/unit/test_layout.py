@@ -19,7 +19,7 @@ from problem import (
     train,
 )
 
-from fedpareto.federated.algorithms.local_sgd import LocalWork
+from fedpareto.federated.algorithms.interface import LocalWork
 from fedpareto.federated.engine.program import make_program
 from fedpareto.federated.execution import devices
 from fedpareto.federated.execution.batching import MEMORY_SHARE, affordable_runs, fill_memory

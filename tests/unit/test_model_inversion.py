@@ -9,8 +9,8 @@ from attacked import attack, target
 
 from fedpareto.attacks.target import train
 from fedpareto.components.threats import OUTSIDER
-from fedpareto.federated.engine.program import first_state
 from fedpareto.federated.inputs.setup import model_arrays
+from fedpareto.federated.inputs.state import first_state
 
 model_inversion = attack("model_inversion")
 SPEC = {}

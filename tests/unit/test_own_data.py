@@ -18,7 +18,7 @@ from fedpareto.data.own import checked
 from fedpareto.data.own.user import describe, load_user_file
 from fedpareto.data.partitions.dealing import partition
 from fedpareto.data.prepare import prepare
-from fedpareto.federated.inputs.setup import data_of
+from fedpareto.federated.inputs.device_data import data_of
 
 
 def options(path, **given):

@@ -15,7 +15,7 @@ from fedpareto.config.load import ConfigError, checked
 from fedpareto.data import DataError, arrays, facts
 from fedpareto.data.partitions.dealing import partition
 from fedpareto.data.prepare import prepare
-from fedpareto.federated.inputs.setup import partitions_of
+from fedpareto.federated.inputs.device_data import partitions_of
 from fedpareto.federated.preprocessings import learning
 from fedpareto.sweep.account import privacy_plan
 from fedpareto.sweep.sweep import plan_sweep

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fedpareto.data import DataError
 from fedpareto.data.partitions.dealing import label_counts, partition
-from fedpareto.federated.inputs.setup import partitions_of
+from fedpareto.federated.inputs.device_data import partitions_of
 
 SCHEMES = st.sampled_from(
     [

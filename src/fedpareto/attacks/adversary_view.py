@@ -26,11 +26,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedpareto.components.threats import PARTICIPANTS, SERVER
-from fedpareto.federated.algorithms.local_sgd import Examples
 from fedpareto.federated.contributions.contribution import contribution_of
-from fedpareto.federated.engine.program import first_state
-from fedpareto.federated.engine.round import begin, observed_round
-from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams
+from fedpareto.federated.engine.round import begin, one_round
+from fedpareto.federated.inputs.device_data import DeviceData, Examples
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
+from fedpareto.federated.inputs.state import first_state
 
 PyTree = Any
 
@@ -58,8 +58,8 @@ def first_rounds(
 
     There are fewer victims where fewer clients hold enough records, or the run's first cohort has fewer members.
     """
-    if static.algorithm == "scaffold":
-        raise ValueError("a SCAFFOLD client sends two vectors, of which no attack here knows how to make one")
+    if static.algorithm.VECTORS != 1:
+        raise ValueError("a client that sends several vectors gives an attack on its update no single one to match")
     partitions = np.asarray(hypers.partition)
     eligible = [np.flatnonzero(counts >= records)[:victims] for counts in np.asarray(data.train_count)]
     owners = np.stack([np.pad(own, (0, victims - len(own)), mode="empty") for own in eligible])[partitions]
@@ -70,7 +70,7 @@ def first_rounds(
         return [Transcript(None, np.zeros((0, records), np.int32), {}) for _ in partitions]
     hypers = hypers._replace(dropout=0 * hypers.dropout, stragglers=0 * hypers.stragglers)
     # Only where the server draws records does their number shape the program.
-    shown = rows if by_records(static) else rows[:, :, :1]
+    shown = rows if contribution_of(static).DRAWS_RECORDS else rows[:, :, :1]
     looked = jax.device_get(_look(static, data, hypers, owners, most.astype(np.int32), shown, jnp.int32(records)))
     transcripts = []
     for i in range(len(partitions)):
@@ -83,11 +83,6 @@ def first_rounds(
             seen[SERVER] = jax.tree.map(lambda leaf, n=count: leaf[:n], own.sent)
         transcripts.append(Transcript(own.params, rows[i, :count], seen))
     return transcripts
-
-
-def by_records(static: ProgramConfig) -> bool:
-    """Whether the server draws records, so that no client adds up its own."""
-    return static.unit == "record" and static.trust == "central"
 
 
 class _Looked(NamedTuple):
@@ -124,21 +119,20 @@ def _look(
     def one(item: tuple[RunParams, jax.Array, jax.Array, jax.Array]) -> _Looked:
         hyper, own, real, own_rows = item
         mine = static.preprocessed(hyper)
-        state = first_state(mine, hyper)
-        number = jnp.int32(0)
-        cohort, this = begin(mine, data, hyper, state.params, state.memory, number)
-        each, wanted = (own_rows.shape[1], own_rows.reshape(-1)) if by_records(static) else (1, own)
+        start = first_state(mine, hyper).carried
+        number, row = jnp.int32(0), contribution_of(static)
+        cohort, this = begin(mine, data, hyper, start, number)
+        each, wanted = (own_rows.shape[1], own_rows.reshape(-1)) if row.DRAWS_RECORDS else (1, own)
         members = jnp.pad(cohort.members, (0, max(0, len(wanted) - len(cohort.members))))[: len(wanted)]
         victims = jnp.minimum(cohort.size // each, real)
         renamed, hyper = _renamed(static, data, hyper, members, wanted, victims * each, records)
-        state_of_run = (state.params, state.optimizer_state, state.memory)
-        released = observed_round(mine, renamed, hyper, *state_of_run, number)[4]
+        released = one_round(mine, renamed, hyper, start, number).mean_update
         summed = jax.tree.map(lambda leaf: leaf * static.expected_cohort, released)
-        if static.trust == "distributed":
-            return _Looked(state.params, victims, None, summed)
-        member = contribution_of(mine)(mine, renamed, hyper, this)
+        if row.noise.HIDES_MEMBERS:
+            return _Looked(start.params, victims, None, summed)
+        member = row.members(mine, renamed, hyper, this)
         sent = jax.lax.map(lambda group: member(group, jnp.ones(each, bool))[0].update, members.reshape(-1, each))
-        return _Looked(state.params, victims, sent, summed)
+        return _Looked(start.params, victims, sent, summed)
 
     return jax.lax.map(one, (hypers, jnp.asarray(owners), jnp.asarray(most), jnp.asarray(rows)))
 
@@ -153,7 +147,7 @@ def _renamed(
     records: jax.Array,
 ) -> tuple[DeviceData, RunParams]:
     """Data in which the first `real` of `members` are who those of `wanted` were; as clients they hold `records` records."""
-    if by_records(static):
+    if contribution_of(static).DRAWS_RECORDS:
         order = _swapped(data.train.x.shape[0], members, wanted, real)
         train = Examples(data.train.x[order], data.train.y[order])
         if data.record_mask is None:

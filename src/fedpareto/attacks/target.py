@@ -12,11 +12,13 @@ import numpy as np
 
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partitions.dealing import Partition
-from fedpareto.federated.engine.program import Program, make_program
+from fedpareto.federated.engine.program import make_program
 from fedpareto.federated.execution import devices
 from fedpareto.federated.execution.batching import fill_memory
-from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams
-from fedpareto.federated.inputs.setup import data_of, lay_out, learned_of, partitions_of, program_config, run_params
+from fedpareto.federated.execution.over_runs import Program
+from fedpareto.federated.inputs.device_data import DeviceData, data_of, partitions_of
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
+from fedpareto.federated.inputs.setup import lay_out, learned_of, program_config, run_params
 from fedpareto.models.model import Model
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.sweep.account import AccountedRun

@@ -141,8 +141,12 @@ def is_path(name: str) -> bool:
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """The names of a kind's components, built-in ones first, each by the alphabet."""
-    return (*_built_in(kind), *(name for name in _entry_points(kind) if name not in _built_in(kind)))
+    """The names of a kind's components, built-in ones first, each by the alphabet.
+
+    A component with the constant `REFERENCE` stands for a reference run, and no configuration names it.
+    """
+    named = (name for name, component in _built_in(kind).items() if not component.constants.get("REFERENCE"))
+    return (*named, *(name for name in _entry_points(kind) if name not in _built_in(kind)))
 
 
 def build(kind: str, spec: Mapping[str, Any], **given: Any) -> Any:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from fedpareto.data.arrays import PreparedData
-from fedpareto.federated.algorithms.local_only import make_alone_program
-from fedpareto.federated.engine.program import Program, make_program
+from fedpareto.federated.engine.program import make_program
 from fedpareto.federated.execution.batching import fill_memory
 from fedpareto.federated.execution.devices import Layout
-from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams
-from fedpareto.federated.inputs.setup import data_of, lay_out, learned_of, partitions_of, program_config, run_params
+from fedpareto.federated.execution.over_runs import Program
+from fedpareto.federated.inputs.device_data import DeviceData, data_of, partitions_of
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
+from fedpareto.federated.inputs.setup import lay_out, learned_of, program_config, run_params
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.sweep.run import Run
 
@@ -64,8 +64,10 @@ def job_of(
     partitions = partitions_of(runs, prepared)
     static = program_config(runs, plans, partitions, model, layout)
     data = data_of(prepared, partitions)
-    compiler: Any = make_alone_program if runs[0].training.algorithm == "alone" else make_program
-    make = partial(compiler, static, where)
+
+    def make(runs_at_once: int) -> Program:
+        return static.algorithm.program(static, where, runs_at_once) or make_program(static, where, runs_at_once)
+
     learned = learned_of(runs, plans, prepared)
     some = partial(run_params, plans=plans, seeds=list(partitions), learned=learned)
     layout = fill_memory(layout, make, lambda k: some(runs[:1], multiple=k * layout.groups), data, len(runs), where[0])

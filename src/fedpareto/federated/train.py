@@ -17,18 +17,17 @@ import numpy as np
 
 from fedpareto.components import provenance
 from fedpareto.data.arrays import PreparedData
-from fedpareto.federated.algorithms.local_only import AloneState
-from fedpareto.federated.algorithms.local_sgd import Examples
-from fedpareto.federated.engine.evaluation import by_chunk
-from fedpareto.federated.engine.program import Program, State
+from fedpareto.federated.execution.chunks import by_chunk
+from fedpareto.federated.execution.over_runs import Program
+from fedpareto.federated.inputs.device_data import Examples
 from fedpareto.federated.inputs.program_inputs import RunParams
 from fedpareto.federated.inputs.setup import model_arrays
+from fedpareto.federated.inputs.state import AloneState, State
 from fedpareto.federated.job import job_of
 from fedpareto.federated.store import store
 from fedpareto.federated.store.checkpoint import Checkpoints
 from fedpareto.federated.store.outcome import number, outcome
 from fedpareto.federated.store.store import RunResult
-from fedpareto.privacy.mechanisms.discrete import padded
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.setting import SecureAggregation
 from fedpareto.statuses import OK, STATUSES
@@ -117,7 +116,7 @@ def _train(
         block, state = restored
         log(f"resumed after block {block} of {program.blocks}")
     best = max((accounted[run.run_id].final.epsilon_rdp for run in runs if plans[run.run_id].private), default=math.inf)
-    state, seconds = _run_segments(program, data, job.hypers, state, block, checkpoints, epsilon=best)
+    state, seconds = _run_segments(program, data, job.hypers, state, block, checkpoints=checkpoints, epsilon=best)
 
     state, hypers = jax.device_get((state, job.hypers))
     costs = _secure_aggregation(plans)
@@ -167,8 +166,8 @@ def _secure_aggregation(plans: Mapping[str, PrivacyPlan]) -> dict[SecureAggregat
     from fedpareto.privacy.secure_aggregation.cost import measure
 
     costs: dict[SecureAggregation | None, dict[str, Any]] = {}
-    for size in {plan.sum for plan in plans.values() if plan.sum is not None}:
-        cost = measure(size.participants, padded(size.dimension), size.bits, size.fewest)
+    for size, mechanism in {plan.sum: plan.noise for plan in plans.values() if plan.sum is not None}.items():
+        cost = measure(size.participants, mechanism.dimension(size.dimension), size.bits, size.fewest)
         log(
             f"secure aggregation of {size.participants} clients measured: {cost.client_seconds:.3f} s a client, "
             f"{cost.server_seconds:.3f} s the server, {cost.bytes_up / 1e6:.2f} MB up a client and round"
@@ -178,7 +177,7 @@ def _secure_aggregation(plans: Mapping[str, PrivacyPlan]) -> dict[SecureAggregat
 
 
 def _run_segments(
-    program: Program, data: Any, hypers: Any, state: PyTree, block: int, checkpoints: Checkpoints, epsilon: float
+    program: Program, data: Any, hypers: Any, state: PyTree, block: int, *, checkpoints: Checkpoints, epsilon: float
 ) -> tuple[PyTree, float]:
     """Runs the rest of the blocks in segments of about `SEGMENT_SECONDS`.
 

@@ -12,25 +12,15 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from fedpareto.privacy.delta_budget import (
-    OVERFLOW_SHARE,
-    PARTICIPATION_SHARE,
-    SAMPLER_SHARE,
-    DeltaBudget,
-    largest_epsilon,
-    overflow_limit,
-)
-from fedpareto.privacy.mechanisms.banded import participation_sensitivity
-from fedpareto.privacy.mechanisms.discrete import Lattice, padded
-from fedpareto.privacy.mechanisms.discrete_sampler import largest_total_variation
+from fedpareto.components import registry
+from fedpareto.privacy.delta_budget import OVERFLOW_SHARE, PARTICIPATION_SHARE, DeltaBudget, overflow_limit
+from fedpareto.privacy.mechanisms.adaptive_clipping import default_count_stddev, update_noise_multiplier
 from fedpareto.privacy.participation import binomial_tail, scheduled, smallest_bound
 from fedpareto.privacy.setting import VALUES, LocalSteps, PrivacySetting, SecureAggregation, schedule_length
 from fedpareto.privacy.soundness import violations
 
 LEAST_RATE = 2.0**-32  # coins have 32 bits
 LIMITS = (1e-18, 1e18)  # of noise multiplier and clip norm: their product and its square are numbers of float32
-COUNT_NOISE_OF_COHORT = 1 / 20  # Andrew et al. (2021)
-COUNT_NOISE_OF_MULTIPLIER = 2.0  # at which the noise on updates is 3 % more than without adaptive clipping
 
 
 class PrivacyPlanError(ValueError):
@@ -53,6 +43,7 @@ class PrivacyPlan:
         and distributed, where just enough clients answer), on one client's update (local), or on one local step (local,
         record). With adaptive clipping, that of the update and the noisy count together.
       delta: Total delta of the guarantee, in (0, 1), or None where nothing is guaranteed.
+      mechanism_arguments: Arguments of the setting's mechanism by name, sorted.
       strategy: First column of the strategy matrix of `banded` noise, of L2 norm 1; as many numbers as there are bands.
       count_noise: Standard deviation of the noise on the centred count of updates within the clip norm; None for the
         larger of a twentieth of the cohort and twice the noise multiplier.
@@ -71,6 +62,7 @@ class PrivacyPlan:
     clip_norm: float | None
     noise_multiplier: float
     delta: float | None
+    mechanism_arguments: tuple[tuple[str, Any], ...] = ()
     strategy: tuple[float, ...] = (1.0,)
     count_noise: float | None = None
     sum: SecureAggregation | None = None
@@ -103,6 +95,10 @@ class PrivacyPlan:
                 raise PrivacyPlanError(
                     f"{name} = {getattr(self.setting, name)} must be {' or '.join(filter(None, values))}"
                 )
+        try:
+            registry.find("mechanism", self.setting.mechanism)
+        except registry.ComponentError as error:
+            raise PrivacyPlanError(f"mechanism = {error}") from error
         if (self.sum is not None) != (self.setting.summand == "integers"):
             raise PrivacyPlanError("trust distributed, and no other, needs the sizes of secure aggregation")
         if (self.local is not None) != self.setting.trains_records_locally:
@@ -125,6 +121,11 @@ class PrivacyPlan:
         object.__setattr__(self, "setting", setting)
         for fault in violations(setting) if self.private else ():
             raise PrivacyPlanError(f"{fault.key} must {fault.must}: {fault.why}")
+
+    @cached_property
+    def noise(self) -> Any:
+        """The mechanism: a `fedpareto.privacy.mechanisms.interface.Mechanism`."""
+        return registry.build("mechanism", {"name": self.setting.mechanism, **dict(self.mechanism_arguments)})
 
     @property
     def private(self) -> bool:
@@ -168,7 +169,7 @@ class PrivacyPlan:
         """Standard deviation of the noise on the centred count of updates within the clip norm, in clients."""
         if self.count_noise is not None:
             return self.count_noise
-        return max(COUNT_NOISE_OF_COHORT * self.expected_cohort, COUNT_NOISE_OF_MULTIPLIER * self.noise_multiplier)
+        return default_count_stddev(self.expected_cohort, self.noise_multiplier)
 
     @property
     def noise_stddev(self) -> float:
@@ -181,27 +182,7 @@ class PrivacyPlan:
             return 0.0
         if not (self.setting.clipping == "adaptive" and self.private):
             return self.noise_multiplier * self.clip_norm
-        left = self.noise_multiplier**-2 - (2 * self.count_stddev) ** -2
-        return left**-0.5 * self.clip_norm
-
-    @cached_property
-    def lattice(self) -> Lattice:
-        """How contributions become integers under secure aggregation, and what their noisy sum proves."""
-        if self.sum is None or self.clip_norm is None or not self.private:
-            raise PrivacyPlanError("only a private run with trust distributed has a lattice")
-        try:
-            return Lattice(
-                distribution=self.setting.mechanism,
-                dimension=padded(self.sum.dimension),
-                bits=self.sum.bits,
-                shares=self.sum.participants,
-                threshold=self.sum.fewest,
-                contributions=self.expected_cohort,
-                clip_norm=self.clip_norm,
-                noise_stddev=self.noise_stddev,
-            )
-        except ValueError as error:
-            raise PrivacyPlanError(str(error)) from error
+        return update_noise_multiplier(self.noise_multiplier, self.count_stddev) * self.clip_norm
 
     @cached_property
     def max_cohort_size(self) -> int:
@@ -225,19 +206,6 @@ class PrivacyPlan:
         return max(1, smallest_bound(records, rate, overflow_limit(self.delta), steps))
 
     @cached_property
-    def sampler_error(self) -> float:
-        """Total variation between all discrete noise of the run and its exact law (union over all that is drawn)."""
-        if not self.setting.discrete or self.sum is None:
-            return 0.0
-        try:
-            one = largest_total_variation(self.setting.mechanism, self.lattice.share_variance)
-        except ValueError as error:
-            raise PrivacyPlanError(
-                f"bits = {self.sum.bits} for {self.sum.participants} noise shares: {error}"
-            ) from error
-        return one * self.lattice.dimension * self.sum.participants * self.rounds
-
-    @cached_property
     def budget(self) -> DeltaBudget:
         """What delta pays for; all is 0 where nothing is guaranteed."""
         delta = self.delta or 0.0
@@ -247,7 +215,7 @@ class PrivacyPlan:
             overflow=self.overflow_probability,
             participations=PARTICIPATION_SHARE * delta if drawn else 0.0,
             client_batches=OVERFLOW_SHARE * delta if self.setting.clients_draw_records else 0.0,
-            sampler=SAMPLER_SHARE * delta if self.setting.discrete else 0.0,
+            sampler=float(self.noise.delta_share(self)),
         )
 
     @property
@@ -263,7 +231,7 @@ class PrivacyPlan:
 
         It may promise less than no secrecy at all, so that both guarantees are computed and the better one counts.
         """
-        return self.amplified and (self.setting.discrete or self.local is not None)
+        return self.amplified and (self.local is not None or self.noise.event(self) is None)
 
     @property
     def reserved_delta(self) -> float:
@@ -275,8 +243,8 @@ class PrivacyPlan:
 
     @property
     def largest_epsilon(self) -> float:
-        """The epsilon up to which the sampler of discrete noise is exact enough for the delta set aside for it."""
-        return largest_epsilon(self.budget.sampler, self.sampler_error)
+        """The epsilon up to which the mechanism's sampler is exact enough for the delta set aside for it."""
+        return float(self.noise.largest_epsilon(self))
 
     def participations(self, rounds: int) -> int:
         """Rounds among the first `rounds` that may use one unit.
@@ -292,10 +260,11 @@ class PrivacyPlan:
     def releases(self, rounds: int) -> float:
         """How many times the guarantee of one `step_event` composes over the first `rounds` rounds.
 
-        For correlated noise the whole run is one Gaussian, of the squared sensitivity of all participations together.
+        Noise that is correlated over rounds composes as its mechanism says.
         """
-        if self.setting.mechanism == "banded":
-            return participation_sensitivity(self.strategy, rounds, self.setting.min_separation) ** 2 if rounds else 0.0
+        composed = self.noise.compositions(self, rounds)
+        if composed is not None:
+            return float(composed)
         return float(self.participations(rounds) * (1 if self.local is None or self.amplified else self.local.steps))
 
     def replace(self, **changes: Any) -> PrivacyPlan:

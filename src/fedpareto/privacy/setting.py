@@ -24,7 +24,6 @@ VALUES = {
     "unit": get_args(Unit),
     "trust": get_args(Trust),
     "participation": (None, *get_args(Participation)),
-    "mechanism": ("gaussian", *DISCRETE, "banded"),
 }
 
 

@@ -92,6 +92,7 @@ def privacy_plan(run: Run, measured: DataSizes | None = None) -> PrivacyPlan:
         clip_norm=run.contribution.clip_norm,
         noise_multiplier=0.0 if privacy is None else privacy.noise_multiplier or UNCALIBRATED,
         delta=None if privacy is None else privacy.delta,
+        mechanism_arguments=tuple(sorted((key, value) for key, value in mechanism.items() if key != "name")),
         count_noise=clipping.get("count_noise"),
         **sizes,
     )
@@ -189,6 +190,7 @@ def _plan_from_dict(stored: Mapping[str, Any]) -> PrivacyPlan:
     """Reads what `PrivacyPlan.to_dict` wrote."""
     values = {key: value for key, value in stored.items() if key in PrivacyPlan.__dataclass_fields__}
     values["setting"] = PrivacySetting(**values["setting"])
+    values["mechanism_arguments"] = tuple((name, value) for name, value in values["mechanism_arguments"])
     values |= {name: tuple(values[name]) for name in ("strategy", "preprocessing_noise_multipliers")}
     if values.get("sum") is not None:
         values["sum"] = SecureAggregation(**values["sum"])

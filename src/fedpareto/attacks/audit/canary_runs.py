@@ -20,11 +20,14 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from fedpareto.attacks.target import final_states
-from fedpareto.federated.engine.program import Program, compile_over_runs, first_state, scored
-from fedpareto.federated.engine.round import begin, observed_round
+from fedpareto.federated.contributions.contribution import contribution_of
+from fedpareto.federated.engine.round import begin, one_round
+from fedpareto.federated.execution.over_runs import Program, compile_over_runs
 from fedpareto.federated.inputs.canaries import Canaries, along, plant
-from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams
+from fedpareto.federated.inputs.device_data import DeviceData
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.federated.inputs.setup import key_data
+from fedpareto.federated.inputs.state import Carried, first_state
 
 PyTree = Any
 CANARY_KEY = 2**31 - 2  # of coins and directions: rounds count from 0, and the order of a schedule has 2^31 - 1
@@ -72,7 +75,7 @@ class CanaryTrace(NamedTuple):
 
 def population_of(static: ProgramConfig, data: DeviceData) -> int:
     """Members that a cohort is drawn from, of which the last become canaries."""
-    return int(data.train.x.shape[0]) if static.unit == "record" else static.clients
+    return int(data.train.x.shape[0]) if contribution_of(static).DRAWS_RECORDS else static.clients
 
 
 def copies_of(hypers: RunParams, names: Sequence[str], copies: int) -> RunParams:
@@ -156,17 +159,15 @@ def _program(
         length = TIMES_CLIP * hyper.clip_norm
         planted = _planted(hyper.secret_key, own.model.parameters, first, copy.present, length, absent)
         hyper = hyper._replace(canaries=planted)
-        divisor = own.expected_cohort * (1 - hyper.dropout) if own.drops else own.expected_cohort
-        start = first_state(own, hyper)
+        divisor = own.public_divisor(hyper)
+        start = first_state(own, hyper).carried
         of_round = _span(np.arange(own.rounds), own.rounds, spans)
         share = jnp.asarray(1 / np.bincount(of_round, minlength=spans)[of_round], jnp.float32)
 
-        def body(number: jax.Array, carry: tuple[PyTree, Copy]) -> tuple[PyTree, Copy]:
-            (params, optimizer_state, memory), copy = carry
-            cohort, _ = begin(own, data, hyper, params, memory, number)
-            params, optimizer_state, memory, report, mean = observed_round(
-                own, data, hyper, params, optimizer_state, memory, number
-            )
+        def body(number: jax.Array, carry: tuple[Carried, Copy]) -> tuple[Carried, Copy]:
+            carried, copy = carry
+            cohort, _ = begin(own, data, hyper, carried, number)
+            carried, report, mean = one_round(own, data, hyper, carried, number)
             released = ravel_pytree(mean)[0] * divisor / report.clip_norm
             projected = jnp.where(report.refused > 0, jnp.nan, along(planted, released))
             real = jnp.arange(cohort.members.shape[0]) < cohort.size
@@ -176,15 +177,16 @@ def _program(
                 released=copy.released.at[number].set(projected),
                 spans=copy.spans.at[jnp.asarray(of_round)[number]].add(released * share[number]),
             )
-            return (params, optimizer_state, memory), copy
+            return carried, copy
 
         rounds = jnp.minimum(hyper.max_rounds, own.rounds)
-        carry = ((start.params, start.optimizer_state, start.memory), copy)
-        (params, _, memory), copy = jax.lax.fori_loop(0, rounds, body, carry)
-        moved = jax.tree.map(jnp.subtract, scored(params, memory), start.params)
+        final, copy = jax.lax.fori_loop(0, rounds, body, (start, copy))
+        moved = jax.tree.map(jnp.subtract, final.model, start.params)
         return copy._replace(moved=ravel_pytree(moved)[0])
 
-    return compile_over_runs(init_copy, run_copy, where, 1, runs_at_once, 1, (static.rounds,))
+    return compile_over_runs(
+        init_copy, run_copy, where, cohort_devices=1, runs_at_once=runs_at_once, rounds_after=(static.rounds,)
+    )
 
 
 def _span(number: np.ndarray, rounds: int, spans: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from flax import traverse_util
 
 from fedpareto.attacks.auxiliary_data import AuxiliaryData, whole_counts
 from fedpareto.attacks.gradient_inversion.simulation import steps_of, update_of
+from fedpareto.federated.contributions.contribution import contribution_of
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 
 PyTree = Any
@@ -61,11 +62,12 @@ def labels_of(
     steps = steps_of(static, records)
     scale = None
     length = math.sqrt(sum(float(np.square(leaf, dtype=np.float64).sum()) for leaf in jax.tree.leaves(update)))
-    if static.unit == "client" and steps == 1 and noise == 0 and length < UNCLIPPED * float(hyper.clip_norm):
+    of_clients = not contribution_of(static).OF_RECORDS
+    if of_clients and steps == 1 and noise == 0 and length < UNCLIPPED * float(hyper.clip_norm):
         cap = static.weight_cap
         scale = float(hyper.client_learning_rate) * (1.0 if cap is None else min(records, cap) / cap)
     likeliest = count_labels(bias, predicted, records, scale)
-    ordered = static.unit == "client" and static.work.batch_size is not None and records > static.work.batch_size
+    ordered = of_clients and static.work.batch_size is not None and records > static.work.batch_size
     if steps == 1 or ordered or len(likeliest) == 1:
         return likeliest[0]
     like = public.by_class(public.x[:PUBLIC_ROWS]).reshape(-1, *public.example).astype(np.float32)

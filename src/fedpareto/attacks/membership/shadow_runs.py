@@ -21,8 +21,10 @@ import numpy as np
 
 from fedpareto.attacks.membership.scores import InOut
 from fedpareto.attacks.target import Target, train
-from fedpareto.federated.engine.evaluation import by_chunk
-from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams
+from fedpareto.federated.contributions.contribution import contribution_of
+from fedpareto.federated.execution.chunks import by_chunk
+from fedpareto.federated.inputs.device_data import DeviceData
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.federated.inputs.setup import key_data
 from fedpareto.federated.preprocessings import learning
 from fedpareto.sweep.account import releases_of
@@ -99,7 +101,7 @@ def leave_out(static: ProgramConfig, data: DeviceData, places: np.ndarray, recor
     shadows = places.shape[1]
     index, count = (np.repeat(part, shadows, axis=0) for part in (data.train_index, data.train_count))
     data = data._replace(test_client=jnp.repeat(data.test_client, shadows, axis=0))
-    if static.unit == "record":
+    if contribution_of(static).OF_RECORDS:
         record_mask = record_mask.reshape(-1, record_mask.shape[-1])
         return data._replace(
             train_index=jnp.asarray(index), train_count=jnp.asarray(count), record_mask=jnp.asarray(record_mask)

@@ -6,39 +6,37 @@ in expectation by the federated run: rounds x sampling rate x local epochs, at l
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from fedpareto.federated.algorithms.local_sgd import LocalWork, client_update, example_losses
-from fedpareto.federated.engine.evaluation import by_chunk, example_scores
-from fedpareto.federated.engine.program import Program, compile_over_runs
-from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams
+from fedpareto.federated.algorithms.interface import Algorithm, LocalProblem, LocalWork
+from fedpareto.federated.algorithms.local_sgd import example_losses, local_sgd
+from fedpareto.federated.engine.evaluation import example_scores
+from fedpareto.federated.execution.chunks import by_chunk
+from fedpareto.federated.execution.over_runs import Program, compile_over_runs
+from fedpareto.federated.inputs.device_data import DeviceData
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
+from fedpareto.federated.inputs.state import AloneState
 from fedpareto.models.model import Model
 from fedpareto.tasks.final_scores import answers
 
 PyTree = Any
 
 
-class AloneState(NamedTuple):
-    """Scores of the clients' own models on the whole test set, with a leading runs axis outside `jax.lax.map`.
+@dataclass(frozen=True)
+class LocalOnly(Algorithm):
+    """Every client trains by itself; no rounds, no server, nothing to protect."""
 
-    Attributes:
-      block: int32, clients done.
-      accuracy: float32 [clients], NaN where not yet known.
-      loss: float32 [clients], nats.
-      answers: [clients, test examples], `final_scores.answers` of each model.
-      first_accuracy: float32, of the parameters that all of them start from.
-      first_loss: float32, likewise.
-    """
+    NAME: ClassVar[str] = "alone"
+    REFERENCE: ClassVar[bool] = True
+    VECTORS: ClassVar[int] = 0
 
-    block: jax.Array
-    accuracy: jax.Array
-    loss: jax.Array
-    answers: jax.Array
-    first_accuracy: jax.Array
-    first_loss: jax.Array
+    def program(self, static: ProgramConfig, devices: list[jax.Device], runs_at_once: int) -> Program:
+        """A program whose blocks are clients."""
+        return make_alone_program(static, devices, runs_at_once)
 
 
 def expected_work(work: LocalWork, rounds: int, sampling_rate: float) -> LocalWork:
@@ -78,17 +76,19 @@ def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at
         params = first_params(model, hyper)
 
         def train_client(client: jax.Array, state: AloneState) -> AloneState:
-            update = client_update(
-                model.apply,
-                work,
-                params,
-                data.train,
-                data.train_index[hyper.partition, client],
-                data.train_count[hyper.partition, client],
-                hyper.client_learning_rate,
-                jax.random.fold_in(public, client),
+            problem = LocalProblem(
+                apply=model.apply,
+                work=work,
+                params=params,
+                examples=data.train,
+                index=data.train_index[hyper.partition, client],
+                count=data.train_count[hyper.partition, client],
+                learning_rate=hyper.client_learning_rate,
+                key=jax.random.fold_in(public, client),
+                client=client,
                 augmentation=static.augmentation,
             )
+            update = local_sgd(problem)
             own = jax.tree.map(jnp.add, params, update.delta)
             losses, correct, said = by_chunk(
                 model.apply,
@@ -110,8 +110,7 @@ def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at
         init_run,
         advance_run,
         devices,
-        static.cohort_devices,
-        runs_at_once,
-        static.clients,
-        tuple(range(1, static.clients + 1)),
+        cohort_devices=static.cohort_devices,
+        runs_at_once=runs_at_once,
+        rounds_after=tuple(range(1, static.clients + 1)),
     )

@@ -1,82 +1,43 @@
-"""What one client does in one round: local SGD on its own examples (McMahan et al. 2017)."""
+"""Local SGD on one client's examples (McMahan et al. 2017): the loop that all built-in algorithms share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from fedpareto.federated.augmentation import Augmentation, keys_of
+from fedpareto.federated.algorithms.interface import ClientUpdate, LocalProblem
+from fedpareto.federated.augmentation import keys_of
 
 PyTree = Any
-Apply = Callable[[PyTree, jax.Array], jax.Array]
+Adjust = Callable[[PyTree, PyTree], PyTree]  # (gradient, local parameters) -> the gradient that a step follows
+Step = Callable[[PyTree, jax.Array, jax.Array, jax.Array], PyTree]
 VIEWS = 2**31 - 1  # folded into a client's key for its augmentations: a number that no epoch has
 
 
-@dataclass(frozen=True)
-class LocalWork:
-    """How long a client trains in a round. Exactly one of `epochs` and `steps` is set.
-
-    Attributes:
-      epochs: Passes over the client's examples, reshuffled for each.
-      steps: SGD steps, running on into a reshuffled next pass where the examples are used up.
-      batch_size: Examples a step, or None for all of them.
-    """
-
-    epochs: int | None
-    steps: int | None
-    batch_size: int | None
-
-
-class Examples(NamedTuple):
-    """All training examples, one array for all clients: x float32 [n, ...], y int32 [n]."""
-
-    x: jax.Array
-    y: jax.Array
-
-
-class ClientUpdate(NamedTuple):
-    """What a client hands over: new minus old parameters, and how many steps it made."""
-
-    delta: PyTree
-    steps: jax.Array
-
-
-def client_update(
-    apply: Apply,
-    work: LocalWork,
-    params: PyTree,
-    examples: Examples,
-    index: jax.Array,
-    count: jax.Array,
-    learning_rate: jax.Array,
-    key: jax.Array,
-    *,
-    proximal: jax.Array | None = None,
-    correction: PyTree | None = None,
-    share_of_steps: jax.Array | None = None,
-    augmentation: Augmentation | None = None,
-) -> ClientUpdate:
-    """Local SGD from `params` on the client's examples.
+def local_sgd(problem: LocalProblem, adjust: Adjust | None = None) -> ClientUpdate:
+    """Local SGD from the global parameters on the client's examples; zeros from a client without any.
 
     Args:
-      apply: The model, (parameters, x) -> logits.
-      work: Epochs or steps, and batch size; static.
-      params: The global parameters.
-      examples: All clients' examples.
-      index: int32 [pad], rows of `examples` that are the client's, the first `count` of them real.
-      count: int32 scalar. A client without examples returns zeros.
-      learning_rate: float32 scalar.
-      key: A typed PRNG key for shuffling.
-      proximal: float32 scalar mu, for the term mu/2 |local - global|^2 of FedProx (Li et al. 2020); None for 0.
-      correction: What is added to every gradient (SCAFFOLD: server's less client's control variate); None for nothing.
-      share_of_steps: float32 scalar in [0, 1], the share of its steps that the client finishes, rounded up; None for all.
-      augmentation: How each step sees its images, in one view each; None as they are.
+      problem: The client's part of the round.
+      adjust: What is made of each gradient before the step; None for nothing.
     """
-    pad = index.shape[0]
+    gradient = jax.grad(lambda p, x, y, real: masked_loss(problem.apply(p, x), y, real))
+
+    def step(local: PyTree, x: jax.Array, y: jax.Array, real: jax.Array) -> PyTree:
+        grads = gradient(local, x, y, real)
+        if adjust is not None:
+            grads = adjust(grads, local)
+        return jax.tree.map(lambda p, g: p - problem.learning_rate * g, local, grads)
+
+    return _in_order(problem, step) if problem.in_order else _shuffled(problem, step)
+
+
+def _shuffled(problem: LocalProblem, step: Step) -> ClientUpdate:
+    """The steps of a run: in a random order, afresh for each pass, and as many as the client's examples and its share ask for."""
+    work, examples, count, pad = problem.work, problem.examples, problem.count, problem.index.shape[0]
     batch = pad if work.batch_size is None else min(work.batch_size, pad)
     rows = -(-pad // batch) * batch
     steps_per_epoch = (count + batch - 1) // batch
@@ -86,33 +47,46 @@ def client_update(
     else:
         total_steps = jnp.where(count > 0, work.steps, 0)
         epochs = (total_steps + steps_per_epoch - 1) // jnp.maximum(steps_per_epoch, 1)
-    if share_of_steps is not None:
-        total_steps = jnp.ceil(share_of_steps * total_steps).astype(jnp.int32)
+    if problem.share_of_steps is not None:
+        total_steps = jnp.ceil(problem.share_of_steps * total_steps).astype(jnp.int32)
         epochs = (total_steps + steps_per_epoch - 1) // jnp.maximum(steps_per_epoch, 1)
-    gradient = jax.grad(lambda p, x, y, real: masked_loss(apply(p, x), y, real))
-    key_views = jax.random.fold_in(key, VIEWS)
+    key_views = jax.random.fold_in(problem.key, VIEWS)
 
     def epoch(e: jax.Array, local: PyTree) -> PyTree:
-        order = _shuffle(jax.random.fold_in(key, e), index, count, rows)
+        order = _shuffle(jax.random.fold_in(problem.key, e), problem.index, count, rows)
 
-        def step(s: jax.Array, local: PyTree) -> PyTree:
+        def one(s: jax.Array, local: PyTree) -> PyTree:
             chosen = jax.lax.dynamic_slice(order, (s * batch,), (batch,))
             real = s * batch + jnp.arange(batch) < count
             x = examples.x[chosen]
-            if augmentation is not None:
+            if problem.augmentation is not None:
                 key_step = jax.random.fold_in(jax.random.fold_in(key_views, e), s)
-                x = augmentation.views(keys_of(key_step, jnp.arange(batch)), x)
-            grads = gradient(local, x, examples.y[chosen], real)
-            if proximal is not None:
-                grads = jax.tree.map(lambda g, p, q: g + proximal * (p - q), grads, local, params)
-            if correction is not None:
-                grads = jax.tree.map(jnp.add, grads, correction)
-            return jax.tree.map(lambda p, g: p - learning_rate * g, local, grads)
+                x = problem.augmentation.views(keys_of(key_step, jnp.arange(batch)), x)
+            return step(local, x, examples.y[chosen], real)
 
-        return jax.lax.fori_loop(0, jnp.minimum(steps_per_epoch, total_steps - e * steps_per_epoch), step, local)
+        return jax.lax.fori_loop(0, jnp.minimum(steps_per_epoch, total_steps - e * steps_per_epoch), one, local)
 
-    trained = jax.lax.fori_loop(0, epochs, epoch, params)
-    return ClientUpdate(jax.tree.map(jnp.subtract, trained, params), jnp.asarray(total_steps, jnp.int32))
+    trained = jax.lax.fori_loop(0, epochs, epoch, problem.params)
+    return ClientUpdate(jax.tree.map(jnp.subtract, trained, problem.params), jnp.asarray(total_steps, jnp.int32))
+
+
+def _in_order(problem: LocalProblem, step: Step) -> ClientUpdate:
+    """The steps on all examples in their order, as a loop that can be differentiated with respect to the examples."""
+    x, y = problem.examples
+    records = len(x)
+    batch = records if problem.work.batch_size is None else min(problem.work.batch_size, records)
+    batches, steps = -(-records // batch), problem.work.steps_of(records)
+
+    def one(local: PyTree, s: jax.Array) -> tuple[PyTree, None]:
+        rows, labels, real = x, y, jnp.ones(records, bool)
+        if batches > 1:
+            places = (s % batches) * batch + jnp.arange(batch)
+            real = places < records
+            rows, labels = x[jnp.minimum(places, records - 1)], y[jnp.minimum(places, records - 1)]
+        return step(local, rows, labels, real), None
+
+    trained, _ = jax.lax.scan(one, problem.params, jnp.arange(steps))
+    return ClientUpdate(jax.tree.map(jnp.subtract, trained, problem.params), jnp.int32(steps))
 
 
 def masked_loss(logits: jax.Array, labels: jax.Array, real: jax.Array) -> jax.Array:

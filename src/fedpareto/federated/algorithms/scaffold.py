@@ -7,17 +7,67 @@ times `unit_steps` x learning rate, which is public. The client keeps its own co
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from fedpareto.federated.algorithms.local_sgd import Apply, ClientUpdate, Examples, LocalWork, client_update
-from fedpareto.federated.augmentation import Augmentation
-from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams, ServerState
-from fedpareto.privacy.sampling import Cohort
+from fedpareto.federated.algorithms.interface import Algorithm, ClientUpdate, LocalProblem, LocalWork, ServerProblem
+from fedpareto.federated.algorithms.local_sgd import local_sgd
 
 PyTree = Any
+
+
+class Controls(NamedTuple):
+    """Control variates: the server's, like the parameters, and the clients', [clients, ...]."""
+
+    server: PyTree
+    clients: PyTree
+
+
+@dataclass(frozen=True)
+class Scaffold(Algorithm):
+    """Local SGD whose gradients are corrected by the difference of the server's and the client's control variate."""
+
+    NAME: ClassVar[str] = "scaffold"
+    SOUND_FOR: ClassVar[tuple[tuple[str, str], ...]] = (("client", "central"),)
+    REMEMBERS_CLIENTS: ClassVar[bool] = True
+    VECTORS: ClassVar[int] = 2
+
+    def init(self, params: PyTree, clients: int) -> Controls:
+        """Control variates of 0."""
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return Controls(zeros, jax.tree.map(lambda leaf: jnp.zeros((clients, *leaf.shape), leaf.dtype), params))
+
+    def client(self, problem: LocalProblem, state: Controls) -> tuple[ClientUpdate, PyTree]:
+        """The pair {"model", "control"} as the update, and the control variate that the client keeps.
+
+        A client that does not respond, or has no examples, keeps its old one.
+        """
+        own = jax.tree.map(lambda leaf: leaf[problem.client], state.clients)
+        correction = jax.tree.map(jnp.subtract, state.server, own)
+        update = local_sgd(problem, lambda gradient, _: jax.tree.map(jnp.add, gradient, correction))
+        steps = jnp.maximum(update.steps, 1)
+        new = jax.tree.map(lambda c, d: d / (-steps * problem.learning_rate) - c, correction, update.delta)
+        takes_part = problem.count > 0 if problem.responds is None else problem.responds & (problem.count > 0)
+        new = jax.tree.map(lambda n, o: jnp.where(takes_part, n, o), new, own)
+        measure = unit_steps(problem.work, problem.index.shape[0]) * problem.learning_rate
+        change = jax.tree.map(lambda n, o: measure * (n - o), new, own)
+        return update._replace(delta={"model": update.delta, "control": change}), new
+
+    def server(self, mean: PyTree, state: Controls, problem: ServerProblem) -> tuple[PyTree, Controls]:
+        """The mean update, and all control variates stepped."""
+        measure = unit_steps(problem.work, problem.examples_pad) * problem.learning_rate
+        share = problem.expected_cohort / problem.clients
+        control = jax.tree.map(lambda c, d: c + share * d / measure, state.server, mean["control"])
+        size = problem.cohort.members.shape[0]
+        # Places of the buffer without a member point beyond the last client, and are dropped.
+        where = jnp.where(jnp.arange(size) < problem.cohort.size, problem.cohort.members, problem.clients)
+        clients = jax.tree.map(
+            lambda all_, new: all_.at[where].set(new[:size], mode="drop"), state.clients, problem.kept
+        )
+        return mean["model"], Controls(control, clients)
 
 
 def unit_steps(work: LocalWork, pad: int) -> int:
@@ -25,75 +75,3 @@ def unit_steps(work: LocalWork, pad: int) -> int:
     if work.steps is not None:
         return work.steps
     return (work.epochs or 0) * -(-pad // (work.batch_size or pad))
-
-
-def scaffold_update(
-    apply: Apply,
-    work: LocalWork,
-    params: PyTree,
-    examples: Examples,
-    index: jax.Array,
-    count: jax.Array,
-    learning_rate: jax.Array,
-    key: jax.Array,
-    memory: ServerState,
-    client: jax.Array,
-    answers: jax.Array | None,
-    augmentation: Augmentation | None = None,
-) -> tuple[ClientUpdate, PyTree]:
-    """A client's pair of vectors, and the control variate that it keeps.
-
-    Args:
-      apply: The model.
-      work: Local training.
-      params: Global parameters.
-      examples: All clients' examples.
-      index: int32 [pad], the client's rows of `examples`.
-      count: int32 scalar, how many are real.
-      learning_rate: float32 scalar.
-      key: Key of shuffling.
-      memory: Control variates of server and clients.
-      client: int32 scalar.
-      answers: bool scalar, or None where all answer. One that does not keeps its old control variate.
-      augmentation: How each step sees its images; None as they are.
-
-    Returns:
-      The update, its `delta` the pair {"model", "control"}; and the new control variate.
-    """
-    own = jax.tree.map(lambda leaf: leaf[client], memory.client_controls)
-    correction = jax.tree.map(jnp.subtract, memory.control, own)
-    update = client_update(
-        *(apply, work, params, examples, index, count, learning_rate, key),
-        correction=correction,
-        augmentation=augmentation,
-    )
-    steps = jnp.maximum(update.steps, 1)
-    new = jax.tree.map(lambda c, d: d / (-steps * learning_rate) - c, correction, update.delta)
-    takes_part = count > 0 if answers is None else answers & (count > 0)
-    new = jax.tree.map(lambda n, o: jnp.where(takes_part, n, o), new, own)
-    measure = unit_steps(work, index.shape[0]) * learning_rate
-    change = jax.tree.map(lambda n, o: measure * (n - o), new, own)
-    return update._replace(delta={"model": update.delta, "control": change}), new
-
-
-def step_controls(
-    static: ProgramConfig, hyper: RunParams, memory: ServerState, cohort: Cohort, mean: PyTree, kept: PyTree
-) -> tuple[PyTree, ServerState]:
-    """Takes the released pair apart: the mean update, and the memory with all control variates stepped.
-
-    Args:
-      static: What shapes the program.
-      hyper: The run's numbers.
-      memory: Control variates.
-      cohort: Who took part.
-      mean: The released mean of the pairs.
-      kept: [cohort buffer, ...], the members' new control variates.
-    """
-    measure = unit_steps(static.work, static.examples_pad) * hyper.client_learning_rate
-    share = static.expected_cohort / static.clients
-    control = jax.tree.map(lambda c, d: c + share * d / measure, memory.control, mean["control"])
-    size = cohort.members.shape[0]
-    # Places of the buffer without a member point beyond the last client, and are dropped.
-    where = jnp.where(jnp.arange(size) < cohort.size, cohort.members, static.clients)
-    clients = jax.tree.map(lambda all_, new: all_.at[where].set(new[:size], mode="drop"), memory.client_controls, kept)
-    return mean["model"], memory._replace(control=control, client_controls=clients)

@@ -1,70 +1,61 @@
-"""What is released of a round's contributions, and what the run remembers of it."""
+"""The release of a round: the noisy mean update, and what the server remembers of it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
-from fedpareto.federated.algorithms.scaffold import step_controls
-from fedpareto.federated.contributions.contribution import Round, Sums
-from fedpareto.federated.contributions.secure_sum import decoded_sum
-from fedpareto.federated.inputs.program_inputs import AdaptiveClip, ProgramConfig, RunParams, ServerState
-from fedpareto.privacy.mechanisms.gaussian import correlated_noise, gaussian_noise
+from fedpareto.federated.algorithms.interface import ServerProblem
+from fedpareto.federated.contributions.contribution import contribution_of
+from fedpareto.federated.contributions.interface import Round, Sums
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
+from fedpareto.federated.inputs.state import ServerState
 from fedpareto.privacy.sampling import Cohort
 
 PyTree = Any
 
 
-def release(
-    static: ProgramConfig, hyper: RunParams, this: Round, cohort: Cohort, sums: Sums, kept: PyTree | None
-) -> tuple[PyTree, ServerState, jax.Array, jax.Array]:
-    """The mean update that the server steps with, and with it all that anybody learns of the round.
+class Released(NamedTuple):
+    """All that anybody learns of a round.
 
-    The divisor is the public expected number of answers, never the realised one, which depends on the data: dividing by
-    that would break the sensitivity bound.
-
-    Returns:
-      The mean update, like the parameters; the memory for the next round; the share of coordinates that wrapped around
-      (float32); whether too few answered (bool), and the round is to change nothing.
+    Attributes:
+      mean_update: What the server steps with, like the parameters.
+      memory: The memory for the next round.
+      wrapped: float32 scalar, the share of coordinates that wrapped around.
+      refused: bool scalar, whether too few answered and the round is to change nothing; None where no round is refused.
     """
-    memory, none = this.memory, jnp.float32(0)
-    divisor = static.expected_cohort * (1 - hyper.dropout) if static.drops else static.expected_cohort
-    if static.trust == "local":  # The noise is in the contributions.
-        return jax.tree.map(lambda leaf: leaf / divisor, sums.update), memory, none, jnp.bool_(False)
-    if static.sum is not None:
-        total, wrapped = decoded_sum(static, hyper, this.number, sums.update, this.params)
-        refused = sums.answered < static.sum.fewest
-        return jax.tree.map(lambda leaf: leaf / divisor, total), memory, wrapped, refused
-    key_noise, key_count = jax.random.split(this.key_noise)
-    stddev = hyper.noise_stddev
-    if hyper.adaptive is not None and memory.clip_norm is not None:
-        stddev = stddev * memory.clip_norm / hyper.clip_norm
-        count = sums.within + hyper.adaptive.count_stddev * jax.random.normal(key_count)
-        memory = memory._replace(clip_norm=_next_clip(hyper.adaptive, memory.clip_norm, count / divisor))
-    if hyper.strategy is not None and memory.past_noise is not None:
-        noise, past = _correlated(key_noise, sums.update, stddev, memory.past_noise, hyper.strategy, this.number)
-        memory = memory._replace(past_noise=past)
-    else:
-        noise = gaussian_noise(key_noise, sums.update, stddev)
-    mean = jax.tree.map(lambda leaf, draw: (leaf + draw) / divisor, sums.update, noise)
-    if static.algorithm == "scaffold":
-        mean, memory = step_controls(static, hyper, memory, cohort, mean, kept)
-    return mean, memory, none, jnp.bool_(False)
+
+    mean_update: PyTree
+    memory: ServerState
+    wrapped: jax.Array
+    refused: jax.Array | None
 
 
-def _next_clip(rule: AdaptiveClip, clip_norm: jax.Array, centred: jax.Array) -> jax.Array:
-    """The geometric step of Andrew et al. (2021) on a noisy share of updates within the norm, less 1/2."""
-    stepped = clip_norm * jnp.exp(-rule.learning_rate * (centred + 0.5 - rule.quantile))
-    # An infinite clip norm hides nothing: what it is may never be reached by steps.
-    return jnp.minimum(stepped, jnp.finfo(jnp.float32).max)
+def release(
+    static: ProgramConfig, hyper: RunParams, this: Round, sums: Sums, *, cohort: Cohort, kept: PyTree | None
+) -> Released:
+    """Adds the server's noise to the sum where it is the server that adds it, divides, and steps the algorithm's state.
 
-
-def _correlated(
-    key: jax.Array, like: PyTree, stddev: jax.Array, past: jax.Array, strategy: jax.Array, round_index: jax.Array
-) -> tuple[PyTree, jax.Array]:
-    white, unravel = ravel_pytree(gaussian_noise(key, like, stddev))
-    noise, past = correlated_noise(white, past, strategy, round_index)
-    return unravel(noise), past
+    Args:
+      static: What shapes the program.
+      hyper: The run's numbers.
+      this: What all contributions of the round share.
+      sums: Sums over the cohort.
+      cohort: Who took part.
+      kept: What each left behind, [cohort buffer, ...], or None.
+    """
+    total = contribution_of(static).noise.release(static, hyper, this, sums)
+    divisor = static.public_divisor(hyper)
+    mean = jax.tree.map(lambda leaf: leaf / divisor, total.noisy)
+    problem = ServerProblem(
+        work=static.work,
+        examples_pad=static.examples_pad,
+        clients=static.clients,
+        expected_cohort=static.expected_cohort,
+        learning_rate=hyper.client_learning_rate,
+        cohort=cohort,
+        kept=kept,
+    )
+    mean, state = static.algorithm_of(hyper).server(mean, total.memory.algorithm, problem)
+    return Released(mean, total.memory._replace(algorithm=state), total.wrapped, total.refused)

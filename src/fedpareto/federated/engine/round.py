@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedpareto.federated.contributions.contribution import Round, contribution_of
+from fedpareto.federated.contributions.contribution import contribution_of
+from fedpareto.federated.contributions.interface import Round
 from fedpareto.federated.engine.release import release
 from fedpareto.federated.engine.server import moving_average, server_update
 from fedpareto.federated.execution.cohort_sum import sum_over_cohort
-from fedpareto.federated.inputs.program_inputs import DeviceData, ProgramConfig, RunParams, ServerState
+from fedpareto.federated.inputs.device_data import DeviceData
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
+from fedpareto.federated.inputs.state import Carried
 from fedpareto.privacy.sampling import Cohort, fixed_size_cohort, poisson_cohort, scheduled_cohort
 
 PyTree = Any
@@ -39,45 +42,41 @@ class RoundReport(NamedTuple):
     refused: jax.Array
 
 
+class RoundResult(NamedTuple):
+    """Results of one round.
+
+    Attributes:
+      carried: What the next round starts from.
+      report: Diagnostics.
+      mean_update: The mean update that the server stepped with: all that is released of the round.
+    """
+
+    carried: Carried
+    report: RoundReport
+    mean_update: PyTree
+
+
 def one_round(
-    static: ProgramConfig,
-    data: DeviceData,
-    hyper: RunParams,
-    params: PyTree,
-    optimizer_state: PyTree,
-    memory: ServerState,
-    round_index: jax.Array,
-) -> tuple[PyTree, PyTree, ServerState, RoundReport]:
-    """Runs round `round_index` (int32, from 0) and returns parameters, optimizer state, memory and a report."""
-    return observed_round(static, data, hyper, params, optimizer_state, memory, round_index)[:4]
-
-
-def observed_round(
-    static: ProgramConfig,
-    data: DeviceData,
-    hyper: RunParams,
-    params: PyTree,
-    optimizer_state: PyTree,
-    memory: ServerState,
-    round_index: jax.Array,
-) -> tuple[PyTree, PyTree, ServerState, RoundReport, PyTree]:
-    """`one_round`, and behind its results the mean update that the server stepped with: all that is released of the round."""
+    static: ProgramConfig, data: DeviceData, hyper: RunParams, carried: Carried, round_index: jax.Array
+) -> RoundResult:
+    """Runs round `round_index` (int32, from 0)."""
     if hyper.client_decay is not None:
         rate = hyper.client_learning_rate * hyper.client_decay**round_index
         hyper = hyper._replace(client_learning_rate=rate)
-    cohort, this = begin(static, data, hyper, params, memory, round_index)
+    params, optimizer_state, memory = carried
+    cohort, this = begin(static, data, hyper, carried, round_index)
     at_once = min(static.at_once, cohort.members.shape[0])
-    sums, kept = sum_over_cohort(
-        contribution_of(static)(static, data, hyper, this), cohort, at_once, static.cohort_devices
-    )
-    mean_update, memory, wrapped, refused = release(static, hyper, this, cohort, sums, kept)
-    stepped = server_update(static.server(hyper.server), params, optimizer_state, mean_update)
-    if static.sum is not None:
-        stepped = jax.tree.map(lambda new, old: jnp.where(refused, old, new), stepped, (params, optimizer_state))
-    if static.averaging is not None:
+    contribution = contribution_of(static).members(static, data, hyper, this)
+    sums, kept = sum_over_cohort(contribution, cohort, at_once, static.cohort_devices)
+    released = release(static, hyper, this, sums, cohort=cohort, kept=kept)
+    memory = released.memory
+    stepped = server_update(static.server(hyper.server), params, optimizer_state, released.mean_update)
+    if released.refused is not None:
+        stepped = _unless(released.refused, stepped, (params, optimizer_state))
+    if memory.average is not None and static.averaging is not None:
         average = moving_average(memory.average, stepped[0], round_index, static.averaging)
-        if static.sum is not None:
-            average = jax.tree.map(lambda new, old: jnp.where(refused, old, new), average, memory.average)
+        if released.refused is not None:
+            average = _unless(released.refused, average, memory.average)
         memory = memory._replace(average=average)
     size = jnp.maximum(sums.answered, 1)
     report = RoundReport(
@@ -85,45 +84,43 @@ def observed_round(
         clipped_fraction=sums.clipped / size,
         update_norm=sums.norm / size,
         clip_norm=this.clip_norm,
-        wrapped_fraction=wrapped,
+        wrapped_fraction=released.wrapped,
         overflow=cohort.overflow.astype(jnp.float32) + sums.overflow,
-        refused=refused.astype(jnp.float32),
+        refused=jnp.float32(0) if released.refused is None else released.refused.astype(jnp.float32),
     )
-    return *stepped, memory, report, mean_update
+    return RoundResult(Carried(*stepped, memory), report, released.mean_update)
+
+
+def _unless(refused: jax.Array, new: PyTree, old: PyTree) -> PyTree:
+    return jax.tree.map(lambda after, before: jnp.where(refused, before, after), new, old)
 
 
 def begin(
-    static: ProgramConfig,
-    data: DeviceData,
-    hyper: RunParams,
-    params: PyTree,
-    memory: ServerState,
-    round_index: jax.Array,
+    static: ProgramConfig, data: DeviceData, hyper: RunParams, carried: Carried, round_index: jax.Array
 ) -> tuple[Cohort, Round]:
     """Who takes part in round `round_index`, and what all of them share."""
     secret = jax.random.fold_in(jax.random.wrap_key_data(hyper.secret_key), round_index)
     key_cohort, key_noise, key_answers, key_records = jax.random.split(secret, 4)
-    cohort = _cohort(static, data, hyper, key_cohort, round_index)
+    cohort = cohort_of(static, data, hyper, key_cohort, round_index)
     return cohort, Round(
         number=round_index,
-        params=params,
-        memory=memory,
-        clip_norm=hyper.clip_norm if memory.clip_norm is None else memory.clip_norm,
+        params=carried.params,
+        memory=carried.memory,
+        clip_norm=hyper.clip_norm if carried.memory.clip_norm is None else carried.memory.clip_norm,
         key_noise=key_noise,
         key_answers=key_answers,
         key_records=key_records,
     )
 
 
-def _cohort(
+def cohort_of(
     static: ProgramConfig, data: DeviceData, hyper: RunParams, key: jax.Array, round_index: jax.Array
 ) -> Cohort:
     """Who takes part: clients, or records where the server itself draws them."""
-    if static.unit == "record" and static.trust == "distributed":
-        # Every client is asked; which of its records it uses it draws for itself.
+    row = contribution_of(static)
+    if row.ASKS_EVERYBODY:
         return Cohort(jnp.arange(static.clients, dtype=jnp.int32), jnp.int32(static.clients), jnp.int32(0))
-    drawn_by_server = static.unit == "record" and static.trust == "central"
-    population = data.train.x.shape[0] if drawn_by_server else static.clients
+    population = data.train.x.shape[0] if row.DRAWS_RECORDS else static.clients
     if static.sampling == "poisson":
         return poisson_cohort(key, population, static.sampling_rate, static.max_cohort_size)
     if static.sampling == "fixed_size":

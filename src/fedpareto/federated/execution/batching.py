@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import jax
 
-from fedpareto.federated.engine.program import Program
 from fedpareto.federated.execution.devices import DEFAULT_MEMORY, Layout, memory_of
-from fedpareto.federated.inputs.program_inputs import DeviceData, RunParams
+from fedpareto.federated.execution.over_runs import Program
+from fedpareto.federated.inputs.device_data import DeviceData
+from fedpareto.federated.inputs.program_inputs import RunParams
 
 MEMORY_SHARE = 0.6  # of the memory that batched runs may fill; the rest is for data and fragmentation
 

@@ -1,4 +1,4 @@
-"""The arguments of a bundle's program: what shapes it, what varies between its runs, its data, and what rounds remember."""
+"""The arguments of a bundle's program: what shapes it, and the numbers of its runs."""
 
 from __future__ import annotations
 
@@ -8,53 +8,17 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.federated.algorithms.interface import Algorithm, LocalWork
 from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.engine.server import server_optimizer
 from fedpareto.federated.inputs.canaries import Canaries
 from fedpareto.federated.preprocessings.interface import Preprocessing
 from fedpareto.federated.preprocessings.learning import prepend
 from fedpareto.models.model import Model
-from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
+from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
+from fedpareto.privacy.mechanisms.interface import Mechanism
 
 PyTree = Any
-
-
-@dataclass(frozen=True)
-class IntegerSum:
-    """What shapes secure aggregation.
-
-    Attributes:
-      dimension: Coordinates after padding to a power of two.
-      bits: Bits a coordinate.
-      fewest: Answers below which nothing is released.
-    """
-
-    dimension: int
-    bits: int
-    fewest: int
-
-
-class AdaptiveClip(NamedTuple):
-    """How the clip norm follows a quantile of the updates' norms (Andrew et al. 2021); float32 scalars of a run.
-
-    Attributes:
-      quantile: Share of the updates that should not be shortened.
-      learning_rate: Step of the clip norm's logarithm.
-      count_stddev: Standard deviation of the noise on the centred count of those that were not, in clients.
-    """
-
-    quantile: jax.Array
-    learning_rate: jax.Array
-    count_stddev: jax.Array
-
-
-class IntegerGrid(NamedTuple):
-    """A run's `Lattice` on the device: `granularity` and `norm_bound` float32 scalars, and the table of a noise share."""
-
-    granularity: jax.Array
-    norm_bound: jax.Array
-    share: DeviceAliasTable
 
 
 @dataclass(frozen=True)
@@ -63,6 +27,8 @@ class ProgramConfig:
 
     Attributes:
       model: The model.
+      algorithm: The algorithm; its numbers are in `RunParams`.
+      mechanism: The mechanism, likewise.
       work: Local training of a client; not used where the unit is `record`.
       clients: Number of clients.
       sampling: How the cohort is drawn.
@@ -73,15 +39,13 @@ class ProgramConfig:
       optimizer_flags: Its arguments that are not floats.
       rounds: Rounds in all.
       evaluation_rounds: Rounds after which the model is scored, 0 first and `rounds` last.
-      unit: What is sampled, clipped and protected: `client` or `record`.
+      unit: What is sampled, clipped and protected: `client` or `record`. With `trust` the row of the table of contributions.
       trust: Who adds the noise.
-      algorithm: `fedavg`, `fedprox` or `scaffold`.
       batches: Rounds in which a schedule uses everybody once.
-      adaptive: Whether the clip norm follows a quantile.
       weight_cap: Examples from which a client's weight grows no further; None for uniform weights.
       drops: Whether clients may fail to answer.
       straggles: Whether clients may finish only some of their steps.
-      sum: Secure aggregation, or None.
+      fewest_answers: Answers below which secure aggregation releases nothing.
       local_steps: Noisy steps of a client that protects its own records.
       max_batch_size: Size of a client's buffer of its own records, drawn at every step.
       examples_pad: Examples of the largest client.
@@ -94,6 +58,8 @@ class ProgramConfig:
     """
 
     model: Model
+    algorithm: Algorithm
+    mechanism: Mechanism
     work: LocalWork
     clients: int
     sampling_rate: float
@@ -106,13 +72,11 @@ class ProgramConfig:
     unit: str = "client"
     trust: str = "central"
     sampling: str = "poisson"
-    algorithm: str = "fedavg"
     batches: int = 1
-    adaptive: bool = False
     weight_cap: int | None = None
     drops: bool = False
     straggles: bool = False
-    sum: IntegerSum | None = None
+    fewest_answers: int = 0
     local_steps: int = 1
     max_batch_size: int = 1
     examples_pad: int = 1
@@ -125,6 +89,17 @@ class ProgramConfig:
     def server(self, arguments: dict[str, jax.Array]) -> optax.GradientTransformation:
         """The server optimizer with its traced float arguments."""
         return server_optimizer(self.optimizer, dict(self.optimizer_flags) | arguments)
+
+    def algorithm_of(self, hyper: RunParams) -> Algorithm:
+        """The algorithm with the numbers of one run."""
+        return replace(self.algorithm, **hyper.algorithm)
+
+    def public_divisor(self, hyper: RunParams) -> float | jax.Array:
+        """The divisor of a sum: the public expected number of answers, never the realised one, which depends on the data.
+
+        Dividing by that would break the sensitivity bound.
+        """
+        return self.expected_cohort * (1 - hyper.dropout) if self.drops else self.expected_cohort
 
     def preprocessed(self, hyper: RunParams) -> ProgramConfig:
         """The same for one run: its model takes the examples as they are."""
@@ -148,12 +123,11 @@ class RunParams(NamedTuple):
       noise_stddev: float32, standard deviation of the noise on what is noised: the sum, a client's update, a local step.
       max_rounds: int32, rounds after which the run stops, its budget spent.
       target_accuracy: float32, accuracy at which the run stops; infinite for never.
-      proximal: float32, FedProx's pull to the global parameters.
+      algorithm: float32 arguments of the algorithm by name.
       dropout: float32, probability that a client does not answer.
       stragglers: float32, probability that a client finishes only some steps.
       adaptive: The clip norm's rule, or None.
-      strategy: float32 [bands], first column of the strategy matrix of correlated noise, or None.
-      lattice: The integers of secure aggregation, or None.
+      mechanism: The run's entry of `Mechanism.device_params`.
       record_draws: uint32 [clients], `last_to_join` of each client's rate for its own records, or None.
       preprocessing: What the preprocessing has learned, or None.
       client_decay: float32, factor on the clients' learning rate from one round to the next; or None.
@@ -169,53 +143,12 @@ class RunParams(NamedTuple):
     noise_stddev: jax.Array
     max_rounds: jax.Array
     target_accuracy: jax.Array
-    proximal: jax.Array
+    algorithm: dict[str, jax.Array]
     dropout: jax.Array
     stragglers: jax.Array
     adaptive: AdaptiveClip | None = None
-    strategy: jax.Array | None = None
-    lattice: IntegerGrid | None = None
+    mechanism: PyTree | None = None
     record_draws: jax.Array | None = None
     preprocessing: dict[str, jax.Array] | None = None
     client_decay: jax.Array | None = None
     canaries: Canaries | None = None
-
-
-class DeviceData(NamedTuple):
-    """Device arrays, passed as arguments and never closed over.
-
-    Attributes:
-      train: Training examples of all clients.
-      test: Test examples.
-      train_index: int32 [partitions, clients, pad].
-      train_count: int32 [partitions, clients].
-      test_client: int32 [partitions, test examples], numbers without gaps; that of all test examples for whose owner is no client.
-      record_mask: bool [partitions, training examples], whether a record takes part where records are what is drawn (by the
-        server, or by its client for itself); None where all do. One that does not contributes nothing, and what is public
-        (counts, rates, expected sizes) stays: adding it would make the neighbouring data set.
-    """
-
-    train: Examples
-    test: Examples
-    train_index: jax.Array
-    train_count: jax.Array
-    test_client: jax.Array
-    record_mask: jax.Array | None = None
-
-
-class ServerState(NamedTuple):
-    """What a run remembers from round to round beside model and optimizer; None where it need not.
-
-    Attributes:
-      clip_norm: float32 scalar, the adaptive clip norm.
-      past_noise: float32 [bands - 1, parameters], correlated noise of the last rounds.
-      control: SCAFFOLD's control variate of the server, like the parameters.
-      client_controls: Those of the clients, [clients, ...].
-      average: Moving average of the parameters, like them.
-    """
-
-    clip_norm: jax.Array | None = None
-    past_noise: jax.Array | None = None
-    control: PyTree | None = None
-    client_controls: PyTree | None = None
-    average: PyTree | None = None

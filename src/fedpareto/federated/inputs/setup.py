@@ -5,31 +5,25 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedpareto.data import DataError
+from fedpareto.components import registry
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.partitions.dealing import Partition, partition
-from fedpareto.federated.algorithms.local_sgd import Examples, LocalWork
+from fedpareto.data.partitions.dealing import Partition
+from fedpareto.federated.algorithms.interface import Algorithm, LocalWork, shape_of, traced_arguments
 from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.execution import devices
 from fedpareto.federated.execution.devices import Layout
-from fedpareto.federated.inputs.program_inputs import (
-    AdaptiveClip,
-    DeviceData,
-    IntegerGrid,
-    IntegerSum,
-    ProgramConfig,
-    RunParams,
-)
+from fedpareto.federated.inputs.device_data import partitions_of
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.federated.preprocessings import learning
 from fedpareto.models.model import Model, build
 from fedpareto.models.numerics import PLAIN, Numerics
-from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
-from fedpareto.privacy.mechanisms.discrete_sampler import share_table
+from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.sampling import last_to_join
 from fedpareto.sweep.account import DataSizes, releases_of
@@ -47,6 +41,8 @@ def program_config(
     run, plan = runs[0], plans[runs[0].run_id]
     return ProgramConfig(
         model=model,
+        algorithm=shape_of(algorithm_of(run)),
+        mechanism=plan.noise,
         work=LocalWork(run.training.local_epochs, run.training.local_steps, run.training.batch_size),
         clients=run.data.clients,
         sampling_rate=run.cohort.sampling_rate,
@@ -63,13 +59,11 @@ def program_config(
         unit=run.contribution.unit,
         trust=run.contribution.trust,
         sampling=run.cohort.sampling,
-        algorithm=run.training.algorithm,
         batches=plan.setting.min_separation,
-        adaptive=plan.setting.clipping == "adaptive",
         weight_cap=None if run.contribution.weighting is None else run.contribution.weighting["cap"],
         drops=run.cohort.dropout is not None,
         straggles=run.cohort.stragglers is not None,
-        sum=None if plan.sum is None else IntegerSum(plan.lattice.dimension, plan.sum.bits, plan.sum.fewest),
+        fewest_answers=0 if plan.sum is None else plan.sum.fewest,
         local_steps=run.training.local_steps or 1,
         max_batch_size=max((_batch_pad(r, plans[r.run_id], partitions[r.seed]) for r in runs), default=1),
         examples_pad=max(p.train_index.shape[1] for p in partitions.values()),
@@ -79,6 +73,13 @@ def program_config(
         at_once=layout.at_once,
         cohort_devices=layout.cohort_devices,
     )
+
+
+def algorithm_of(run: Run) -> Algorithm:
+    """The algorithm that a run names, with its arguments."""
+    arguments = {} if run.training.proximal is None else {"proximal": run.training.proximal}
+    algorithm: Algorithm = registry.build("algorithm", {"name": run.training.algorithm, **arguments})
+    return algorithm
 
 
 def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
@@ -102,7 +103,7 @@ def lay_out(
       wanted: Fields of the layout that the user has set.
     """
     run = runs[0]
-    cohort = 0.0 if run.training.algorithm == "alone" else plans[run.run_id].expected_cohort
+    cohort = plans[run.run_id].expected_cohort if algorithm_of(run).VECTORS else 0.0
     views = 1 if run.training.augmentation is None else int(run.training.augmentation["multiplicity"])
     model = model_of(run, data)
     layout, where = devices.choose(len(runs), model, cohort, run.contribution.unit, wanted, views)
@@ -139,16 +140,12 @@ def measure(runs: Sequence[Run], data: PreparedData) -> DataSizes:
     return DataSizes(model.parameters, records)
 
 
-def _asks_every_client(run: Run) -> bool:
-    """Whether clients draw their own records for a sum, so that nobody else draws anything."""
-    return run.setting.sums_records and run.setting.clients_draw_records
-
-
 def _record_rates(run: Run, plan: PrivacyPlan) -> tuple[float, ...] | None:
     """Rate at which each client draws its own records; None where it does not."""
     if plan.local is not None:
         return plan.local.record_rates
-    return (run.cohort.sampling_rate,) * run.data.clients if _asks_every_client(run) else None
+    asked = run.setting.sums_records and run.setting.clients_draw_records
+    return (run.cohort.sampling_rate,) * run.data.clients if asked else None
 
 
 def _batch_pad(run: Run, plan: PrivacyPlan, dealt: Partition) -> int:
@@ -156,53 +153,6 @@ def _batch_pad(run: Run, plan: PrivacyPlan, dealt: Partition) -> int:
     if rates is None:
         return 1
     return max(plan.max_batch_size(n, rate) for n, rate in {*zip(map(int, dealt.train_count), rates, strict=True)} if n)
-
-
-def partitions_of(runs: Sequence[Run], data: PreparedData) -> dict[int, Partition]:
-    """The partition of each seed among the runs.
-
-    Raises:
-      DataError: The data are not those that the runs were planned for: cohorts would be drawn of others than are there.
-    """
-    run = runs[0]
-    if run.data.records not in (None, len(data.y_train)):
-        raise DataError(
-            f"the data hold {len(data.y_train):,} training examples and the plan {run.data.records:,} (run the sweep again: it "
-            "makes a new plan)"
-        )
-    return {
-        seed: partition(
-            data.y_train,
-            data.y_test,
-            scheme=run.data.partition,
-            clients=run.data.clients,
-            seed=seed,
-            client_train=data.client_train,
-            client_test=data.client_test,
-        )
-        for seed in sorted({r.seed for r in runs})
-    }
-
-
-def data_of(data: PreparedData, partitions: Mapping[int, Partition]) -> DeviceData:
-    """Device arrays of a bundle: the examples once, and an index matrix for each partition."""
-    pad = max(p.train_index.shape[1] for p in partitions.values())
-    index = [np.pad(p.train_index, ((0, 0), (0, pad - p.train_index.shape[1]))) for p in partitions.values()]
-    return DeviceData(
-        train=Examples(jnp.asarray(data.x_train), jnp.asarray(data.y_train)),
-        test=Examples(jnp.asarray(data.x_test), jnp.asarray(data.y_test)),
-        train_index=jnp.asarray(np.stack(index)),
-        train_count=jnp.asarray(np.stack([p.train_count for p in partitions.values()])),
-        test_client=jnp.asarray(np.stack([_holders(p) for p in partitions.values()]), jnp.int32),
-    )
-
-
-def _holders(dealt: Partition) -> np.ndarray:
-    """Clients that hold test examples, numbered without gaps; a number that no score counts for who is no client."""
-    own = dealt.test_client < len(dealt.train_count)
-    numbers = np.full(len(own), len(own))
-    numbers[own] = np.unique(dealt.test_client[own], return_inverse=True)[1]
-    return numbers
 
 
 def run_params(
@@ -237,46 +187,36 @@ def run_params(
         target_accuracy=_floats(
             math.inf if run.evaluation.stop_at_accuracy is None else run.evaluation.stop_at_accuracy for run in padded
         ),
-        proximal=_floats(run.training.proximal or 0.0 for run in padded),
+        algorithm=_algorithm(padded),
         dropout=_floats(run.cohort.dropout or 0.0 for run in padded),
         stragglers=_floats(run.cohort.stragglers or 0.0 for run in padded),
-        adaptive=_adaptive(padded, plans) if padded[0].setting.clipping == "adaptive" else None,
-        strategy=_strategy(padded, plans) if padded[0].setting.mechanism == "banded" else None,
-        lattice=_lattice(padded, plans) if padded[0].contribution.trust == "distributed" else None,
+        adaptive=_adaptive(padded, plans),
+        mechanism=_mechanism([plans[run.run_id] for run in padded]),
         record_draws=_record_draws(padded, plans),
         preprocessing=None if learned is None else _stacked([learned[run.run_id] for run in padded]),
         client_decay=_decays(padded),
     )
 
 
-def _adaptive(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> AdaptiveClip:
-    rule = [(run.contribution.clipping or {}, plans[run.run_id].count_stddev) for run in runs]
+def _algorithm(runs: Sequence[Run]) -> dict[str, jax.Array]:
+    algorithms = [algorithm_of(run) for run in runs]
+    return {
+        name: _floats(getattr(algorithm, name) for algorithm in algorithms) for name in traced_arguments(algorithms[0])
+    }
+
+
+def _mechanism(plans: Sequence[PrivacyPlan]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *plans[0].noise.device_params(plans))
+
+
+def _adaptive(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> AdaptiveClip | None:
+    if plans[runs[0].run_id].setting.clipping != "adaptive":
+        return None
+    rules = [run.contribution.clipping or {} for run in runs]
     return AdaptiveClip(
-        quantile=_floats(clipping["quantile"] for clipping, _ in rule),
-        learning_rate=_floats(clipping["learning_rate"] for clipping, _ in rule),
-        count_stddev=_floats(stddev for _, stddev in rule),
-    )
-
-
-def _strategy(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> jax.Array:
-    return jnp.asarray(np.asarray([plans[run.run_id].strategy for run in runs], np.float32))
-
-
-def _lattice(runs: Sequence[Run], plans: Mapping[str, PrivacyPlan]) -> IntegerGrid:
-    """The runs' grids, their tables of noise brought to one size."""
-    lattices = [plans[run.run_id].lattice for run in runs]
-    size = max(len(share_table(one.distribution, one.share_variance).alias) for one in lattices)
-    tables = [share_table(one.distribution, one.share_variance, size) for one in lattices]
-    return IntegerGrid(
-        granularity=_floats(one.granularity for one in lattices),
-        norm_bound=_floats(one.norm_bound for one in lattices),
-        share=DeviceAliasTable(
-            high=jnp.asarray(np.stack([table.high for table in tables])),
-            middle=jnp.asarray(np.stack([table.middle for table in tables])),
-            low=jnp.asarray(np.stack([table.low for table in tables])),
-            alias=jnp.asarray(np.stack([table.alias for table in tables])),
-            offset=jnp.asarray([table.offset for table in tables], jnp.int32),
-        ),
+        quantile=_floats(rule["quantile"] for rule in rules),
+        learning_rate=_floats(rule["learning_rate"] for rule in rules),
+        count_stddev=_floats(plans[run.run_id].count_stddev for run in runs),
     )
 
 

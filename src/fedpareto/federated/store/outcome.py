@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fedpareto.federated.algorithms.local_only import AloneState
-from fedpareto.federated.engine.program import METRICS, State
+from fedpareto.federated.inputs.state import METRICS, AloneState, State
 from fedpareto.statuses import DIVERGED, LEARNED_NOTHING, OK, REFUSED
 from fedpareto.sweep.run import Run
 

@@ -17,7 +17,8 @@ from fedpareto.columns.frames import of_rows, to_parquet, typed
 from fedpareto.config.schema import schema
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partitions.dealing import label_counts
-from fedpareto.federated.inputs.setup import partitions_of
+from fedpareto.federated.inputs.device_data import partitions_of
+from fedpareto.federated.inputs.setup import algorithm_of
 from fedpareto.federated.store.store import RunResult
 from fedpareto.statuses import FINISHED
 from fedpareto.sweep.account import AccountedRun
@@ -26,7 +27,6 @@ from fedpareto.system.files import whole
 
 BYTES_PER_PARAMETER = 4  # updates and models travel as float32
 # Vectors that a member sends in a round, where they are not one.
-VECTORS = {"alone": 0, "scaffold": 2}
 # Keys of a run that no table needs.
 NO_COLUMN = ("records", "evaluate_every")
 # Type of a key in the study language -> type of its column.
@@ -74,7 +74,7 @@ def run_row(
     # With records as the unit every client has a part in every round: only it knows whether a record of its was drawn.
     members = float(run.data.clients) if run.setting.sums_records else plan.expected_cohort
     rounds_done = _rounds_done(run, plan.rounds, result)
-    vectors = members * rounds_done * VECTORS.get(run.training.algorithm, 1)
+    vectors = float(members * rounds_done * algorithm_of(run).VECTORS)
     down = vectors * BYTES_PER_PARAMETER * result.parameters
     cost = result.secure_aggregation
     scored = result.status in FINISHED

@@ -145,15 +145,15 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
       The orders that the accountant could bound, float64 [k]; one release's RDP at them, float64 [k]; and how many
       orders were dropped because their series does not converge.
     """
-    if plan.setting.discrete:
-        orders = [order for order in orders if float(order).is_integer()]
-        return np.asarray(orders, float), _discrete_rdp(plan, orders), 0
     if plan.local is not None and plan.amplified:
         seen = plan.replace(participation="seen")
         kept, steps, dropped = rdp_curve(seen, orders)
         per_round = steps * plan.local.steps
         hidden = [mixture(r, plan.inclusion_probability, a) for a, r in zip(kept, per_round, strict=True)]
         return kept, np.asarray(hidden), dropped
+    if plan.noise.event(plan) is None:
+        orders = [order for order in orders if float(order).is_integer()]
+        return np.asarray(orders, float), _stated_rdp(plan, orders), 0
     accountant = rdp.RdpAccountant(orders, _relation(plan))
     with _quiet_accountant():
         accountant.compose(step_event(plan))
@@ -191,11 +191,11 @@ def classic_epsilon(plan: PrivacyPlan, rounds: int) -> float:
     return float(np.min(spent - np.log(plan.accounted_delta) / (orders - 1)))
 
 
-def _discrete_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
-    """RDP of one sum of rounded vectors and discrete noise shares, with what secrecy of the sample amplifies."""
+def _stated_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
+    """The divergence of one release that the mechanism states, with what secrecy of the sample amplifies."""
 
     def curve(at: np.ndarray) -> np.ndarray:
-        return plan.lattice.rdp(at, swapped=plan.setting.adjacency == "replace_one")
+        return np.asarray(plan.noise.rdp(plan, at), np.float64)
 
     if not plan.amplified:
         return curve(np.asarray(orders, float))
@@ -204,7 +204,7 @@ def _discrete_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
 
 
 def _within(plan: PrivacyPlan, epsilon: float) -> float:
-    """Epsilon, or infinity beyond what the sampler of discrete noise allows to prove."""
+    """Epsilon, or infinity beyond what the sampler of the noise allows to prove."""
     return epsilon if epsilon <= plan.largest_epsilon else math.inf
 
 
@@ -222,7 +222,7 @@ def _pld_epsilons(
     Returns:
       Rounds -> epsilon, for those that PLD has one for; rounds -> a warning: why there is none, or why it is not tight.
     """
-    if plan.setting.discrete or (plan.local is not None and plan.amplified):
+    if plan.noise.event(plan) is None or (plan.local is not None and plan.amplified):
         return {}, dict.fromkeys(releases, "PLD not computed: dp-accounting's PLD does not cover this mechanism")
     if not scale <= PLD_LARGEST_EPSILON:
         why = (

@@ -17,30 +17,30 @@ def step_event(plan: PrivacyPlan) -> dp_accounting.DpEvent:
     `noise_multiplier * clip_norm / sensitivity`, so that RDP is right.
 
     Raises:
-      PrivacyPlanError: The mechanism has no event in dp-accounting: discrete noise, whose divergence is that of
-        `lattice`, and participations in secret of several steps each (`accounting.rdp_curve` has both).
+      PrivacyPlanError: The mechanism has no event in dp-accounting: one that states its divergence itself (discrete
+        noise), and participations in secret of several steps each (`accounting.rdp_curve` has both).
     """
     if not plan.private:
         return dp_accounting.NonPrivateDpEvent()
-    if plan.setting.discrete or (plan.local is not None and plan.amplified):
+    release = plan.noise.event(plan)
+    if release is None or (plan.local is not None and plan.amplified):
         raise PrivacyPlanError(
             f"{plan.setting.mechanism} noise with trust {plan.setting.trust} has no event in dp-accounting"
         )
-    gaussian = dp_accounting.GaussianDpEvent(plan.relative_noise)
     if plan.local is not None:
-        return dp_accounting.PoissonSampledDpEvent(plan.local.worst, gaussian)
+        return dp_accounting.PoissonSampledDpEvent(plan.local.worst, release)
     if not plan.amplified:
         # Full participation by Poisson stays what it says: the accountant knows that rate 1 amplifies nothing.
         poisson = plan.setting.sampling == "poisson" and plan.setting.effective_participation == "secret"
-        return dp_accounting.PoissonSampledDpEvent(plan.setting.sampling_rate, gaussian) if poisson else gaussian
+        return dp_accounting.PoissonSampledDpEvent(plan.setting.sampling_rate, release) if poisson else release
     if plan.setting.sampling == "poisson":
-        return dp_accounting.PoissonSampledDpEvent(plan.setting.sampling_rate, gaussian)
-    return dp_accounting.SampledWithoutReplacementDpEvent(plan.population, plan.max_cohort_size, gaussian)
+        return dp_accounting.PoissonSampledDpEvent(plan.setting.sampling_rate, release)
+    return dp_accounting.SampledWithoutReplacementDpEvent(plan.population, plan.max_cohort_size, release)
 
 
 def whole_event(plan: PrivacyPlan) -> dp_accounting.DpEvent:
     """The `DpEvent` of the whole run, preliminary releases first; raises where `step_event` does, but for correlated noise."""
-    if plan.setting.mechanism == "banded":
+    if plan.noise.compositions(plan, plan.rounds) is not None:
         return dp_accounting.GaussianDpEvent(plan.relative_noise / math.sqrt(plan.releases(plan.rounds)))
     rounds = dp_accounting.SelfComposedDpEvent(step_event(plan), int(plan.releases(plan.rounds)))
     if not plan.preprocessing_noise_multipliers:

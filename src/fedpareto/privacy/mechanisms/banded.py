@@ -7,6 +7,8 @@ earlier noise, so that the sums over rounds, which are what a model is made of, 
 take part again every `bands` rounds or later, as Choquette-Choo et al. 2023 show ("(Amplified) Banded Matrix
 Factorization", arXiv:2306.08153); Toeplitz matrices of bands scale to any number of rounds (McKenna 2024,
 arXiv:2405.15913). The coefficients come from jax_privacy, which this module alone imports.
+
+The generator is that of `gaussian`: right for simulation, not for a deployment.
 """
 
 from __future__ import annotations
@@ -17,11 +19,68 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated, Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from fedpareto.components.rules import AT_LEAST_ONE
+from fedpareto.privacy.mechanisms.gaussian import gaussian_noise
+from fedpareto.privacy.mechanisms.interface import Mechanism, NoiseParams
+from fedpareto.privacy.plan import PrivacyPlan
+
+PyTree = Any
 
 # The optimiser stops where its loss is flat in float64, some 1e-8 from the optimum. Fewer decimals are kept than that,
 # so that processors that round differently agree on the mechanism.
 DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Banded(Mechanism):
+    """Gaussian noise that takes back a part of the noise of the last `bands` - 1 rounds.
+
+    Attributes:
+      bands: Rounds over which noise is correlated.
+    """
+
+    NAME: ClassVar[str] = "banded"
+    SOUND_FOR: ClassVar[tuple[tuple[str, str], ...]] = (("client", "central"),)
+    bands: Annotated[int, AT_LEAST_ONE] = 4
+
+    def event(self, plan: PrivacyPlan) -> Any:
+        """The Gaussian that `compositions` scales to the whole run."""
+        import dp_accounting
+
+        return dp_accounting.GaussianDpEvent(plan.relative_noise)
+
+    def compositions(self, plan: PrivacyPlan, rounds: int) -> float:
+        """The squared sensitivity of all participations of a unit together, of which the whole run is one Gaussian."""
+        return participation_sensitivity(plan.strategy, rounds, plan.setting.min_separation) ** 2 if rounds else 0.0
+
+    def device_params(self, plans: Sequence[PrivacyPlan]) -> Sequence[np.ndarray]:
+        """The first column of each plan's strategy matrix, float32 [bands]."""
+        return [np.asarray(plan.strategy, np.float32) for plan in plans]
+
+    def init(self, like: PyTree, device: jax.Array) -> jax.Array:
+        """The noise of the last rounds, float32 [bands - 1, coordinates]: none yet."""
+        return jnp.zeros((device.shape[0] - 1, sum(leaf.size for leaf in jax.tree.leaves(like))), jnp.float32)
+
+    def privatize(
+        self, key: jax.Array, total: PyTree, state: jax.Array, params: NoiseParams
+    ) -> tuple[PyTree, jax.Array]:
+        """Adds the noise of the round, and remembers it in the place of the oldest."""
+        white, unravel = ravel_pytree(gaussian_noise(key, total, params.stddev))
+        noise, past = correlated_noise(white, state, params.device, params.round_index)
+        return jax.tree.map(jnp.add, total, unravel(noise)), past
+
+    def first_stddev(self, stddev: float, device: jax.Array) -> float:
+        """That of white noise over the strategy's first entry."""
+        return stddev / float(device[0])
 
 
 @lru_cache
@@ -88,6 +147,38 @@ def participation_sensitivity(coefficients: Sequence[float], rounds: int, min_se
         )
     squares = (c**2 for first in range(0, rounds, min_separation) for c in coefficients[: rounds - first])
     return math.sqrt(math.fsum(squares))
+
+
+def correlated_noise(
+    white: jax.Array, past: jax.Array, coefficients: jax.Array, round_index: jax.Array | int
+) -> tuple[jax.Array, jax.Array]:
+    """The noise of one round: w_t = (z_t - sum over j = 1..b-1 of c_j w_{t-j}) / c_0, one step of C^-1 z.
+
+    Args:
+      white: z_t, float32 [n], independent noise. Its standard deviation is what the sensitivity of C x is set against.
+      past: float32 [b-1, n], the noise of the last rounds, round i in row i mod (b-1). All 0 before the first round.
+      coefficients: c_0..c_{b-1}, float32 [b], c_0 above 0.
+      round_index: t, int32 scalar, from 0 and one more each round.
+
+    Returns:
+      w_t, float32 [n], and `past` with w_t in the place of its oldest row. One band with c_0 = 1 returns `white` to
+      the bit.
+
+    Raises:
+      ValueError: `past` has not one row less than there are coefficients.
+    """
+    kept = past.shape[0]
+    if coefficients.shape[0] != kept + 1:
+        raise ValueError(f"{coefficients.shape[0]} bands need {coefficients.shape[0] - 1} rows of past, not {kept}")
+    if kept == 0:
+        return white / coefficients[0], past
+    slot = jnp.asarray(round_index, jnp.int32) % kept
+    # Row r holds round t - j for j = 1 + (t - 1 - r) mod (b-1). Weights are turned, not rows: rows are large.
+    lag = 1 + (slot - 1 - jnp.arange(kept, dtype=jnp.int32)) % kept
+    # Accelerators multiply matrices in fewer bits than float32 has, unless told otherwise.
+    echo = jnp.matmul(coefficients[lag], past, precision=jax.lax.Precision.HIGHEST)
+    noise = (white - echo) / coefficients[0]
+    return noise, jax.lax.dynamic_update_index_in_dim(past, noise, slot, axis=0)
 
 
 def _optimised(rounds: int, bands: int) -> list[float]:

@@ -1,0 +1,107 @@
+"""Who adds the noise: the server to the sum, every member to what it sends, or all members a share of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from fedpareto.federated.contributions.interface import NoisySum, Round, Sums
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
+from fedpareto.privacy.mechanisms.adaptive_clipping import next_clip, noisy_count
+from fedpareto.privacy.mechanisms.interface import IntegerMechanism, NoiseParams
+
+PyTree = Any
+
+
+@dataclass(frozen=True)
+class CentralNoise:
+    """The server adds noise to the sum, and steps the clip norm where it adapts."""
+
+    HIDES_MEMBERS: ClassVar[bool] = False
+
+    def on_member(
+        self, static: ProgramConfig, hyper: RunParams, this: Round, key: jax.Array, clipped: PyTree
+    ) -> PyTree:
+        """The clipped vector as it is."""
+        return clipped
+
+    def release(self, static: ProgramConfig, hyper: RunParams, this: Round, sums: Sums) -> NoisySum:
+        """The sum with the mechanism's noise, and beside it the noisy count of adaptive clipping."""
+        key_noise, key_count = jax.random.split(this.key_noise)
+        memory, stddev = this.memory, hyper.noise_stddev
+        if hyper.adaptive is not None and memory.clip_norm is not None:
+            stddev = stddev * memory.clip_norm / hyper.clip_norm
+            count = noisy_count(key_count, hyper.adaptive, sums.within)
+            clip_norm = next_clip(hyper.adaptive, memory.clip_norm, count / static.public_divisor(hyper))
+            memory = memory._replace(clip_norm=clip_norm)
+        params = NoiseParams(stddev, this.number, hyper.mechanism)
+        noisy, state = static.mechanism.privatize(key_noise, sums.update, memory.mechanism, params)
+        return NoisySum(noisy, memory._replace(mechanism=state), jnp.float32(0), None)
+
+    def first_stddev(self, static: ProgramConfig, hyper: RunParams, of_member: float, by_server: bool) -> float:
+        """The server sees members without noise, others the noisy sum."""
+        return 0.0 if by_server else static.mechanism.first_stddev(of_member, hyper.mechanism)
+
+
+@dataclass(frozen=True)
+class LocalNoise:
+    """Every member adds noise to what it sends, in full."""
+
+    HIDES_MEMBERS: ClassVar[bool] = False
+
+    def on_member(
+        self, static: ProgramConfig, hyper: RunParams, this: Round, key: jax.Array, clipped: PyTree
+    ) -> PyTree:
+        """The clipped vector with the mechanism's noise."""
+        params = NoiseParams(hyper.noise_stddev, this.number, hyper.mechanism)
+        return static.mechanism.privatize(key, clipped, None, params)[0]
+
+    def release(self, static: ProgramConfig, hyper: RunParams, this: Round, sums: Sums) -> NoisySum:
+        """The sum, whose noise is in the contributions."""
+        return NoisySum(sums.update, this.memory, jnp.float32(0), None)
+
+    def first_stddev(self, static: ProgramConfig, hyper: RunParams, of_member: float, by_server: bool) -> float:
+        """The server sees one member's noise, others the sum of that of all."""
+        return of_member if by_server else of_member * static.expected_cohort**0.5
+
+
+@dataclass(frozen=True)
+class DistributedNoise:
+    """Every member rounds its vector to integers and adds a share of the noise; secure aggregation shows their sum alone."""
+
+    HIDES_MEMBERS: ClassVar[bool] = True
+
+    def on_member(
+        self, static: ProgramConfig, hyper: RunParams, this: Round, key: jax.Array, clipped: PyTree
+    ) -> PyTree:
+        """The clipped vector as integers with a noise share: int32 [dimension], not yet reduced."""
+        key_round, key_share = jax.random.split(key)
+        flat, _ = ravel_pytree(clipped)
+        mechanism = integers(static)
+        rounded = mechanism.encode(key_round, signs_key(hyper, this.number), clipped, hyper.mechanism)
+        return rounded + mechanism.share(key_share, flat.shape[0], hyper.mechanism)
+
+    def release(self, static: ProgramConfig, hyper: RunParams, this: Round, sums: Sums) -> NoisySum:
+        """The modular sum decoded; refused where too few shares are in it."""
+        signs = signs_key(hyper, this.number)
+        total, wrapped = integers(static).decode(signs, sums.update, this.params, hyper.mechanism)
+        return NoisySum(total, this.memory, wrapped, sums.answered < static.fewest_answers)
+
+    def first_stddev(self, static: ProgramConfig, hyper: RunParams, of_member: float, by_server: bool) -> float:
+        """All see the sum with all noise shares."""
+        return of_member
+
+
+def integers(static: ProgramConfig) -> IntegerMechanism:
+    """The mechanism of a program under secure aggregation, which the table of sound settings makes sure of."""
+    return cast(IntegerMechanism, static.mechanism)
+
+
+def signs_key(hyper: RunParams, round_index: jax.Array) -> jax.Array:
+    """The public key of a round's rotation: everybody turns their vector the same way."""
+    public = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), 2**31 - 1)
+    return jax.random.fold_in(public, round_index)

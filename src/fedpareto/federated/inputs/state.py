@@ -1,0 +1,126 @@
+"""What a run remembers: from round to round, and from one evaluation to the next."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
+
+PyTree = Any
+OF_MODEL = ("accuracy", "loss", "worst_client_accuracy", "median_client_accuracy", "mean_client_accuracy")
+OF_LAST_ROUND = ("cohort_size", "clipped_fraction", "update_norm", "clip_norm", "wrapped_fraction")
+METRICS = (*OF_MODEL, *OF_LAST_ROUND)
+
+
+class ServerState(NamedTuple):
+    """What a run remembers from round to round beside model and optimizer; None where it need not.
+
+    Attributes:
+      clip_norm: float32 scalar, the adaptive clip norm.
+      mechanism: State of the mechanism, such as the noise of the last rounds.
+      algorithm: State of the algorithm, such as control variates.
+      average: Moving average of the parameters, like them.
+    """
+
+    clip_norm: jax.Array | None = None
+    mechanism: PyTree | None = None
+    algorithm: PyTree | None = None
+    average: PyTree | None = None
+
+
+class Carried(NamedTuple):
+    """What one round hands to the next: parameters, state of the server optimizer, and what else the server remembers."""
+
+    params: PyTree
+    optimizer_state: PyTree
+    memory: ServerState
+
+    @property
+    def model(self) -> PyTree:
+        """The parameters that are scored and kept: their moving average where the run has one."""
+        return self.params if self.memory.average is None else self.memory.average
+
+
+class State(NamedTuple):
+    """The state of one run; every leaf has a leading runs axis outside `jax.lax.map`.
+
+    Attributes:
+      block: int32, evaluations done; block b ends at `evaluation_rounds[b]`.
+      params: Model parameters.
+      optimizer_state: State of the server optimizer.
+      metrics: `METRICS` by name, float32 [evaluations], NaN where not yet known.
+      diverged_round: int32, the first round after which the parameters, or at an evaluation their loss on the test set, were
+        not finite; or -1.
+      overflow_rounds: int32, rounds whose cohort did not fit in the buffer.
+      refused_rounds: int32, rounds in which too few answered for secure aggregation.
+      memory: What rounds hand on beside the model.
+    """
+
+    block: jax.Array
+    params: PyTree
+    optimizer_state: PyTree
+    metrics: dict[str, jax.Array]
+    diverged_round: jax.Array
+    overflow_rounds: jax.Array
+    refused_rounds: jax.Array
+    memory: ServerState
+
+    @property
+    def carried(self) -> Carried:
+        """What the next round starts from."""
+        return Carried(self.params, self.optimizer_state, self.memory)
+
+    @property
+    def model(self) -> PyTree:
+        """The parameters that are scored and kept."""
+        return self.carried.model
+
+
+class AloneState(NamedTuple):
+    """Scores of the clients' own models on the whole test set, with a leading runs axis outside `jax.lax.map`.
+
+    Attributes:
+      block: int32, clients done.
+      accuracy: float32 [clients], NaN where not yet known.
+      loss: float32 [clients], nats.
+      answers: [clients, test examples], `final_scores.answers` of each model.
+      first_accuracy: float32, of the parameters that all of them start from.
+      first_loss: float32, likewise.
+    """
+
+    block: jax.Array
+    accuracy: jax.Array
+    loss: jax.Array
+    answers: jax.Array
+    first_accuracy: jax.Array
+    first_loss: jax.Array
+
+
+def first_state(static: ProgramConfig, hyper: RunParams) -> State:
+    """The state of one run before its first round."""
+    key = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), static.rounds + 1)
+    params = static.model.init(key)
+    empty = jnp.full((len(static.evaluation_rounds),), jnp.nan, jnp.float32)
+    return State(
+        block=jnp.int32(0),
+        params=params,
+        optimizer_state=static.server(hyper.server).init(params),
+        metrics=dict.fromkeys(METRICS, empty),
+        diverged_round=jnp.int32(-1),
+        overflow_rounds=jnp.int32(0),
+        refused_rounds=jnp.int32(0),
+        memory=first_memory(static, hyper, params),
+    )
+
+
+def first_memory(static: ProgramConfig, hyper: RunParams, params: PyTree) -> ServerState:
+    """The memory before the first round."""
+    return ServerState(
+        clip_norm=None if hyper.adaptive is None else hyper.clip_norm,
+        mechanism=static.mechanism.init(params, hyper.mechanism),
+        algorithm=static.algorithm.init(params, static.clients),
+        average=None if static.averaging is None else params,
+    )
