@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from problem import first_run, make_data, make_hypers, make_static
 
 from fedpareto.federated.algorithms.interface import LocalWork
+from fedpareto.federated.augmentation import Augmentation, keys_of
 from fedpareto.federated.contributions.contribution import contribution_of
 from fedpareto.federated.contributions.interface import Round
 from fedpareto.federated.execution.cohort_sum import sum_over_cohort
 from fedpareto.federated.inputs.device_data import Examples
 from fedpareto.federated.inputs.state import ServerState
-from fedpareto.federated.transforms.augmentation import Augmentation, keys_of
 from fedpareto.models.layers import Dense
 from fedpareto.models.model import from_module
 from fedpareto.privacy.sampling import Cohort

@@ -7,17 +7,17 @@ import jax
 import numpy as np
 from scipy import stats
 
-from fedpareto.federated.transforms.preprocessing import learned
+from fedpareto.federated.preprocessings.learning import build, learned
 
 ALARM = 1e-3
 RECORDS, NOISE = 100, 8.0
 
 
 def test_noise_on_the_sums_of_means_and_squares():
-    spec = {"name": "data_norm", "mean_norm": 4.0, "square_norm": 30.0}
+    data_norm = build({"name": "data_norm", "mean_norm": 4.0, "square_norm": 30.0})
     # Of a mean square this large no noise makes the variance zero, and the scale gives the noisy mean square back.
     means = (np.zeros(10_000), np.full(10_000, 1e3))
-    found = learned(spec, means, (NOISE, NOISE), RECORDS, jax.random.key(5))
+    found = learned(data_norm, means, (NOISE, NOISE), RECORDS, jax.random.key(5))
     mean = found["shift"].astype(float) / 4.0
     square = (found["scale"].astype(float) ** -2 - 1e-5 + found["shift"].astype(float) ** 2) / 30.0 - 1e3
     for noise in (mean, square):
@@ -28,8 +28,8 @@ def test_noise_on_the_sums_of_means_and_squares():
 def test_noise_on_the_covariance():
     # With all components kept, directions times their noisy variances give the noisy covariance back; of zeros it is the noise.
     size = 120
-    spec = {"name": "pca", "dimensions": size}
-    directions = learned(spec, (np.zeros((size, size)),), (NOISE,), RECORDS, jax.random.key(6))["directions"]
+    pca = build({"name": "pca", "dimensions": size})
+    directions = learned(pca, (np.zeros((size, size)),), (NOISE,), RECORDS, jax.random.key(6))["directions"]
     draw = np.asarray(jax.random.normal(jax.random.split(jax.random.key(6), 1)[0], (size, size)), float)
     noise = (draw + draw.T) / 2
     diagonal = directions.T @ noise @ directions
@@ -41,5 +41,5 @@ def test_noise_on_the_covariance():
     for strength, found in ((4.0, True), (0.1, False)):
         signal = np.zeros((size, size))
         signal[0, 0] = strength * edge
-        top = learned(spec, (signal,), (NOISE,), RECORDS, jax.random.key(7))["directions"][0, 0]
+        top = learned(pca, (signal,), (NOISE,), RECORDS, jax.random.key(7))["directions"][0, 0]
         assert (abs(top) > 0.9) == found

@@ -17,7 +17,7 @@ from problem import make_data as small_data
 from scipy import special, stats
 
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.partition import Partition
+from fedpareto.data.partitions.dealing import Partition
 from fedpareto.federated.algorithms.scaffold import Controls, unit_steps
 from fedpareto.federated.contributions.contribution import contribution_of
 from fedpareto.federated.contributions.interface import Round

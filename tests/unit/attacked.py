@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from fedpareto.attacks import stage
 from fedpareto.attacks.target import Target
+from fedpareto.components import registry
 from fedpareto.config.load import checked
-from fedpareto.data.registry import REGISTRY
 from fedpareto.federated.inputs.setup import measure
 from fedpareto.sweep.account import account
 from fedpareto.sweep.sweep import plan_sweep
@@ -32,7 +32,7 @@ STUDY = {
 
 @cache
 def digits():
-    return REGISTRY["digits"].load({})[0]
+    return registry.build("dataset", {"name": "digits"}).load({})[0]
 
 
 def target(data=None, **changes):

@@ -29,6 +29,7 @@ MOST_ROOMS = 15
 LIGHT_ROOMS = ("columns", "components", "config", "statuses", "sweep", "system")
 LIGHT_MODULES = (
     "data/facts.py",
+    "data/partitions/interface.py",
     "privacy/setting.py",
     "privacy/soundness.py",
     "data/__init__.py",

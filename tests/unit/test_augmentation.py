@@ -10,10 +10,10 @@ import pytest
 
 from fedpareto.federated.algorithms.interface import LocalProblem, LocalWork
 from fedpareto.federated.algorithms.local_sgd import local_sgd
+from fedpareto.federated.augmentation import Augmentation, keys_of
 from fedpareto.federated.contributions.per_example import clipped_gradient_sum
 from fedpareto.federated.inputs.device_data import Examples
-from fedpareto.federated.transforms.augmentation import Augmentation, keys_of
-from fedpareto.federated.transforms.preprocessing import prepend
+from fedpareto.federated.preprocessings import learning
 from fedpareto.models.layers import Dense
 from fedpareto.models.model import build, from_module
 from fedpareto.tasks.classification import Classification
@@ -113,7 +113,10 @@ def test_views_are_averaged_behind_a_projection_too():
     spec = {"name": "pca", "dimensions": 4}
     directions = np.linalg.qr(np.random.default_rng(1).normal(size=(60, 4)))[0].astype(np.float32)
     inner = build({"name": "logistic"}, (4,), 2)
-    model, params = prepend(inner, spec, {"directions": directions}), inner.init(jax.random.key(0))
+    model, params = (
+        learning.prepend(inner, learning.build(spec), {"directions": directions}),
+        inner.init(jax.random.key(0)),
+    )
     x = jax.random.normal(jax.random.key(1), (3, 2, 6, 5, 2))
     y, real, clip = jnp.asarray([0, 1, 1]), jnp.ones(3, bool), jnp.float32(jnp.inf)
     ours = clipped_gradient_sum(model, LOSS, params, x, y, real, clip, in_views=True)

@@ -8,10 +8,11 @@ import pandas as pd
 import pooch
 import pytest
 
+from fedpareto.components import registry
 from fedpareto.data import DataError, arrays, facts, fetch
-from fedpareto.data.fetch import RemoteFile
+from fedpareto.data.fetch import RemoteFile, remote_files
+from fedpareto.data.loaders.banks import CreditCard
 from fedpareto.data.prepare import prepare
-from fedpareto.data.registry import REGISTRY
 
 COUNTS = {  # training examples, test examples, classes, natural clients
     "digits": (1438, 359, 10, None),
@@ -41,15 +42,15 @@ def prepared(name, folder, options=None):
 
 
 def test_every_registered_set_is_counted_here():
-    assert set(COUNTS) == set(REGISTRY) == set(facts.REGISTERED)
+    assert set(COUNTS) == set(facts.registered())
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in HEAVY)) for n in COUNTS])
 def test_registered_sets(name, tmp_path, request):
-    entry = REGISTRY[name]
-    if entry.files:
+    files = remote_files(registry.find("dataset", name).constants)
+    if files:
         request.getfixturevalue("data_folder")
-    if not fetch.is_complete(name, entry.files):
+    if not fetch.is_complete(name, files):
         pytest.skip("its files are not at hand")
     data, report = prepared(name, tmp_path)
     train, test, classes, clients = COUNTS[name]
@@ -60,9 +61,9 @@ def test_registered_sets(name, tmp_path, request):
     assert np.isfinite(data.x_test).all()
     assert (None if data.client_names is None else len(data.client_names)) == clients
     shape = data.x_train.shape[1:]
-    assert facts.REGISTERED[name] == facts.DatasetInfo(train, shape if len(shape) == 3 else None, clients)
+    assert facts.of_class(name) == facts.DatasetInfo(train, shape if len(shape) == 3 else None, clients)
     assert report["content_sha256"] == data.content_sha256
-    assert set(report["sources_sha256"]) == {file.name for file in REGISTRY[name].files}
+    assert set(report["sources_sha256"]) == {file.name for file in files}
 
 
 def test_mnist_is_scaled_and_labelled_as_published(data_folder, tmp_path):
@@ -98,7 +99,7 @@ def test_credit_card_fraud_has_29_features_and_a_rare_class(tmp_path):
     made_up.to_csv(
         tmp_path / "creditcard.csv", index=False, quoting=csv.QUOTE_NONNUMERIC
     )  # "0" and "1", as in the file
-    data, report = REGISTRY["creditcard"].load({"creditcard.csv": tmp_path / "creditcard.csv"})
+    data, report = CreditCard().load({"creditcard.csv": tmp_path / "creditcard.csv"})
     assert data.x_train.shape == (400, 29)
     assert (data.y_train.sum(), data.y_test.sum()) == (8, 2)
     assert data.class_names[1] == "fraud"

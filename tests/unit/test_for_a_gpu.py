@@ -20,7 +20,7 @@ from fedpareto.attacks import adversary_view as transcript
 from fedpareto.attacks import model_inversion, stage
 from fedpareto.attacks.gradient_inversion import labels, matching
 from fedpareto.config import load as config
-from fedpareto.data.facts import REGISTERED
+from fedpareto.data import facts
 from fedpareto.federated.execution import devices
 from fedpareto.federated.inputs.setup import measure, model_arrays
 from fedpareto.federated.train import train_bundle
@@ -94,7 +94,7 @@ def papers():
 
 @pytest.mark.parametrize("run", list(papers()))
 def test_papers_that_want_a_gpu(run, dry, tmp_path):
-    data = made_up(REGISTERED[run.data.dataset].shape)
+    data = made_up(facts.of_class(run.data.dataset).shape)
     train(Bundle((cut_down(run),)), data, tmp_path)
     assert len(dry.texts) == 2
 

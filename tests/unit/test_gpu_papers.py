@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fedpareto.config.papers import FOLDER, read_folder
+from fedpareto.data import facts
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.facts import REGISTERED
 from fedpareto.federated.engine import evaluation
 from fedpareto.federated.store.results import write_bundle
 from fedpareto.federated.train import train_bundle
@@ -71,7 +71,7 @@ def quick_compilation(whole_model):
 @pytest.mark.parametrize(("run", "whole_model"), list(cases()))
 def test_a_paper_that_wants_a_gpu_takes_a_step_without(run, whole_model, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "CHUNK", 1)
-    data = made_up(REGISTERED[run.data.dataset].shape)
+    data = made_up(facts.of_class(run.data.dataset).shape)
     bundle = Bundle((cut_down(run, whole_model),))
     accounted = account(bundle)
     folders = {"runs_folder": tmp_path / "runs", "checkpoints_folder": tmp_path / "checkpoints"}

@@ -8,7 +8,8 @@ from attacked import attack, target
 
 from fedpareto.components.threats import PARTICIPANTS, SERVER
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.registry import REGISTRY
+from fedpareto.data.loaders.mnist import MNIST
+from fedpareto.data.loaders.scikit_learn import BreastCancer
 
 gradient_inversion = attack("gradient_inversion")
 SPEC = {
@@ -135,7 +136,7 @@ def test_an_adversary_who_sees_nothing_in_an_update_says_so(clients):
 
 
 def test_a_table_is_rebuilt_exactly():
-    data = REGISTRY["breast_cancer"].load({})[0]
+    data = BreastCancer().load({})[0]
     it = target(data, dataset="breast_cancer", noise_multiplier=0, delta=None, model={"name": "mlp", "hidden": "16"})
     evidence = gradient_inversion(it, SPEC | {"method": "analytic"})
     assert found(evidence, "exact_matches").value == pytest.approx(1, abs=0.02)
@@ -151,11 +152,10 @@ def test_a_table_is_rebuilt_exactly():
 
 
 def test_a_single_mnist_image_is_rebuilt(data_folder):
-    entry = REGISTRY["mnist"]
-    files = {file.name: data_folder / "mnist" / file.name for file in entry.files}
+    files = {name: data_folder / "mnist" / name for name in MNIST.FILES}
     if not all(file.is_file() for file in files.values()):
         pytest.skip("there is no MNIST in FEDPARETO_DATA")
-    whole = entry.load(files)[0]
+    whole = MNIST().load(files)[0]
     few = PreparedData(
         whole.x_train[:400], whole.y_train[:400], whole.x_test[:500], whole.y_test[:500], whole.class_names
     )

@@ -16,7 +16,7 @@ from fedpareto.config.load import ConfigError, data_options
 from fedpareto.data import DataError, UserFileError, arrays, facts
 from fedpareto.data.own import checked
 from fedpareto.data.own.user import describe, load_user_file
-from fedpareto.data.partition import partition
+from fedpareto.data.partitions.dealing import partition
 from fedpareto.data.prepare import prepare
 from fedpareto.federated.inputs.device_data import data_of
 
@@ -29,7 +29,7 @@ def options(path, **given):
 def loaded(path, **given):
     """Data and report, and that the plan knew the same of them before."""
     own = options(path, **given)
-    known = facts.of_user_file(own)
+    known = facts.of_options(own)
     data, report = load_user_file(own)
     checked.check("own", data)
     assert known.train == len(data.y_train) == report["examples"]["train"]
@@ -42,7 +42,7 @@ def loaded(path, **given):
 def refused(path, **given):
     """What plan and data job say, both, of a file that cannot serve: one line."""
     lines = []
-    for read in (facts.of_user_file, load_user_file):
+    for read in (facts.of_options, load_user_file):
         with pytest.raises(UserFileError) as error:
             read(options(path, **given))
         lines.append(str(error.value))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedpareto.data import DataError
-from fedpareto.data.partition import label_counts, partition
+from fedpareto.data.partitions.dealing import label_counts, partition
 from fedpareto.federated.inputs.device_data import partitions_of
 
 SCHEMES = st.sampled_from(
@@ -131,4 +131,4 @@ def test_the_natural_clients_are_as_many_as_planned():
 def test_the_records_are_as_many_as_planned():
     data = SimpleNamespace(y_train=np.zeros(9, np.int32))
     with pytest.raises(DataError, match="the data hold 9 training examples and the plan 10"):
-        partitions_of([SimpleNamespace(records=10)], data)
+        partitions_of([SimpleNamespace(data=SimpleNamespace(records=10))], data)

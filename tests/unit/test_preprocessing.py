@@ -9,8 +9,9 @@ from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
 from fedpareto.federated.engine.server import server_optimizer
 from fedpareto.federated.inputs.setup import learned_of
+from fedpareto.federated.preprocessings.learning import build as built
+from fedpareto.federated.preprocessings.learning import learned, output_shape, prepend, statistics
 from fedpareto.federated.train import train_bundle
-from fedpareto.federated.transforms.preprocessing import learned, output_shape, prepend, statistics, transformed
 from fedpareto.models.model import build
 from fedpareto.sweep.account import account, privacy_plan
 from fedpareto.sweep.run import KEYS, Bundle, Run
@@ -20,54 +21,57 @@ IMAGES = (RNG.normal(size=(500, 4, 3, 6)) * np.arange(1, 7) + 2).astype(np.float
 KEY = jax.random.key(0)
 PCA_SPEC = {"name": "pca", "dimensions": 3}
 NORM_SPEC = {"name": "data_norm", "mean_norm": 4.0, "square_norm": 30.0}
+PCA, NORM = built(PCA_SPEC), built(NORM_SPEC)
 
 
 def test_pca_without_noise_is_that_of_the_records_at_unit_norm():
     rows = IMAGES.reshape(500, -1)
-    found = learned(PCA_SPEC, statistics(PCA_SPEC, IMAGES, False), (), 500, KEY)["directions"]
+    found = learned(PCA, statistics(PCA, IMAGES, False), (), 500, KEY)["directions"]
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     _, _, components = np.linalg.svd(unit, full_matrices=False)
     assert np.abs(found.T @ components[:3].T) == pytest.approx(np.eye(3), abs=1e-4)
-    projected = transformed(PCA_SPEC, {"directions": found}, IMAGES)
+    projected = PCA.transformed({"directions": found}, IMAGES)
     assert projected.shape == (500, 3)
     assert np.asarray(projected) == pytest.approx(rows @ found, abs=1e-3)
 
 
 def test_channels_are_standardised_by_what_was_learned_of_them():
-    arrays = learned(NORM_SPEC, statistics(NORM_SPEC, IMAGES, False), (), 500, KEY)
-    out = np.asarray(transformed(NORM_SPEC, arrays, IMAGES))
+    arrays = learned(NORM, statistics(NORM, IMAGES, False), (), 500, KEY)
+    out = np.asarray(NORM.transformed(arrays, IMAGES))
     assert out.mean(axis=(0, 1, 2)) == pytest.approx(np.zeros(6), abs=1e-4)
     assert out.std(axis=(0, 1, 2)) == pytest.approx(np.ones(6), abs=1e-3)
 
 
 def test_a_channel_whose_variance_is_lost_in_the_noise_is_left_out():
-    scale = learned(NORM_SPEC, (np.array([0.5, 0.1]), np.array([0.1, 0.1])), (), 500, KEY)["scale"]
+    scale = learned(NORM, (np.array([0.5, 0.1]), np.array([0.1, 0.1])), (), 500, KEY)["scale"]
     assert scale[0] == 0 < scale[1]  # a mean square below the square of the mean: no variance has that
 
 
 def test_groups_of_channels_are_standardised_within_each_example():
-    spec = {"name": "group_norm", "groups": 3}
-    out = np.asarray(transformed(spec, {}, IMAGES)).reshape(500, 12, 3, 2)
+    group_norm = built({"name": "group_norm", "groups": 3})
+    out = np.asarray(group_norm.transformed({}, IMAGES)).reshape(500, 12, 3, 2)
     assert out.mean(axis=(1, 3)) == pytest.approx(np.zeros((500, 3)), abs=1e-5)
     assert out.std(axis=(1, 3)) == pytest.approx(np.ones((500, 3)), abs=1e-3)
-    alone = np.asarray(transformed(spec, {}, IMAGES[:7]))
+    alone = np.asarray(group_norm.transformed({}, IMAGES[:7]))
     assert alone == pytest.approx(
-        np.asarray(transformed(spec, {}, IMAGES))[:7], abs=1e-5
+        np.asarray(group_norm.transformed({}, IMAGES))[:7], abs=1e-5
     )  # whoever else is in the batch
 
 
-@pytest.mark.parametrize("spec", [PCA_SPEC, NORM_SPEC], ids=lambda spec: spec["name"])
+@pytest.mark.parametrize("preprocessing", [PCA, NORM], ids=lambda preprocessing: preprocessing.NAME)
 @pytest.mark.parametrize("value", [0.0, 1.0, 1e4, 1e30, np.inf, np.nan])
-def test_one_record_moves_a_sum_by_at_most_the_bound_whatever_it_holds(spec, value):
+def test_one_record_moves_a_sum_by_at_most_the_bound_whatever_it_holds(preprocessing, value):
     other = np.concatenate([IMAGES, np.full((1, 4, 3, 6), value, np.float32)])
-    for one, more in zip(statistics(spec, IMAGES, True), statistics(spec, other, True), strict=True):
+    for one, more in zip(statistics(preprocessing, IMAGES, True), statistics(preprocessing, other, True), strict=True):
         assert np.linalg.norm(more * len(other) - one * len(IMAGES)) <= 1 + 1e-6
 
 
 def test_the_bounds_bind():
     big = np.concatenate([IMAGES, np.full((1, 4, 3, 6), 1e4, np.float32)])
-    for spec in (PCA_SPEC, NORM_SPEC):
-        for one, more in zip(statistics(spec, IMAGES, True), statistics(spec, big, True), strict=True):
+    for preprocessing in (PCA, NORM):
+        for one, more in zip(
+            statistics(preprocessing, IMAGES, True), statistics(preprocessing, big, True), strict=True
+        ):
             assert np.linalg.norm(more * len(big) - one * len(IMAGES)) == pytest.approx(1, rel=1e-6)
 
 
@@ -87,14 +91,14 @@ def test_a_run_learns_with_the_noise_of_its_plan_and_never_with_that_of_another(
     data = type("Data", (), {"x_train": IMAGES})
     first, second, exact = (learned_of(runs, plans, data)[one.run_id]["directions"] for one in runs)
     assert not np.allclose(np.abs(first.T @ second), np.eye(3), atol=1e-3)
-    (mean,) = statistics(PCA_SPEC, IMAGES, False)
-    assert np.array_equal(exact, learned(PCA_SPEC, (mean,), (), 500, KEY)["directions"])
+    (mean,) = statistics(PCA, IMAGES, False)
+    assert np.array_equal(exact, learned(PCA, (mean,), (), 500, KEY)["directions"])
 
 
 def test_a_model_in_front_of_which_examples_are_projected():
-    arrays = learned(PCA_SPEC, statistics(PCA_SPEC, IMAGES, False), (), 500, KEY)
-    inner = build({"name": "logistic"}, output_shape(PCA_SPEC, IMAGES.shape[1:]), 2)
-    model, params = prepend(inner, PCA_SPEC, arrays), inner.init(KEY)
+    arrays = learned(PCA, statistics(PCA, IMAGES, False), (), 500, KEY)
+    inner = build({"name": "logistic"}, output_shape(PCA, IMAGES.shape[1:]), 2)
+    model, params = prepend(inner, PCA, arrays), inner.init(KEY)
     expected = inner.apply(params, IMAGES.reshape(500, -1) @ arrays["directions"])
     assert np.asarray(model.apply(params, IMAGES)) == pytest.approx(np.asarray(expected), abs=1e-4)
 
@@ -105,7 +109,7 @@ def test_a_model_in_front_of_which_examples_are_projected():
 )
 def test_what_does_not_fit_the_examples_is_refused(spec, said):
     with pytest.raises(DataError, match=said):
-        output_shape(spec, IMAGES.shape[1:])
+        output_shape(built(spec), IMAGES.shape[1:])
 
 
 def test_a_learning_rate_that_falls_and_stays():
@@ -146,7 +150,7 @@ def test_the_final_scores_are_those_of_the_model_behind_its_preprocessing(prepro
     (result,) = train_bundle(bundle, account(bundle), data, **folders)
     stored = dict(np.load(next((tmp_path / "runs").rglob("*.npz"))))
     kept = {name.split("/")[1]: array for name, array in stored.items() if name.startswith("preprocessing/")}
-    x = np.asarray(transformed(preprocessing, kept, IMAGES[400:])).reshape(100, -1)
+    x = np.asarray(built(preprocessing).transformed(kept, IMAGES[400:])).reshape(100, -1)
     logits = x @ stored["Dense_0/kernel"] + stored["Dense_0/bias"]
     said, truth = logits[:, 1] - logits[:, 0], labels[400:]
     assert result.metrics["accuracy"][-1] == pytest.approx(np.mean((said > 0) == truth))

@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedpareto.data import DataError, arrays, facts
-from fedpareto.data.loaders import builtin as named
+from fedpareto.components import registry
+from fedpareto.data import DataError, facts
+from fedpareto.data.fetch import fetch, remote_files
 from fedpareto.data.loaders.idx import read_idx, scale
+from fedpareto.data.loaders.mnist import MNIST, images
 from fedpareto.data.loaders.scattering import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
@@ -18,8 +20,6 @@ from fedpareto.data.loaders.scattering import (
     scattered,
     scattering,
 )
-from fedpareto.data.prepare import prepare
-from fedpareto.data.registry import MNIST, REGISTRY
 
 # Computed by kymatio 0.3.0, Scattering2D(J=2, shape=(side, side)) with its numpy backend, for `image(side, channels)`.
 KYMATIO = {
@@ -62,8 +62,8 @@ def image(side, channels=1):
 def few(load, n=5):
     """A loader of the first `n` examples of either part."""
 
-    def cut(files):
-        data, report = load(files)
+    def cut(self, files):
+        data, report = load(self, files)
         parts = {key: getattr(data, key)[:n] for key in ("x_train", "y_train", "x_test", "y_test")}
         return replace(data, **parts), report
 
@@ -156,21 +156,20 @@ def test_features_of_a_loaders_images(tmp_path):
             header = b"\x00\x00\x08" + bytes([content.ndim]) + np.array(content.shape, ">u4").tobytes()
             files[f"{part}-{kind}-ubyte.gz"] = tmp_path / f"{part}-{kind}"
             files[f"{part}-{kind}-ubyte.gz"].write_bytes(gzip.compress(header + content.astype(np.uint8).tobytes()))
-    load = named.idx_images(("0", "1", "2"))
-    images, _ = load(files)
-    data, report = scattered(load, mean=(0.5,))(files)
+    loaded = images(files, ("0", "1", "2"))
+    data, report = scattered(loaded, mean=(0.5,))
     assert (data.x_train.shape, data.x_test.shape) == ((3, 7, 7, 81), (2, 7, 7, 81))
     assert data.y_train.tolist() == [0, 1, 2]
-    np.testing.assert_array_equal(data.x_train, scattering(images.x_train - np.float32(0.5)))
+    np.testing.assert_array_equal(data.x_train, scattering(loaded[0].x_train - np.float32(0.5)))
     assert "divided by 255, channels standardised with the public mean (0.5,)" in report["preprocessing"]
     assert report["fitted_on"] == "nothing"
 
 
-def test_the_registered_set_is_prepared_from_the_files_of_its_images(data_folder, tmp_path, monkeypatch):
-    entry = REGISTRY["mnist_scattering"]
-    monkeypatch.setitem(REGISTRY, "mnist_scattering", replace(entry, load=scattered(few(MNIST))))
-    prepare("mnist_scattering", tmp_path / "a.npz", tmp_path / "a.json")
-    data = arrays.read(tmp_path / "a.npz")
+def test_the_registered_set_is_prepared_from_the_files_of_its_images(data_folder, monkeypatch):
+    monkeypatch.setattr(MNIST, "load", few(MNIST.load))
+    constants = registry.find("dataset", "mnist_scattering").constants
+    files = {file.name: fetch(constants["FOLDER"], file) for file in remote_files(constants)}
+    data, _ = registry.build("dataset", {"name": "mnist_scattering"}).load(files)
     assert data.x_train.shape == (5, 7, 7, 81)
     assert data.y_train.tolist() == [5, 0, 4, 1, 9]
     assert data.x_train[0][3, 3, 0] == pytest.approx(KYMATIO_DIGIT[3, 3, 0], abs=1e-6)
@@ -178,7 +177,7 @@ def test_the_registered_set_is_prepared_from_the_files_of_its_images(data_folder
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
 def test_features_have_the_facts_of_their_images(name):
-    images = facts.REGISTERED[name]
-    height, width, channels = images.shape
+    known = facts.of_class(name)
+    height, width, channels = known.shape
     features = (height // STRIDE, width // STRIDE, channels * PATHS)
-    assert facts.REGISTERED[f"{name}_scattering"] == replace(images, shape=features)
+    assert facts.of_class(f"{name}_scattering") == replace(known, shape=features)

@@ -10,6 +10,7 @@ from fedpareto.columns import declared
 from fedpareto.components import provenance, registry
 from fedpareto.config import papers
 from fedpareto.config.load import ConfigError, from_snakemake
+from fedpareto.data import facts
 from fedpareto.sweep import sweep as plan
 from fedpareto.sweep.run import digest
 from fedpareto.system import damage, environment, files, jax_settings, paths
@@ -193,9 +194,19 @@ def data_to_account(wildcards):
 
 
 def source_of_dataset(wildcards):
-    """The user's own file behind a data set; nothing for a registered one."""
-    options = PLAN.datasets.get(wildcards.dataset)
-    return [] if options is None else [options["path"]]
+    """The user's own file behind a data set; nothing for one that a class loads."""
+    options = PLAN.datasets.get(wildcards.dataset, {})
+    return [options["path"]] if "path" in options else []
+
+
+def code_of_dataset(wildcards):
+    """The files that prepare a data set: an edit of another one's class prepares this one no more."""
+    options = PLAN.datasets.get(wildcards.dataset, {})
+    if "path" in options or not (options or wildcards.dataset in facts.registered()):
+        return CODE["data"]  # the job says what is wrong with a name that nothing has
+    name = options["loader"]["name"] if options else wildcards.dataset
+    files = registry.find("dataset", name).files
+    return [*CODE["data"], *map(os.path.relpath, files)]
 
 
 def options_of_dataset(wildcards):

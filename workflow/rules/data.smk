@@ -5,7 +5,7 @@ rule data:
     """Fetch and prepare one data set."""
     input:
         source=source_of_dataset,
-        code=CODE["data"],
+        code=code_of_dataset,
     output:
         arrays="results/data/{dataset}.npz",
         report="results/data/{dataset}.json",

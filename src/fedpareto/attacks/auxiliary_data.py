@@ -166,7 +166,7 @@ class AuxiliaryData:
 def public_of(data: PreparedData, dataset: str) -> AuxiliaryData:
     """Public knowledge of a prepared data set, by its registered name."""
     shape = data.x_test.shape[1:]
-    picture = facts.FLAT_IMAGE_SHAPES.get(dataset) if len(shape) == 1 else shape
+    picture = facts.flat_image_shape(dataset) if len(shape) == 1 else shape
     return AuxiliaryData(data.x_test.reshape(len(data.x_test), -1), data.y_test, len(data.class_names), picture, shape)
 
 

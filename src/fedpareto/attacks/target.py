@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.partition import Partition
+from fedpareto.data.partitions.dealing import Partition
 from fedpareto.federated.engine.program import make_program
 from fedpareto.federated.execution import devices
 from fedpareto.federated.execution.batching import fill_memory

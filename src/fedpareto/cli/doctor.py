@@ -110,8 +110,15 @@ def _devices(found: Diagnosis) -> None:
 
 
 def _data(found: Diagnosis) -> None:
-    from fedpareto.data.fetch import CACHE_VARIABLE, FOLDER_VARIABLE, cache_folder, data_folder, is_complete
-    from fedpareto.data.registry import REGISTRY
+    from fedpareto.components import registry
+    from fedpareto.data.fetch import (
+        CACHE_VARIABLE,
+        FOLDER_VARIABLE,
+        cache_folder,
+        data_folder,
+        is_complete,
+        remote_files,
+    )
 
     folder = data_folder()
     found.data_folder = None if folder is None else str(folder)
@@ -120,9 +127,11 @@ def _data(found: Diagnosis) -> None:
         found.problems.append(f"{FOLDER_VARIABLE} = {folder} is not a folder (unset it, or correct it)")
     if not _can_be_written(cache_folder()):
         found.problems.append(f"{cache_folder()} cannot be written (name a folder of yours in {CACHE_VARIABLE})")
-    for name, entry in REGISTRY.items():
-        at_hand = "folder or cache" if is_complete(entry.folder or name, entry.files) else "to be fetched"
-        found.data_sets[name] = at_hand if entry.files else "built in"
+    for name in registry.names("dataset"):
+        constants = registry.find("dataset", name).constants
+        files = remote_files(constants)
+        at_hand = "folder or cache" if is_complete(constants.get("FOLDER", name), files) else "to be fetched"
+        found.data_sets[name] = at_hand if files else "built in"
 
 
 def _folder(found: Diagnosis) -> None:

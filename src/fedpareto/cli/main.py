@@ -49,12 +49,13 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from fedpareto.analysis.tables.tradeoff import TableError
     from fedpareto.cli import failures
     from fedpareto.columns.column import ColumnError
+    from fedpareto.components.registry import ComponentError
     from fedpareto.data import DataError
     from fedpareto.privacy.plan import PrivacyPlanError
 
     return (
         *(ColumnError, DataError, PrivacyPlanError, TableError, failures.StageError),
-        *(jax_settings.SettingsError, damage.DamagedFile),
+        *(jax_settings.SettingsError, damage.DamagedFile, ComponentError),
     )
 
 

@@ -30,6 +30,7 @@ def calibrate(arguments: argparse.Namespace) -> None:
 def plan(arguments: argparse.Namespace) -> None:
     """Checks a configuration, and lists its studies."""
     from fedpareto.config.load import load
+    from fedpareto.sweep.run import describe
     from fedpareto.sweep.sweep import plan_sweep
 
     sweep = plan_sweep(load(arguments.configfile))
@@ -40,7 +41,10 @@ def plan(arguments: argparse.Namespace) -> None:
         from fedpareto.data.own import summary, user
 
         for name, options in sweep.datasets.items():
-            summary.show(name, user.describe(options).report)
+            if "loader" in options:
+                print(f"{name}: loaded by {describe(options['loader'])}")
+            else:
+                summary.show(name, user.describe(options).report)
     for study, runs in sweep.studies.items():
         print(f"{study}: {len(runs)} runs")
     print(f"{len(sweep.runs)} runs in {len(sweep.bundles)} bundles (one compiled program each)")

@@ -160,6 +160,13 @@ def build(kind: str, spec: Mapping[str, Any], **given: Any) -> Any:
     return find(kind, spec["name"]).load()(**{k: v for k, v in spec.items() if k != "name"}, **given)
 
 
+def constant(kind: str, spec: Mapping[str, Any] | None, name: str, default: Any = None) -> Any:
+    """A class constant of the component that a spec names; `default` where it gives none, or the spec stands for nothing."""
+    if spec is None or spec["name"] == "none":
+        return default
+    return find(kind, spec["name"]).constants.get(name, default)
+
+
 @cache
 def _built_in(kind: str) -> dict[str, Component]:
     """The components of this package, by name."""

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
+from fedpareto.components import registry
 from fedpareto.config.privacy_setting import privacy_setting
 from fedpareto.config.problems import Problems
 from fedpareto.config.study import Study, study_key
 from fedpareto.data import facts
 from fedpareto.privacy.setting import PrivacySetting
-from fedpareto.privacy.soundness import LEARNING, violations
+from fedpareto.privacy.soundness import violations
 
 # Steps do not stand here: `check_record` has a line for every key that asks for some.
 DECIDING = (
@@ -86,7 +87,7 @@ def check_record(study: Study, known: Mapping[str, facts.DatasetInfo], problems:
             problems.add(study_key(study, "baselines", i), baseline, "be non_private with unit: record", hint)
     for name, fact in known.items():
         if fact.train is None:
-            hint = "the number of training records is not known before the file is read: give it a split"
+            hint = "the number of training records is not known before the data are loaded: give its class TRAIN"
             problems.add(study_key(study, "dataset"), name, "have a known number of records with unit: record", hint)
     if axes["trust"] == ("local",):
         for name, example in (("local_steps", 5), ("batch_size", 16), ("client_learning_rate", 0.1)):
@@ -137,7 +138,7 @@ def check_privacy(study: Study, known: Mapping[str, facts.DatasetInfo], problems
                 "without a bound on one client's update no noise hides it; the non-private run is always added",
             )
     for i, spec in enumerate(axes["preprocessing"]):
-        if spec["name"] in LEARNING and spec["noise_multiplier"] is None:
+        if registry.constant("preprocessing", spec, "RELEASES") and spec.get("noise_multiplier") is None:
             key = study_key(study, "preprocessing", i)
             hint = f"{spec['name']} gives away of all records what it learns: charge it, e.g. noise_multiplier: 8"
             problems.add([*key, "noise_multiplier"], None, "be set where there is noise", hint)

@@ -15,6 +15,7 @@ from fedpareto.config.check_task import check_task
 from fedpareto.config.problems import Problems, nearest
 from fedpareto.config.study import Config, Study, study_key
 from fedpareto.data import UserFileError, facts
+from fedpareto.data.partitions.interface import is_drawn, is_natural
 
 SMALLEST_COHORT = 1.0
 
@@ -22,11 +23,13 @@ SMALLEST_COHORT = 1.0
 def check(config: Config, problems: Problems) -> None:
     """Adds every problem of the configuration as a whole."""
     for name, options in config.datasets.items():
-        if name in facts.REGISTERED:
+        if name in facts.registered():
             problems.add(["datasets", name], name, "be another name than that of a registered data set", "rename yours")
-        if set("{}") & set(options.get("path", "")):
+        key = "loader" if "loader" in options else "path"
+        file = options.get("path", options.get("loader", {}).get("name", ""))
+        if set("{}") & set(file):
             hint = "Snakemake takes them for wildcards: rename the file or its folder"
-            problems.add(["datasets", name, "path"], options["path"], "hold no braces", hint)
+            problems.add(["datasets", name, key], file, "hold no braces", hint)
     for study in config.studies:
         known = _facts(study, config.datasets, problems)
         if not study.well_formed:
@@ -54,14 +57,14 @@ def _facts(study: Study, datasets: Mapping[str, Mapping[str, Any]], problems: Pr
             if not datasets[name]:
                 continue  # its own faults have their lines already
             try:
-                found[name] = facts.of_user_file(datasets[name])
+                found[name] = facts.of_options(datasets[name])
             except UserFileError as error:
                 key = ["datasets", name, error.key, *(() if error.index is None else (error.index,))]
                 problems.add(key, error.value, error.must, error.hint)
-        elif name in facts.REGISTERED:
-            found[name] = facts.REGISTERED[name]
+        elif name in facts.registered():
+            found[name] = facts.of_class(name)
         else:
-            known = [*facts.REGISTERED, *datasets]
+            known = [*facts.registered(), *datasets]
             key = study_key(study, "dataset", i)
             problems.add(key, name, "be a registered data set or one of datasets", nearest(name, known))
     return found
@@ -96,8 +99,8 @@ def _check_data(study: Study, known: Mapping[str, facts.DatasetInfo], problems: 
     axes = study.axes
     for partition in axes["partition"]:
         for name, fact in known.items():
-            if partition["name"] == "natural":
-                _check_natural(study, name, fact, problems)
+            if is_natural(partition):
+                _check_natural(study, partition["name"], name, fact, problems)
                 _check_cohort(study, [fact.clients if _draws_clients(study) else fact.train], problems)
             elif "clients" not in axes:
                 problems.add(
@@ -115,16 +118,23 @@ def _check_data(study: Study, known: Mapping[str, facts.DatasetInfo], problems: 
 def _check_models(study: Study, known: Mapping[str, facts.DatasetInfo], problems: Problems) -> None:
     """Models of images get images of their size."""
     for spec, model in product(study.axes["preprocessing"], study.axes["model"]):
-        flat = spec["name"] == "pca"
+        flat = registry.constant("preprocessing", spec, "FLATTENS", False)
         constants = registry.find("model", model["name"]).constants
         if flat and constants.get("INPUT_SHAPE") and not constants.get("FLATTENS"):
             hint = "use logistic, mlp or 2nn"
-            problems.add(study_key(study, "model"), model["name"], "not look at images after preprocessing: pca", hint)
+            problems.add(
+                study_key(study, "model"),
+                model["name"],
+                f"not look at images after preprocessing: {spec['name']}",
+                hint,
+            )
         for name, fact in () if flat else known.items():
             if not _fits(model["name"], fact.shape):
-                fitting = [key for key, value in facts.REGISTERED.items() if _fits(model["name"], value.shape)]
+                fitting = [key for key in facts.registered() if _fits(model["name"], facts.of_class(key).shape)]
                 shape = " x ".join("any" if side is None else str(side) for side in constants["INPUT_SHAPE"])
                 others = ", or one of " + ", ".join(fitting) if fitting else ""
+                if fact.declared and fact.shape is None:
+                    others = ", or give the class of the data set its SHAPE"
                 problems.add(
                     study_key(study, "model"),
                     model["name"],
@@ -136,10 +146,12 @@ def _check_models(study: Study, known: Mapping[str, facts.DatasetInfo], problems
 def _check_shape(study: Study, spec: Mapping[str, Any], name: str, shape: tuple[int, ...], problems: Problems) -> None:
     """What a preprocessing asks of the shape of examples; of tables it is known when they are prepared."""
     key, features = study_key(study, "preprocessing"), math.prod(shape)
-    if spec["name"] == "pca" and spec["dimensions"] > features:
-        problems.add([*key, "dimensions"], spec["dimensions"], f"be at most {features}, the pixels of {name}")
-    if spec["name"] == "group_norm" and shape[-1] % spec["groups"]:
-        problems.add([*key, "groups"], spec["groups"], f"divide {shape[-1]}, the channels of {name}")
+    largest = registry.constant("preprocessing", spec, "AT_MOST_FEATURES")
+    divisor = registry.constant("preprocessing", spec, "DIVIDES_CHANNELS")
+    if (spec.get(largest) or 0) > features:
+        problems.add([*key, largest], spec[largest], f"be at most {features}, the pixels of {name}")
+    if shape[-1] % (spec.get(divisor) or 1):
+        problems.add([*key, divisor], spec[divisor], f"divide {shape[-1]}, the channels of {name}")
 
 
 def _fits(model: str, shape: tuple[int, ...] | None) -> bool:
@@ -172,11 +184,12 @@ def _check_augmentation(study: Study, known: Mapping[str, facts.DatasetInfo], pr
                 problems.add([*study_key(study, "augmentation"), "crop"], augmentation["crop"], must, why)
 
 
-def _check_natural(study: Study, name: str, fact: facts.DatasetInfo, problems: Problems) -> None:
-    if fact.clients is None and fact.train is not None:
-        hint = "give the data set a client column, or use iid or dirichlet"
+def _check_natural(study: Study, scheme: str, name: str, fact: facts.DatasetInfo, problems: Problems) -> None:
+    if fact.clients is None:
+        given = "its class CLIENTS" if fact.declared else "the data set a client column"
+        hint = f"give {given}, or use iid or dirichlet"
         problems.add(
-            study_key(study, "partition"), "natural", f"not be natural: {name} does not say whose an example is", hint
+            study_key(study, "partition"), scheme, f"not be natural: {name} does not say whose an example is", hint
         )
     for i, n in enumerate(study.axes.get("clients", ())):
         if fact.clients is not None and n != fact.clients:
@@ -188,7 +201,7 @@ def _check_counts(
     study: Study, name: str, fact: facts.DatasetInfo, partition: Mapping[str, Any], problems: Problems
 ) -> None:
     counts, minimum = study.axes["clients"], partition["minimum"]
-    if "shard_size" in partition:
+    if is_drawn(partition):
         _check_shards(study, name, fact, partition, problems)
         _check_cohort(study, counts, problems)
         return
@@ -207,7 +220,9 @@ def _check_shards(
     study: Study, name: str, fact: facts.DatasetInfo, partition: Mapping[str, Any], problems: Problems
 ) -> None:
     """Any number of clients can draw shards, as long as there are enough for one."""
-    each, size = partition["shards_per_client"], partition["shard_size"]
+    each, size = partition.get("shards_per_client"), partition.get("shard_size")
+    if each is None or size is None:
+        return  # another scheme's draws are checked when they are made
     key = [*study_key(study, "partition"), "shard_size"]
     if fact.train is not None and each * size > fact.train:
         must = f"be at most {fact.train // each}: {name} has {fact.train:,} training examples, and a client draws {each} shards"

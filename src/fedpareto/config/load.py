@@ -183,10 +183,25 @@ def _dataset(name: str, options: Json, problems: Problems) -> dict[str, Json]:
     if not names_a_file(name):
         problems.add(key, name, "have a name of letters, digits, - and _", "it names a file; at most 100")
     tab = {"separator": "\t"} if options.get("separator") in ("tab", "\\t") else {}
-    values = single(key, options | tab, schema()["dataset"], problems)
+    if "loader" in options:
+        return _loader(key, options, problems)
+    values = single(key, options | tab, schema()["data_file"], problems)
     if "path" in values:
         values["path"] = os.path.expanduser(values["path"])
     return values if len(problems.lines) == already else {}
+
+
+def _loader(key: Sequence[str], options: Mapping[str, Json], problems: Problems) -> dict[str, Json]:
+    """The class that loads a data set, with all its arguments; empty where one of them is at fault."""
+    already = len(problems.lines)
+    for name in options:
+        if name != "loader":
+            problems.add([*key, str(name)], options[name], "not stand beside loader", "a class reads the data itself")
+    rule = {"spec": "dataset", "sweep": False}
+    specs = leaves(key, {"loader": options["loader"]}, {"loader": rule}, problems, sweep=False)["loader"]
+    if len(specs) > 1:
+        problems.add([*key, "loader"], options["loader"], "have one value an argument", "make a data set of each")
+    return {"loader": specs[0]} if specs and len(problems.lines) == already else {}
 
 
 def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Problems) -> Study | None:

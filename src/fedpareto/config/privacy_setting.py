@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fedpareto.components import registry
+from fedpareto.data.partitions.interface import is_drawn
 from fedpareto.privacy.setting import PrivacySetting, schedule_length
-from fedpareto.privacy.soundness import LEARNING
 
 
 def privacy_setting(keys: Mapping[str, Any]) -> PrivacySetting:
@@ -34,8 +35,8 @@ def privacy_setting(keys: Mapping[str, Any]) -> PrivacySetting:
         dropout=bool(keys["dropout"]),
         stragglers=bool(keys["stragglers"]),
         bands=specs["mechanism"].get("bands", 1),
-        learns_from_records=specs["preprocessing"]["name"] in LEARNING,
-        drawn_shards="shard_size" in specs["partition"],
+        learns_from_records=bool(registry.constant("preprocessing", specs["preprocessing"], "RELEASES")),
+        drawn_shards=is_drawn(specs["partition"]),
         augmentation=augmentation["name"],
         views=augmentation.get("multiplicity", 1),
     )

@@ -7,9 +7,10 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pooch
 
@@ -35,9 +36,20 @@ class RemoteFile:
 
     name: str
     hashes: tuple[str, ...]
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = ()
     member: str | None = None
     member_hash: str | None = None
+
+
+def remote_files(constants: Mapping[str, Any]) -> tuple[RemoteFile, ...]:
+    """The files of a data set, from the constants of its class: `FILES`, and `MIRRORS` that serve them under their names."""
+    mirrors = constants.get("MIRRORS", ())
+    return tuple(
+        RemoteFile(name, **given)
+        if isinstance(given, Mapping)
+        else RemoteFile(name, (given,), tuple(mirror + name for mirror in mirrors))
+        for name, given in constants.get("FILES", {}).items()
+    )
 
 
 def data_folder() -> Path | None:

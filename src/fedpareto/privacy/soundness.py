@@ -14,8 +14,6 @@ from typing import Any
 from fedpareto.components import registry
 from fedpareto.privacy.setting import PrivacySetting
 
-LEARNING = {"data_norm": 2, "pca": 1}  # preprocessings that learn from all records -> releases that each makes of them
-
 
 @dataclass(frozen=True)
 class Violation:

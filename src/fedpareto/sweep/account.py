@@ -13,7 +13,6 @@ from fedpareto.components import registry
 from fedpareto.privacy.accounting.guarantee import Guarantee
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 from fedpareto.privacy.setting import LocalSteps, PrivacySetting, SecureAggregation
-from fedpareto.privacy.soundness import LEARNING
 from fedpareto.sweep.groups import TargetEpsilon
 from fedpareto.sweep.run import Bundle, Run
 
@@ -100,7 +99,7 @@ def privacy_plan(run: Run, measured: DataSizes | None = None) -> PrivacyPlan:
 
 def releases_of(preprocessing: Mapping[str, Any] | None) -> int:
     """Releases of all records that a preprocessing makes: a covariance, means and mean squares, or none."""
-    return 0 if preprocessing is None else LEARNING.get(preprocessing["name"], 0)
+    return int(registry.constant("preprocessing", preprocessing, "RELEASES", 0))
 
 
 def _preliminary(preprocessing: Mapping[str, Any]) -> tuple[float, ...]:

@@ -58,7 +58,7 @@ def expand(study: Study, datasets: Mapping[str, Mapping[str, Any]]) -> Iterator[
 
 def dataset_info(dataset: str, datasets: Mapping[str, Mapping[str, Any]]) -> facts.DatasetInfo:
     """Facts of a registered data set or of one of the user's own."""
-    return facts.of_user_file(datasets[dataset]) if dataset in datasets else facts.REGISTERED[dataset]
+    return facts.of_options(datasets[dataset]) if dataset in datasets else facts.of_class(dataset)
 
 
 def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Run:

@@ -85,7 +85,7 @@ class Sweep:
         return own.get(file_name, file_name)
 
     def _has_pictures(self, dataset: str) -> bool:
-        shape = facts.FLAT_IMAGE_SHAPES.get(dataset) or dataset_info(dataset, self.datasets).shape
+        shape = facts.flat_image_shape(dataset) or dataset_info(dataset, self.datasets).shape
         return shape is not None and shape[-1] in facts.COLOURS
 
     def dataset_arguments(self, dataset: str) -> str:

@@ -26,7 +26,7 @@ from fedpareto.federated.execution.chunks import by_chunk
 from fedpareto.federated.inputs.device_data import DeviceData
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.federated.inputs.setup import key_data
-from fedpareto.federated.transforms.preprocessing import learned, statistics
+from fedpareto.federated.preprocessings import learning
 from fedpareto.sweep.account import releases_of
 
 PyTree = Any
@@ -158,8 +158,7 @@ def hypers_of_shadows(target: Target, attack: str, shadows: int, record_mask: np
         partition=hypers.partition * shadows + np.tile(np.arange(shadows, dtype=np.int32), len(target.runs)),
         secret_key=np.stack([key_data(name) for name in names]),
     )
-    spec = target.runs[0].training.preprocessing
-    if spec is not None and releases_of(spec):
+    if releases_of(target.runs[0].training.preprocessing):
         rows = [row for half in record_mask for row in half]
         hypers = hypers._replace(preprocessing=_relearned(target, names, hypers.partition, rows))
     return jax.tree.map(jnp.asarray, hypers)
@@ -169,20 +168,21 @@ def _relearned(
     target: Target, names: list[str], partitions: np.ndarray, rows: list[np.ndarray]
 ) -> dict[str, np.ndarray]:
     """What each shadow's preprocessing learns of the shadow's records, with noise of its own."""
+    preprocessing = learning.build(target.runs[0].training.preprocessing)  # of a bundle's runs only its noise differs
     everyone = len(target.data.y_train)
     expected = everyone // 2  # public, unlike how many a shadow really has
     found = []
     means: dict[tuple[int, bool], list[np.ndarray]] = {}
     for number, (name, partition) in enumerate(zip(names, partitions, strict=True)):
         run = target.runs[number * len(target.runs) // len(names)]
-        spec, noise = run.training.preprocessing or {}, target.plans[run.run_id].preprocessing_noise_multipliers
+        noise = target.plans[run.run_id].preprocessing_noise_multipliers
         key = int(partition), bool(noise)
         if key not in means:
             there = rows[key[0]]
-            parts = statistics(spec, target.data.x_train[there], key[1])
+            parts = learning.statistics(preprocessing, target.data.x_train[there], key[1])
             means[key] = [part * (there.sum() / expected) for part in parts]
         own = jax.random.wrap_key_data(jnp.asarray(key_data(f"preprocessing/{name}")))
-        found.append(learned(spec, means[key], noise, expected, own))
+        found.append(learning.learned(preprocessing, means[key], noise, expected, own))
     return {name: np.stack([arrays[name] for arrays in found]) for name in found[0]}
 
 

@@ -1,1 +1,1 @@
-"""Loaders of the registered data sets."""
+"""Registered data sets."""

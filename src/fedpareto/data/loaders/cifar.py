@@ -7,19 +7,19 @@ import pickle
 import struct
 import tarfile
 import zlib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
+from fedpareto.data.loaders.interface import Files, Loaded
+from fedpareto.data.loaders.scattering import IMAGENET_DEVIATION, IMAGENET_MEAN, scattered
 
 ARCHIVE = "cifar-10-python.tar.gz"
 FOLDER = "cifar-10-batches-py"
 TRAINING = tuple(f"data_batch_{number}" for number in range(1, 6))
-SHAPE = (3, 32, 32)  # of a stored image: channels, height, width
+STORED_SHAPE = (3, 32, 32)  # of a stored image: channels, height, width
 
 # All that an array's pickle calls. A pickle may name any function of any module; these can make arrays and nothing else.
 _rebuild = np.empty(0).__reduce__()[0]
@@ -37,7 +37,32 @@ _OF_BROKEN_FILES = (
 )
 
 
-def cifar10(files: Mapping[str, Path]) -> tuple[PreparedData, dict[str, Any]]:
+class CIFAR10:
+    """Photographs of ten kinds of things (Krizhevsky 2009), 32 x 32 pixels of three colours in [0, 1]."""
+
+    NAME: ClassVar = "cifar10"
+    TRAIN: ClassVar = 50_000
+    SHAPE: ClassVar = (32, 32, 3)
+    LICENCE: ClassVar = "no licence stated; the authors ask to cite Krizhevsky (2009)"
+    FOLDER: ClassVar = "cifar10"
+    MIRRORS: ClassVar = ("https://www.cs.toronto.edu/~kriz/",)
+    FILES: ClassVar = {"cifar-10-python.tar.gz": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"}
+
+    def load(self, files: Files) -> Loaded:
+        return cifar10(files)
+
+
+class CIFAR10Scattering(CIFAR10):
+    """Scattering features of CIFAR-10, 8 x 8 places of 243 channels."""
+
+    NAME: ClassVar = "cifar10_scattering"
+    SHAPE: ClassVar = (8, 8, 243)
+
+    def load(self, files: Files) -> Loaded:
+        return scattered(super().load(files), IMAGENET_MEAN, IMAGENET_DEVIATION)
+
+
+def cifar10(files: Files) -> Loaded:
     """The 50,000 training and 10,000 test images, float32 [n, 32, 32, 3] in [0, 1].
 
     Papers standardise them by constants of different origin (or image by image), so that this is the model's business.
@@ -66,7 +91,7 @@ def cifar10(files: Mapping[str, Path]) -> tuple[PreparedData, dict[str, Any]]:
 def _batch(archive: tarfile.TarFile, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Images float32 [n, 32, 32, 3] and labels int32 [n] of one file of the archive."""
     batch = _load(archive, name)
-    images = np.asarray(batch[b"data"], np.uint8).reshape(-1, *SHAPE).transpose(0, 2, 3, 1)
+    images = np.asarray(batch[b"data"], np.uint8).reshape(-1, *STORED_SHAPE).transpose(0, 2, 3, 1)
     labels = np.asarray(batch[b"labels"], np.int32)
     if labels.shape != images.shape[:1]:
         raise ValueError(f"{name}: {len(images)} images and labels of shape {labels.shape}")

@@ -10,7 +10,7 @@ kymatio's `Scattering2D(J=2)` (Andreux et al. 2020), to float32 rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -18,7 +18,7 @@ import numpy as np
 from scipy.fft import fft2, ifft2
 
 from fedpareto.data import DataError
-from fedpareto.data.loaders.builtin import Files, Loaded
+from fedpareto.data.loaders.interface import Loaded
 
 ANGLES = 8
 PATHS = 1 + 2 * ANGLES + ANGLES**2
@@ -48,29 +48,23 @@ class Filters:
     smooth_halved: np.ndarray
 
 
-def scattered(
-    load: Callable[[Files], Loaded], mean: Sequence[float] = (0.0,), deviation: Sequence[float] = (1.0,)
-) -> Callable[[Files], Loaded]:
-    """A loader of the scattering features of the images that `load` gives.
+def scattered(loaded: Loaded, mean: Sequence[float] = (0.0,), deviation: Sequence[float] = (1.0,)) -> Loaded:
+    """The scattering features of images.
 
     Args:
-      load: A loader of images [n, height, width, channels].
+      loaded: Images [n, height, width, channels], and the report of them.
       mean: What is taken from every channel first; public constants, such as ImageNet's for colour photographs.
       deviation: What every channel is divided by then.
     """
-
-    def load_features(files: Files) -> Loaded:
-        data, report = load(files)
-        shifted = any(mean) or any(one != 1 for one in deviation)
-        steps = [
-            report["preprocessing"],
-            *([f"channels standardised with the public mean {mean} and deviation {deviation}"] if shifted else []),
-            f"scattering with 2 scales, {ANGLES} angles and order 2",
-        ]
-        features = [scattering(x, mean, deviation) for x in (data.x_train, data.x_test)]
-        return replace(data, x_train=features[0], x_test=features[1]), report | {"preprocessing": ", ".join(steps)}
-
-    return load_features
+    data, report = loaded
+    shifted = any(mean) or any(one != 1 for one in deviation)
+    steps = [
+        report["preprocessing"],
+        *([f"channels standardised with the public mean {mean} and deviation {deviation}"] if shifted else []),
+        f"scattering with 2 scales, {ANGLES} angles and order 2",
+    ]
+    features = [scattering(x, mean, deviation) for x in (data.x_train, data.x_test)]
+    return replace(data, x_train=features[0], x_test=features[1]), report | {"preprocessing": ", ".join(steps)}
 
 
 def scattering(images: np.ndarray, mean: Sequence[float] = (0.0,), deviation: Sequence[float] = (1.0,)) -> np.ndarray:

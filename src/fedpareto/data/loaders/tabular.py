@@ -12,6 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from fedpareto.data import DataError
+from fedpareto.data.loaders.examples import prepared
+from fedpareto.data.loaders.interface import Loaded
 
 FITTED_ON = "training rows, without privacy: fit it on public data in a deployment"
 
@@ -77,3 +79,37 @@ def encode(train: pd.DataFrame, test: pd.DataFrame) -> tuple[np.ndarray, np.ndar
         "test_rows_with_unseen_categories": {name: count for name, count in unseen.items() if count},
     }
     return x_train.astype(np.float32), transformer.transform(test).astype(np.float32), report
+
+
+def encoded(
+    features: pd.DataFrame,
+    labels: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    class_names: np.ndarray,
+    clients: np.ndarray | None = None,
+    client_names: np.ndarray | None = None,
+) -> Loaded:
+    """A table whose rows are divided, encoded.
+
+    Args:
+      features: Columns of all rows.
+      labels: int [rows].
+      train: int [n], rows of the training examples.
+      test: int [m], rows of the test examples.
+      class_names: unicode [classes].
+      clients: int [rows], the natural client of each row, or None.
+      client_names: unicode [natural clients], or None.
+    """
+    x_train, x_test, report = encode(features.iloc[train], features.iloc[test])
+    data = prepared(
+        x_train,
+        labels[train],
+        x_test,
+        labels[test],
+        class_names,
+        client_train=None if clients is None else clients[train],
+        client_test=None if clients is None else clients[test],
+        client_names=client_names,
+    )
+    return data, report

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, NamedTuple, get_args, get_origin, g
 
 import jax
 
+from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.execution.over_runs import Program
 from fedpareto.federated.inputs.device_data import Examples
-from fedpareto.federated.transforms.augmentation import Augmentation
 from fedpareto.privacy.sampling import Cohort
 
 PyTree = Any

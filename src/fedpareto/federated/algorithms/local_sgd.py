@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fedpareto.federated.algorithms.interface import ClientUpdate, LocalProblem, Loss
-from fedpareto.federated.transforms.augmentation import keys_of
+from fedpareto.federated.augmentation import keys_of
 
 PyTree = Any
 Adjust = Callable[[PyTree, PyTree], PyTree]  # (gradient, local parameters) -> the gradient that a step follows

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from fedpareto.federated.augmentation import keys_of
 from fedpareto.federated.contributions.interface import Contribution, Members, Round, Sums
 from fedpareto.federated.contributions.members import is_clipped
 from fedpareto.federated.contributions.per_example import clipped_gradient_sum, only
 from fedpareto.federated.inputs.canaries import planted_sum
 from fedpareto.federated.inputs.device_data import DeviceData, Examples
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
-from fedpareto.federated.transforms.augmentation import keys_of
 from fedpareto.privacy.clipping import clip_factor
 
 PyTree = Any

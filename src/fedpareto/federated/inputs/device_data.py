@@ -11,7 +11,7 @@ import numpy as np
 
 from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.partition import Partition, partition
+from fedpareto.data.partitions.dealing import Partition, partition
 from fedpareto.sweep.run import Run
 from fedpareto.tasks import build as tasks
 

@@ -9,10 +9,11 @@ import jax
 import optax
 
 from fedpareto.federated.algorithms.interface import Algorithm, LocalWork
+from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.engine.server import server_optimizer
 from fedpareto.federated.inputs.canaries import Canaries
-from fedpareto.federated.transforms.augmentation import Augmentation
-from fedpareto.federated.transforms.preprocessing import prepend
+from fedpareto.federated.preprocessings.interface import Preprocessing
+from fedpareto.federated.preprocessings.learning import prepend
 from fedpareto.models.model import Model
 from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
 from fedpareto.privacy.mechanisms.interface import Mechanism
@@ -50,7 +51,7 @@ class ProgramConfig:
       local_steps: Noisy steps of a client that protects its own records.
       max_batch_size: Size of a client's buffer of its own records, drawn at every step.
       examples_pad: Examples of the largest client.
-      preprocessing: What is done to an example before the model sees it, as pairs; arrays that it has learned are in `RunParams`.
+      preprocessing: What is done to an example before the model sees it, or None; arrays that it has learned are in `RunParams`.
       augmentation: How training images are seen, or None.
       averaging: Decay of the moving average of the parameters that is scored and kept, or None.
       at_once: Members of the cohort in one vectorised chunk. 1 trains clients one after another, so that one client's
@@ -82,7 +83,7 @@ class ProgramConfig:
     local_steps: int = 1
     max_batch_size: int = 1
     examples_pad: int = 1
-    preprocessing: tuple[tuple[str, Any], ...] = ()
+    preprocessing: Preprocessing | None = None
     augmentation: Augmentation | None = None
     averaging: float | None = None
     at_once: int = 1
@@ -105,9 +106,9 @@ class ProgramConfig:
 
     def preprocessed(self, hyper: RunParams) -> ProgramConfig:
         """The same for one run: its model takes the examples as they are."""
-        if not self.preprocessing:
+        if self.preprocessing is None:
             return self
-        return replace(self, model=prepend(self.model, dict(self.preprocessing), hyper.preprocessing or {}))
+        return replace(self, model=prepend(self.model, self.preprocessing, hyper.preprocessing or {}))
 
 
 class RunParams(NamedTuple):

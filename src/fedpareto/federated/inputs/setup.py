@@ -14,14 +14,14 @@ import numpy as np
 from fedpareto.components import registry
 from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.partition import Partition
+from fedpareto.data.partitions.dealing import Partition
 from fedpareto.federated.algorithms.interface import Algorithm, LocalWork, shape_of, traced_arguments
+from fedpareto.federated.augmentation import Augmentation
 from fedpareto.federated.execution import devices
 from fedpareto.federated.execution.devices import Layout
 from fedpareto.federated.inputs.device_data import partitions_of
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
-from fedpareto.federated.transforms.augmentation import Augmentation
-from fedpareto.federated.transforms.preprocessing import learned, output_shape, statistics
+from fedpareto.federated.preprocessings import learning
 from fedpareto.models.model import Model, build
 from fedpareto.models.numerics import PLAIN, Numerics
 from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
@@ -70,7 +70,7 @@ def program_config(
         local_steps=run.training.local_steps or 1,
         max_batch_size=max((_batch_pad(r, plans[r.run_id], partitions[r.seed]) for r in runs), default=1),
         examples_pad=max(p.train_index.shape[1] for p in partitions.values()),
-        preprocessing=tuple((run.training.preprocessing or {}).items()),
+        preprocessing=learning.build(run.training.preprocessing),
         augmentation=Augmentation.of(run.training.augmentation),
         averaging=None if run.training.averaging is None else run.training.averaging["decay"],
         at_once=layout.at_once,
@@ -97,7 +97,7 @@ def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
     if data.targets != task.TARGETS:
         name = tasks.spec_of(run.task)["name"]
         raise DataError(f"the targets of the data are {data.targets}, and task {name} learns {task.TARGETS}")
-    shape = output_shape(run.training.preprocessing, data.x_train.shape[1:])
+    shape = learning.output_shape(learning.build(run.training.preprocessing), data.x_train.shape[1:])
     outputs = task.outputs(data.y_train, len(data.class_names))
     tasks.check(run.task, task, outputs, data.y_train)
     return build(run.model, shape, outputs, numerics)
@@ -132,21 +132,19 @@ def learned_of(
 
     The noise is what the run's plan was accounted for with.
     """
-    spec = runs[0].training.preprocessing
-    if spec is None or not releases_of(spec):
+    if not releases_of(runs[0].training.preprocessing):
         return None
+    preprocessing = learning.build(runs[0].training.preprocessing)
     # Runs of a bundle differ in noise alone, so that the pass over all records is made at most twice.
     means = {
-        bounded: statistics(spec, data.x_train, bounded)
+        bounded: learning.statistics(preprocessing, data.x_train, bounded)
         for bounded in {bool(plans[r.run_id].preprocessing_noise_multipliers) for r in runs}
     }
     found = {}
     for run in runs:
         noise = plans[run.run_id].preprocessing_noise_multipliers
         key = jax.random.wrap_key_data(jnp.asarray(key_data(f"preprocessing/{run.run_id}")))
-        found[run.run_id] = learned(
-            run.training.preprocessing or spec, means[bool(noise)], noise, len(data.x_train), key
-        )
+        found[run.run_id] = learning.learned(preprocessing, means[bool(noise)], noise, len(data.x_train), key)
     return found
 
 

@@ -16,7 +16,7 @@ from fedpareto.columns.declared import ACCOUNTANTS, CALIBRATING, DEFAULT, RUNS, 
 from fedpareto.columns.frames import of_rows, to_parquet, typed
 from fedpareto.config.schema import schema
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.partition import label_counts
+from fedpareto.data.partitions.dealing import label_counts
 from fedpareto.federated.inputs.device_data import partitions_of, strata_of
 from fedpareto.federated.inputs.setup import algorithm_of
 from fedpareto.federated.store.store import RunResult

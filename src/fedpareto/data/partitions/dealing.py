@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from fedpareto.components import registry
 from fedpareto.data import DataError
+from fedpareto.data.partitions.interface import is_drawn, is_natural
 
 
 @dataclass(frozen=True)
@@ -47,23 +49,21 @@ def partition(
     Args:
       y_train: int [n], training labels.
       y_test: int [m], test labels.
-      scheme: `name` and its arguments: `iid`; `dirichlet` with `alpha`, a Dirichlet draw of the clients' shares for each
-        label (Hsu et al. 2019); `shards` with `shards_per_client`, slices of the examples sorted by label (McMahan et al.
-        2017), and perhaps `shard_size`: slices of that many, drawn by the clients (Geyer et al. 2017); `quantity` with
-        `alpha`, a Dirichlet draw of the clients' sizes; `natural`. `minimum` is the number of examples that every client
-        keeps at least; the natural split is left as it is.
+      scheme: `name` of a component of the kind `partition` and its arguments. `minimum` is the number of examples that every
+        client keeps at least; the natural split is left as it is.
       clients: Number of clients.
       seed: Partitions of different seeds differ; the same arguments give the same partition.
-      client_train: int [n], whose each training example is, for `natural`.
+      client_train: int [n], whose each training example is, for a natural partition.
       client_test: int [m], likewise for the test set.
 
     Raises:
-      DataError: More clients or larger shards than examples allow, or a natural split of data that has none or another
-        number of clients.
+      DataError: More clients or larger shards than examples allow, a natural split of data that has none or another number
+        of clients, or a scheme of the user's that deals what is not there.
     """
     rng = np.random.default_rng([seed, clients, zlib.crc32(str(scheme["name"]).encode())])
     minimum = int(scheme.get("minimum", 1))
-    if scheme["name"] == "natural":
+    dealer = registry.build("partition", {key: value for key, value in scheme.items() if key != "minimum"})
+    if is_natural(scheme):
         if client_train is None or client_test is None:
             raise DataError("the natural partition needs data that say whose each example is (use iid or dirichlet)")
         named = int(np.max(client_train)) + 1
@@ -71,9 +71,11 @@ def partition(
             raise DataError(
                 f"the data name {named} clients and the plan {clients} (run the sweep again: it makes a new plan)"
             )
-        return _collect(np.asarray(client_train), np.asarray(client_test), clients)
-    if scheme.get("shard_size"):
-        index = _drawn_shards(y_train, clients, scheme, rng)
+        owner = _checked(scheme, dealer.deal(np.asarray(client_train), clients, rng), (len(client_train),), clients)
+        return _collect(owner, np.asarray(client_test), clients)
+    if is_drawn(scheme):
+        rows = dealer.deal(y_train, clients, rng)
+        index = _checked(scheme, rows, (clients, *np.shape(rows)[-1:]), len(y_train)).astype(np.int32)
         counts = np.full(clients, index.shape[1], np.int32)
         held = label_counts(Partition(index, counts, np.empty(0, np.int32)), y_train, int(y_train.max()) + 1)
         return Partition(index, counts, _deal_test(held, y_test, rng).astype(np.int32))
@@ -82,11 +84,27 @@ def partition(
             f"{clients} clients with at least {minimum} examples each need {clients * minimum:,} training examples, and "
             f"there are {len(y_train):,} (write fewer clients)"
         )
-    owner = _SCHEMES[scheme["name"]](y_train, clients, scheme, rng)
+    owner = _checked(scheme, dealer.deal(y_train, clients, rng), (len(y_train),), clients)
     _enforce_minimum(owner, clients, minimum, rng)
     held = np.zeros((clients, int(y_train.max()) + 1), np.int64)
     np.add.at(held, (owner, y_train), 1)
     return _collect(owner, _deal_test(held, y_test, rng), clients)
+
+
+def _checked(scheme: Mapping[str, Any], dealt: Any, shape: tuple[int, ...], below: int) -> np.ndarray:
+    """A copy of what a scheme has dealt, int64.
+
+    Raises:
+      DataError: It is no array of whole numbers of that shape, from 0 to `below`.
+    """
+    numbers = np.asarray(dealt)
+    whole = numbers.shape == shape and np.issubdtype(numbers.dtype, np.integer)
+    if not whole or not numbers.size or numbers.min() < 0 or numbers.max() >= below:
+        raise DataError(
+            f"partition {scheme['name']} must deal whole numbers from 0 to {below - 1} of shape {shape}, and deals "
+            + (f"{numbers.min()} to {numbers.max()}" if whole and numbers.size else f"{numbers.dtype} {numbers.shape}")
+        )
+    return numbers.astype(np.int64)
 
 
 def label_counts(partition: Partition, y_train: np.ndarray, classes: int) -> np.ndarray:
@@ -97,63 +115,7 @@ def label_counts(partition: Partition, y_train: np.ndarray, classes: int) -> np.
     return counts
 
 
-def _iid(y: np.ndarray, clients: int, scheme: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
-    del scheme
-    return rng.permutation(np.arange(len(y)) % clients)
-
-
-def _dirichlet(y: np.ndarray, clients: int, scheme: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
-    owner = np.empty(len(y), np.int64)
-    for label in np.unique(y):
-        rows = rng.permutation(np.flatnonzero(y == label))
-        shares = rng.dirichlet(np.full(clients, scheme["alpha"]))
-        owner[rows] = np.repeat(np.arange(clients), _apportion(shares, len(rows), rng))
-    return owner
-
-
-def _shards(y: np.ndarray, clients: int, scheme: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
-    shards = clients * int(scheme.get("shards_per_client", 2))
-    by_label = rng.permutation(len(y))
-    by_label = by_label[np.argsort(y[by_label], kind="stable")]
-    owner = np.empty(len(y), np.int64)
-    for shard, rows in enumerate(np.array_split(by_label, shards)):
-        owner[rows] = shard
-    return rng.permutation(np.arange(shards) % clients)[owner]
-
-
-def _drawn_shards(y: np.ndarray, clients: int, scheme: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
-    """Rows of each client, int32 [clients, shards_per_client * shard_size].
-
-    All shards are drawn once before any is drawn again, in an order of its own each time, and no client draws one twice. What
-    is left over of the sorted examples is less than a shard, and goes to nobody.
-    """
-    each, size = int(scheme.get("shards_per_client", 2)), int(scheme["shard_size"])
-    shards = len(y) // size
-    if each > shards:
-        raise DataError(
-            f"clients draw {each} different shards of {size:,} examples, and {len(y):,} training examples make {shards} "
-            "(write fewer shards_per_client or a smaller shard_size)"
-        )
-    by_label = rng.permutation(len(y))
-    by_label = by_label[np.argsort(y[by_label], kind="stable")][: shards * size].reshape(shards, size)
-    drawn = np.empty(0, np.int64)
-    while len(drawn) < clients * each:
-        order = rng.permutation(shards)
-        own = drawn[len(drawn) - len(drawn) % each :]  # of the client that this pass goes on with
-        again = np.isin(order, own)
-        drawn = np.concatenate([drawn, order[~again], order[again]])
-    return by_label[drawn[: clients * each]].reshape(clients, each * size).astype(np.int32)
-
-
-def _quantity(y: np.ndarray, clients: int, scheme: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
-    sizes = _apportion(rng.dirichlet(np.full(clients, scheme["alpha"])), len(y), rng)
-    return rng.permutation(np.repeat(np.arange(clients), sizes))
-
-
-_SCHEMES = {"iid": _iid, "dirichlet": _dirichlet, "shards": _shards, "quantity": _quantity}
-
-
-def _apportion(shares: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
+def apportion(shares: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
     """Whole numbers that add up to `total` in proportion to `shares`, ties and remainders drawn at random."""
     mass = shares.sum()
     shares = shares / mass if mass > 0 else np.full(len(shares), 1 / len(shares))
@@ -188,7 +150,7 @@ def _deal_test(held: np.ndarray, y_test: np.ndarray, rng: np.random.Generator) -
     for label in np.unique(y_test):
         rows = rng.permutation(np.flatnonzero(y_test == label))
         of_label = held[:, label] if label < labels else np.zeros(clients)
-        test_owner[rows] = np.repeat(np.arange(clients), _apportion(of_label.astype(float), len(rows), rng))
+        test_owner[rows] = np.repeat(np.arange(clients), apportion(of_label.astype(float), len(rows), rng))
     return test_owner
 
 

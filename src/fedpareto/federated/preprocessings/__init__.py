@@ -1,0 +1,1 @@
+"""What is done to every example before the model sees it."""

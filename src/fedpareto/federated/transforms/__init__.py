@@ -1,1 +1,0 @@
-"""Transformations of training examples."""
