@@ -12,6 +12,7 @@ from fedpareto.config import papers
 from fedpareto.config.load import ConfigError, from_snakemake
 from fedpareto.data import facts
 from fedpareto.sweep import sweep as plan
+from fedpareto.sweep.components import component_files
 from fedpareto.sweep.run import digest
 from fedpareto.system import damage, environment, files, jax_settings, paths
 from snakemake.exceptions import WorkflowError
@@ -243,6 +244,18 @@ def caption_of_figure(wildcards):
 def spec_of_figure(wildcards):
     """What the command line calls a figure."""
     return PLAN.figure(wildcards.study, wildcards.figure)
+
+
+def code_of_training(wildcards):
+    """The files that train a bundle: the engine's, and those of the components that its runs name."""
+    files = component_files(BUNDLES[wildcards.bundle].runs)
+    return sorted({*CODE["train"], *map(os.path.relpath, files)})
+
+
+def code_of_accounting(wildcards):
+    """The files that prove a bundle's epsilons: the accountant's, and those of its mechanism; its model has the parameters."""
+    files = component_files(BUNDLES[wildcards.bundle].runs)
+    return sorted({*CODE["privacy"], *map(os.path.relpath, files)})
 
 
 def code_of_figure(wildcards):

@@ -6,7 +6,7 @@ rule account:
     input:
         spec="results/specs/{bundle}.json",
         data=data_to_account,
-        code=CODE["privacy"],
+        code=code_of_accounting,
     output:
         "results/privacy/{bundle}.json",
     log:

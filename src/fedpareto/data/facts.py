@@ -47,7 +47,8 @@ def of_class(name: str) -> DatasetInfo:
     """
     component = registry.find("dataset", name)
     train, shape, clients = (component.constants.get(fact) for fact in ("TRAIN", "SHAPE", "CLIENTS"))
-    return DatasetInfo(train, shape, clients, declared=component.own)
+    targets = component.constants.get("TARGETS", "classes")
+    return DatasetInfo(train, shape, clients, targets, declared=component.own)
 
 
 def of_options(options: Mapping[str, Any]) -> DatasetInfo:

@@ -1,0 +1,61 @@
+"""A fingerprint of all that makes a run's numbers: code, libraries, plan and data.
+
+Code is the engine's core, through which every run goes, and the components that the run names. What reaches a run as a value
+(its plan, the words of its configuration, the names of columns) enters by that value, so that a tighter proof, a line of the log
+or a measurement of costs trains nothing again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from fedpareto.components import provenance
+from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.sweep.components import component_files
+from fedpareto.sweep.run import Run
+
+CORE = ("fedpareto.federated.job", "fedpareto.federated.store.outcome")
+# Files and folders of the package whose results reach training as values.
+BY_VALUE = (
+    "columns",
+    "components",
+    "config",
+    "data/__init__.py",
+    "privacy/accounting",
+    "privacy/delta_budget.py",
+    "privacy/soundness.py",
+    "statuses.py",
+    "sweep/account.py",
+    "system",
+)
+
+
+def fingerprint(run: Run, plan: PrivacyPlan, content_sha256: str) -> str:
+    """16 hexadecimal digits that change with whatever can change the numbers of a run.
+
+    Args:
+      run: The run, which is itself known by its id.
+      plan: The plan that trains it.
+      content_sha256: Of the prepared data set.
+    """
+    code = provenance.fingerprint(source_files(run))
+    return hashlib.sha256(f"{code} {content_sha256} {plan!r}".encode()).hexdigest()[:16]
+
+
+def source_files(run: Run) -> frozenset[Path]:
+    """The source files that make a run's numbers."""
+    return _core() | {file for file in component_files([run]) if not _by_value(file)}
+
+
+@cache
+def _core() -> frozenset[Path]:
+    return frozenset(file for file in provenance.sources(*CORE) if not _by_value(file))
+
+
+def _by_value(file: Path) -> bool:
+    if not file.is_relative_to(provenance.PACKAGE):
+        return False
+    name = file.relative_to(provenance.PACKAGE).as_posix()
+    return any(name == part or name.startswith(f"{part}/") for part in BY_VALUE)
