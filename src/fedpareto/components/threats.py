@@ -71,17 +71,23 @@ def limited(attack: str, limit: str) -> bool:
     return goal(attack) in GOALS[LIMITS[limit]]
 
 
-def refusal(refuses: Iterable[tuple[Mapping[str, Any], str]], settings: Mapping[str, Any]) -> str | None:
+def settings(unit: str, trust: str, algorithm: str) -> dict[str, Any]:
+    """The settings of a run that attacks may refuse (`REFUSES`); `several_vectors` is what a client of its algorithm sends."""
+    vectors = registry.find("algorithm", algorithm).constants.get("VECTORS", 1)
+    return {"unit": unit, "trust": trust, "algorithm": algorithm, "several_vectors": vectors > 1}
+
+
+def refusal(refuses: Iterable[tuple[Mapping[str, Any], str]], found: Mapping[str, Any]) -> str | None:
     """Why an attack is not made on a run.
 
     Args:
       refuses: The attack's `REFUSES`: settings and a reason each.
-      settings: Key of the run -> value.
+      found: `settings` of the run.
 
     Returns:
       The reason of the first entry all of whose settings are the run's; None where there is none.
     """
     for when, reason in (*REFUSED_BY_ALL, *refuses):
-        if all(settings[key] == value for key, value in when.items()):
+        if all(found[key] == value for key, value in when.items()):
             return reason
     return None

@@ -134,11 +134,11 @@ def _check_policy(
         problems.add([*key, "trust"], [], "hold at least one value", "null for all of them")
 
 
-def _settings(study: Study) -> list[dict[str, str]]:
+def _settings(study: Study) -> list[dict[str, Any]]:
     """The settings of the study's points that attacks may refuse, as `attacks.interface.refusal` takes them from a run."""
     units, trusts = study.axes["unit"], study.axes["trust"]
     algorithms = [spec["name"] for spec in study.axes["algorithm"]]
-    return [{"unit": u, "trust": t, "algorithm": a} for u, t, a in product(units, trusts, algorithms)]
+    return [threats.settings(*setting) for setting in product(units, trusts, algorithms)]
 
 
 def _shown(values: tuple[Any, ...]) -> Any:

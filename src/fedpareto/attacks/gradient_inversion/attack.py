@@ -94,6 +94,7 @@ class GradientInversion:
     SEES: ClassVar = "first_round"
     REFUSES: ClassVar = (
         ({"algorithm": "scaffold"}, "scaffold's clients send two vectors, and no attack here reads both"),
+        ({"several_vectors": True}, "its clients send several vectors, and no attack here reads all of them"),
     )
     STUDIES: ClassVar = (
         (
