@@ -42,10 +42,6 @@ class Attack(Protocol):
 
 def refusal(attack: Attack, run: Run) -> str | None:
     """The reason of the attack's `REFUSES` for a run, None where there is none: settings that the configuration knows too."""
-    settings = {
-        "unit": run.contribution.unit,
-        "trust": run.contribution.trust,
-        "algorithm": run.training.algorithm,
-        "targets": threats.targets_of(spec_of(run.task)["name"]),
-    }
+    task = spec_of(run.task)["name"]
+    settings = threats.settings(run.contribution.unit, run.contribution.trust, run.training.algorithm, task)
     return threats.refusal(getattr(attack, "REFUSES", ()), settings)

@@ -71,22 +71,28 @@ def limited(attack: str, limit: str) -> bool:
     return goal(attack) in GOALS[LIMITS[limit]]
 
 
-def targets_of(task: str) -> str:
-    """What the task of a name learns, `classes` or `numbers`."""
-    return str(registry.find("task", task).constants.get("TARGETS", ""))
+def settings(unit: str, trust: str, algorithm: str, task: str) -> dict[str, Any]:
+    """The settings of a run that attacks may refuse (`REFUSES`).
+
+    `several_vectors` is whether a client of its algorithm sends more than one, `targets` what its task learns: `classes` or
+    `numbers`.
+    """
+    vectors = registry.find("algorithm", algorithm).constants.get("VECTORS", 1)
+    targets = str(registry.find("task", task).constants.get("TARGETS", ""))
+    return {"unit": unit, "trust": trust, "algorithm": algorithm, "several_vectors": vectors > 1, "targets": targets}
 
 
-def refusal(refuses: Iterable[tuple[Mapping[str, Any], str]], settings: Mapping[str, Any]) -> str | None:
+def refusal(refuses: Iterable[tuple[Mapping[str, Any], str]], found: Mapping[str, Any]) -> str | None:
     """Why an attack is not made on a run.
 
     Args:
       refuses: The attack's `REFUSES`: settings and a reason each.
-      settings: Key of the run -> value.
+      found: `settings` of the run.
 
     Returns:
       The reason of the first entry all of whose settings are the run's; None where there is none.
     """
     for when, reason in (*REFUSED_BY_ALL, *refuses):
-        if all(settings[key] == value for key, value in when.items()):
+        if all(found[key] == value for key, value in when.items()):
             return reason
     return None

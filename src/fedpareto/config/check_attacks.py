@@ -134,15 +134,12 @@ def _check_policy(
         problems.add([*key, "trust"], [], "hold at least one value", "null for all of them")
 
 
-def _settings(study: Study) -> list[dict[str, str]]:
+def _settings(study: Study) -> list[dict[str, Any]]:
     """The settings of the study's points that attacks may refuse, as `attacks.interface.refusal` takes them from a run."""
     units, trusts = study.axes["unit"], study.axes["trust"]
     algorithms = [spec["name"] for spec in study.axes["algorithm"]]
-    targets = {threats.targets_of(spec["name"]) for spec in study.axes["task"]}
-    return [
-        {"unit": u, "trust": t, "algorithm": a, "targets": of}
-        for u, t, a, of in product(units, trusts, algorithms, sorted(targets))
-    ]
+    tasks = sorted({spec["name"] for spec in study.axes["task"]})
+    return [threats.settings(*setting) for setting in product(units, trusts, algorithms, tasks)]
 
 
 def _shown(values: tuple[Any, ...]) -> Any:

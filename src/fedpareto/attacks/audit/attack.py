@@ -63,6 +63,7 @@ class Audit:
     SEES: ClassVar = "every_release"
     REFUSES: ClassVar = (
         ({"algorithm": "scaffold"}, "scaffold's clients send two vectors, and no attack here reads both"),
+        ({"several_vectors": True}, "its clients send several vectors, and no attack here reads all of them"),
         ({"trust": "local"}, "clients add the noise by themselves, and no canary here speaks for a client"),
         (
             {"unit": "record", "trust": "distributed"},

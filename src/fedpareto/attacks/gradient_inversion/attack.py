@@ -95,6 +95,7 @@ class GradientInversion:
     REFUSES: ClassVar = (
         ({"targets": "numbers"}, "it reads the scores of classes, and the targets of the task are numbers"),
         ({"algorithm": "scaffold"}, "scaffold's clients send two vectors, and no attack here reads both"),
+        ({"several_vectors": True}, "its clients send several vectors, and no attack here reads all of them"),
     )
     STUDIES: ClassVar = (
         (
