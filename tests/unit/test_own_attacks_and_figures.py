@@ -190,7 +190,7 @@ def test_an_edit_of_an_attack_repeats_that_attack_alone(project, capsys):
 
 def test_the_examples_of_the_documentation_work(project):
     text = Path(__file__).parents[2].joinpath("docs", "extending.md").read_text()
-    attack, figure = re.findall("```python\n(.*?)```", text, re.DOTALL)
+    attack, figure, *_ = re.findall("```python\n(.*?)```", text, re.DOTALL)
     (project / "large_weights.py").write_text(attack)
     (project / "seconds.py").write_text(figure)
     (specs,) = {str(specs): specs for specs in planned(**yaml_of(text, "attacks")).attacks.values()}.values()
