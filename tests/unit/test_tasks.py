@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 from textwrap import dedent
 
 import jax
@@ -345,3 +346,14 @@ def test_numbers_are_dealt_by_their_size(folder):
     dealt = partitions_of(bundle.runs, data)[0]
     spread = [np.ptp(data.y_train[rows[:n], 0]) for rows, n in zip(dealt.train_index, dealt.train_count, strict=True)]
     assert np.median(spread) < 0.5 * np.ptp(data.y_train[:, 0])
+
+
+def test_the_task_of_the_documentation_is_a_task(folder):
+    text = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
+    (folder / "hinge.py").write_text(text.split("## A task")[1].split("```python\n")[1].split("```")[0])
+    study = {"studies": {"s": STUDY | {"task": {"name": "./hinge.py:Hinge", "margin": [0.5, 1]}}}}
+    for run in plan_sweep(checked(study, [("study", {})])).runs.values():
+        task = tasks.build(run.task)
+        tasks.check(run.task, task, task.outputs(np.arange(3), 3), np.arange(3, dtype=np.int32))
+        loss = task.loss(jnp.asarray([[2.0, 1.75, 0.0]]), jnp.asarray([0]))
+        assert loss.tolist() == [task.margin - 0.25]
