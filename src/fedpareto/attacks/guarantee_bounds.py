@@ -91,20 +91,28 @@ def largest_auc(accounted: AccountedRun, steps: int = 1) -> float:
     return float(np.sum(np.diff(grid) * power(grid, accounted, steps)[1:]))
 
 
-@lru_cache(maxsize=256)
 def profile(accounted: AccountedRun) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (epsilon, delta) that the run satisfies all at once: float64 [n] each, empty where it has no guarantee."""
-    orders, rdp = (np.asarray(values, np.float64) for values in accounted.curve)
     final, plan = accounted.final, accounted.plan
-    if not plan.private or not math.isfinite(final.epsilon_rdp):
+    if not plan.private or plan.delta is None or not math.isfinite(final.epsilon_rdp):
         return np.zeros(0), np.zeros(0)
-    pairs = [(final.epsilon_rdp, plan.delta)]
-    if final.epsilon_pld is not None and math.isfinite(final.epsilon_pld):
-        pairs.append((final.epsilon_pld, plan.delta))
-    if orders.size:
-        finite = np.isfinite(rdp)
-        # A discrete table's bound ends somewhere: beyond it nothing was proven.
-        for epsilon in EPSILONS[plan.largest_epsilon >= EPSILONS]:
-            delta = compute_delta(orders[finite], rdp[finite], float(epsilon))[0] + plan.reserved_delta
-            pairs.append((float(epsilon), min(1.0, float(delta))))
+    proven = [final.epsilon_rdp, *([] if final.epsilon_pld is None else [final.epsilon_pld])]
+    pairs = [(float(epsilon), plan.delta) for epsilon in proven if math.isfinite(epsilon)]
+    orders, rdp = (tuple(map(float, values)) for values in accounted.curve)
+    pairs += _by_renyi_divergence(orders, rdp, float(plan.largest_epsilon), float(plan.reserved_delta))
     return np.asarray([e for e, _ in pairs]), np.asarray([d for _, d in pairs])
+
+
+@lru_cache(maxsize=256)
+def _by_renyi_divergence(
+    orders: tuple[float, ...], rdp: tuple[float, ...], largest: float, reserved: float
+) -> list[tuple[float, float]]:
+    """Pairs (epsilon, delta) up to the largest epsilon; beyond it a discrete table's bound proves nothing."""
+    if not orders:
+        return []
+    at, divergence = np.asarray(orders), np.asarray(rdp)
+    finite = np.isfinite(divergence)
+    return [
+        (float(epsilon), min(1.0, float(compute_delta(at[finite], divergence[finite], float(epsilon))[0] + reserved)))
+        for epsilon in EPSILONS[largest >= EPSILONS]
+    ]
