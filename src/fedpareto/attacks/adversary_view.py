@@ -1,9 +1,9 @@
-"""What each adversary sees of one round, made by the run's own code with the run's own keys.
+"""The view of each adversary in one round, computed by the run's code with the run's keys.
 
 The transcript is that of a run's first round, whose model everybody knows, with three changes that let runs be compared on equal
 terms. The clients that are looked at hold `records` of their records only, so that an attack can be tried on batches of a given
 size. Clients are renamed so that those in a run's cohort hold the records of the first clients: the same records are looked for
-in every run. And whoever is asked answers, and finishes its steps: silence gives nothing away. Nothing else reaches an attack.
+in every run. And every sampled client answers, and finishes its steps: silence gives nothing away. Nothing else reaches an attack.
 
 | trust         | the coordinator sees                | those who see the models see    |
 |---------------|-------------------------------------|---------------------------------|
@@ -37,7 +37,7 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was sent in the first round of one run.
+    """The messages of the first round of one run.
 
     Attributes:
       params: The global parameters, which every adversary knows.
@@ -162,7 +162,7 @@ def _renamed(
 
 
 def _swapped(population: int, members: jax.Array, wanted: jax.Array, real: jax.Array) -> jax.Array:
-    """int32 [population]: an order in which `members[i]` and whoever is `wanted[i]` have changed places, for i below `real`."""
+    """Permutation, int32 [population], that swaps `members[i]` and `wanted[i]` for i < `real`."""
 
     def swap(i: jax.Array, order: jax.Array) -> jax.Array:
         place = jnp.argmax(order == wanted[i])

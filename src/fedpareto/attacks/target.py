@@ -1,4 +1,4 @@
-"""What attacks are made on: the runs of a bundle, their final models, and their program to run it again."""
+"""The target of attacks: the runs of a bundle, their final models, and their program to run it again."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Target:
 
     @cached_property
     def static(self) -> ProgramConfig:
-        """What shapes the runs' program, with one device a run; its evaluations are those of the runs."""
+        """The configuration of the runs' program, with one device a run and the evaluations of the runs."""
         wanted = {**self.execution, "cohort_devices": 1}
         layout, _, model = lay_out(self.runs, self.plans, self.data, wanted)
         return program_config(self.runs, self.plans, self.partitions, model, layout)

@@ -22,7 +22,7 @@ from fedpareto.sweep.run import Run
 
 @dataclass(frozen=True)
 class Job:
-    """What `train` runs.
+    """A compiled training job.
 
     Attributes:
       layout: How the runs are laid out on the machine.

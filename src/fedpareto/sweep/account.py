@@ -21,7 +21,7 @@ UNCALIBRATED = 1.0  # the noise of a plan that is still to be calibrated
 
 @dataclass(frozen=True)
 class DataSizes:
-    """What only the prepared data can tell, and only some mechanisms need.
+    """Sizes that only the prepared data can tell, and only some mechanisms need.
 
     Attributes:
       parameters: Number of model parameters.

@@ -133,7 +133,7 @@ def canaries_in(population: int, parameters: int, method: str, asked: int | None
 
 
 def findings_of(run: Run, accounted: AccountedRun, copies: CanaryTrace, method: str) -> list[AttackResult]:
-    """What the copies of one run show, to each adversary that its guarantee is against.
+    """Evidence from the copies of one run, for each adversary that its guarantee covers.
 
     Args:
       run: The run.

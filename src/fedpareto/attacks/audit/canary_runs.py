@@ -56,7 +56,7 @@ class Copy(NamedTuple):
 
 
 class CanaryTrace(NamedTuple):
-    """What is known of copies, on the host.
+    """The record of an audit's copies, on the host.
 
     Attributes:
       present: bool [copies, canaries], the secret.

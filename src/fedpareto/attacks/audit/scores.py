@@ -1,4 +1,4 @@
-"""How much what is seen speaks for a canary: scores of what was seen, and what a plan leads one to expect of them.
+"""Log-likelihood ratios of a canary, and their simulated distribution under a plan.
 
 The adversary knows the plan (rates, clip norm, noise), the canaries' directions and nothing of the coins. Its scores take each
 round for a Gaussian of the plan's noise around what a canary adds, which is what the proof compares. Where rounds are otherwise
@@ -20,7 +20,7 @@ SIMULATED = 2**14  # canaries whose scores are simulated, at most
 
 @dataclass(frozen=True)
 class CanaryLaw:
-    """What a plan says of the released sum along a canary's direction, in clip norms.
+    """The law of the released sum along a canary's direction under a plan, in clip norms.
 
     Attributes:
       rounds: Number of rounds.
@@ -44,7 +44,7 @@ class CanaryLaw:
 
 
 def canary_law(plan: PrivacyPlan, dropout: float) -> CanaryLaw:
-    """What a private plan says of a canary."""
+    """The law of a canary's score under a private plan."""
     if plan.clip_norm is None:
         raise ValueError("canaries are bounded by a clip norm, and the plan has none")
     # Noise shares are strong enough for the fewest answers that are summed; more of them make more noise.

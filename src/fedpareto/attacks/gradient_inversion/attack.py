@@ -184,7 +184,7 @@ def _missing(
 def _seen(
     target: Target, run: int, transcript: Transcript, public: AuxiliaryData, records: int
 ) -> list[ObservedUpdate]:
-    """The updates of one run that there is anything in."""
+    """The finite, non-zero updates that each adversary observes in a run."""
     hyper = jax.tree.map(lambda leaf: leaf[run], target.hypers)
     result = []
     for adversary, updates in transcript.seen.items():

@@ -85,7 +85,7 @@ class _Known(NamedTuple):
 def search(
     static: ProgramConfig, hypers: RunParams, params: PyTree, items: Item, public: AuxiliaryData, recipe: Recipe
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The records behind each item.
+    """The records that each item was computed from.
 
     Args:
       static: The runs' program.

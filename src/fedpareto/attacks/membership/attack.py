@@ -42,7 +42,8 @@ from fedpareto.components.threats import CLIENT, OUTSIDER
 from fedpareto.federated.inputs.setup import key_data
 from fedpareto.sweep.run import Run
 
-DRAWN = "lira_online"  # of single clients only its curves are kept: it reads most
+# Per-client ROC curves are kept for this score only: it uses the most information.
+CLIENT_CURVES_OF = "lira_online"
 LEVELS = (0.01, 0.001)
 MOST_CLIENTS = 20  # up to which each has rows of its own
 POPULATION = 500  # records that `rmia` compares with
@@ -181,7 +182,7 @@ def _of_records(game: _Game) -> tuple[_Scores, np.ndarray]:
     some = np.unique(np.linspace(0, game.test.shape[1] - 1, POPULATION).astype(int))
     scores = {
         "loss_threshold": loss_threshold(signals),
-        DRAWN: lira_online(signals),
+        CLIENT_CURVES_OF: lira_online(signals),
         "lira_offline": lira_offline(signals),
         "rmia": rmia(signals, game.halves, game.test[:, some]),
     }
@@ -195,7 +196,7 @@ def _of_clients(game: _Game) -> tuple[_Scores, np.ndarray]:
     signals = whole_pairs(paired(np.where(count > 0, sums / np.maximum(count, 1), np.nan), game.halves))
     scores = {
         "loss_threshold": signals,
-        DRAWN: lira_online(signals),
+        CLIENT_CURVES_OF: lira_online(signals),
         "lira_offline": lira_offline(signals),
     }
     return scores, np.arange(len(count))
@@ -218,7 +219,7 @@ def _rows(
                     findings.append(not_made(run.run_id, attack.NAME, reason, method=method, adversary=OUTSIDER))
                 continue
             findings += _findings(target, run, attack, method, client, part, of)
-            if client is None or method == DRAWN:
+            if client is None or method == CLIENT_CURVES_OF:
                 points += _points(target, run, attack, method, client, inside, outside)
     return findings, points
 

@@ -167,7 +167,7 @@ def hypers_of_shadows(target: Target, attack: str, shadows: int, record_mask: np
 def _relearned(
     target: Target, names: list[str], partitions: np.ndarray, rows: list[np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """What each shadow's preprocessing learns of the shadow's records, with noise of its own."""
+    """Learns each shadow's preprocessing from the shadow's records, with fresh noise."""
     preprocessing = learning.build(target.runs[0].training.preprocessing)  # of a bundle's runs only its noise differs
     everyone = len(target.data.y_train)
     expected = everyone // 2  # public, unlike how many a shadow really has

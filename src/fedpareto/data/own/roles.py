@@ -76,7 +76,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Choice(Labelled):
-    """What the roles say of the rows of a table.
+    """The rows of a table that its roles select.
 
     Attributes:
       rows: int [examples], the rows of the table that train or test.
@@ -176,7 +176,7 @@ def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, An
 
 
 def without_training(labels: np.ndarray, names: np.ndarray, train: np.ndarray) -> list[str]:
-    """The classes of which no example trains."""
+    """The classes without a training example."""
     return [str(names[i]) for i in np.flatnonzero(np.bincount(labels[train], minlength=len(names)) == 0)]
 
 

@@ -1,4 +1,4 @@
-"""What was read of a user's data, said so that its owner sees in ten seconds whether it is what they meant."""
+"""A summary of a user's data from which its owner sees in ten seconds whether it was read as they meant."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ ROW_NUMBERS = re.compile(r"\(column \d+\)|Unnamed: \d+(\.\d+)?|__index_level_\d+
 
 @dataclass(frozen=True)
 class Described:
-    """What a study must know of a user's data before anything is trained.
+    """Facts about a user's data that a study needs before anything is trained.
 
     Attributes:
       train: Training examples.
@@ -57,7 +57,7 @@ class Selection:
 
 
 def describe(options: Mapping[str, Any]) -> Described:
-    """What a file of the user's holds, and no arrays of it; read once as long as the file stays as it is.
+    """Describes a user's file, without its arrays; reads it once as long as the file stays as it is.
 
     Args:
       options: `path`, and the other keys of a data set in the configuration.

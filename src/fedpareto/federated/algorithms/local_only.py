@@ -40,7 +40,7 @@ class LocalOnly(Algorithm):
 
 
 def expected_work(work: LocalWork, rounds: int, sampling_rate: float) -> LocalWork:
-    """What the federated run asks of one client in expectation over all its rounds."""
+    """The expected work of one client over all rounds of the federated run."""
     times = rounds * sampling_rate
     if work.steps is None:
         return LocalWork(max(1, round(times * (work.epochs or 1))), None, work.batch_size)

@@ -21,7 +21,7 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class ClientUpdates(Contribution):
-    """What the algorithm makes of a client's examples, clipped, and weighted by their number where weights are asked for."""
+    """The algorithm's update of each client, clipped, and weighted by its number of examples if weights are asked for."""
 
     def members(self, static: ProgramConfig, data: DeviceData, hyper: RunParams, this: Round) -> Members:
         """The updates of several clients."""

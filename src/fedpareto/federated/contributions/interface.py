@@ -18,7 +18,7 @@ Members = Callable[[jax.Array, jax.Array], "tuple[Sums, PyTree | None]"]
 
 
 class Round(NamedTuple):
-    """What all contributions of a round share.
+    """Values that all contributions of a round share.
 
     Attributes:
       number: int32 scalar, from 0.
@@ -60,7 +60,7 @@ class Sums(NamedTuple):
 
 
 class NoisySum(NamedTuple):
-    """What is released of the sums of a round.
+    """The released sum of a round.
 
     Attributes:
       noisy: The noisy sum, not yet divided.
@@ -87,7 +87,7 @@ class Noise(Protocol):
     def on_member(
         self, static: ProgramConfig, hyper: RunParams, this: Round, key: jax.Array, clipped: PyTree
     ) -> PyTree:
-        """What a member sends instead of its clipped vector; `key` is the member's in this round."""
+        """The message that a member sends instead of its clipped vector; `key` is the member's in this round."""
         ...
 
     def release(self, static: ProgramConfig, hyper: RunParams, this: Round, sums: Sums) -> NoisySum:
@@ -127,7 +127,7 @@ class Contribution:
         raise NotImplementedError
 
     def simulated(self, static: ProgramConfig, hyper: RunParams, params: PyTree, examples: Examples) -> PyTree:
-        """What a client with these examples would send, before any noise: differentiable with respect to them.
+        """Simulates the message of a client with these examples, before any noise; differentiable with respect to them.
 
         Args:
           static: What shapes the program, whose model takes examples as they are (`ProgramConfig.preprocessed`).

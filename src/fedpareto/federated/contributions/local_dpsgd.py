@@ -26,7 +26,7 @@ class NoisySteps(LocalRecords):
     def message(
         self, static: ProgramConfig, hyper: RunParams, this: Round, held: HeldRecords
     ) -> tuple[PyTree, RecordStats]:
-        """The update; whoever sees it learns no more than the steps' guarantee allows.
+        """The update; an adversary that sees it learns no more than the steps' guarantee allows.
 
         Each step draws a Poisson sample of the client's records, adds up their clipped gradients and noise of
         `hyper.noise_stddev`, and divides by the public expected size of the sample, in which all of the client's records count.

@@ -66,7 +66,7 @@ class LocalRecords(Contribution):
     def message(
         self, static: ProgramConfig, hyper: RunParams, this: Round, held: HeldRecords
     ) -> tuple[PyTree, RecordStats]:
-        """What a client sends, and statistics of its records."""
+        """The message of a client, and statistics of its records."""
         raise NotImplementedError
 
     def members(self, static: ProgramConfig, data: DeviceData, hyper: RunParams, this: Round) -> Members:

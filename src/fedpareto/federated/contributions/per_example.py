@@ -33,7 +33,7 @@ HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class ClippedSum(NamedTuple):
-    """What a batch contributes.
+    """The contribution of a batch.
 
     Attributes:
       gradient: Sum of the clipped per-example gradients, a pytree like the parameters.

@@ -21,7 +21,7 @@ PyTree = Any
 
 
 class RoundReport(NamedTuple):
-    """What one round looked like, float32 scalars: simulation diagnostics that no epsilon covers.
+    """Diagnostics of one round, float32 scalars. They are of the simulation: no epsilon covers them.
 
     Attributes:
       cohort_size: Members that answered.
@@ -46,9 +46,9 @@ class RoundResult(NamedTuple):
     """Results of one round.
 
     Attributes:
-      carried: What the next round starts from.
+      carried: The state that the next round starts from.
       report: Diagnostics.
-      mean_update: The mean update that the server stepped with: all that is released of the round.
+      mean_update: The released mean update: the server steps with it, and nothing else is released.
     """
 
     carried: Carried
@@ -59,7 +59,7 @@ class RoundResult(NamedTuple):
 def one_round(
     static: ProgramConfig, data: DeviceData, hyper: RunParams, carried: Carried, round_index: jax.Array
 ) -> RoundResult:
-    """Runs round `round_index` (int32, from 0)."""
+    """Runs round `round_index` (int32, from 0), and returns the released mean update as well."""
     if hyper.client_decay is not None:
         rate = hyper.client_learning_rate * hyper.client_decay**round_index
         hyper = hyper._replace(client_learning_rate=rate)

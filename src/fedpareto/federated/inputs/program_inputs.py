@@ -24,7 +24,7 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class ProgramConfig:
-    """What shapes the compiled program. Runs that differ here cannot share one.
+    """The configuration of a compiled program. Runs that differ here cannot share one.
 
     Attributes:
       model: The model.
@@ -112,7 +112,7 @@ class ProgramConfig:
 
 
 class RunParams(NamedTuple):
-    """What varies between runs of one program; every leaf has a leading runs axis outside `jax.lax.map`.
+    """The numbers of the runs of one program; every leaf has a leading runs axis outside `jax.lax.map`.
 
     Attributes:
       partition: int32, which of the data's partitions the run uses.

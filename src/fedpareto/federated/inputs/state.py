@@ -1,4 +1,4 @@
-"""What a run remembers: from round to round, and from one evaluation to the next."""
+"""The state of a run: from round to round, and from one evaluation to the next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OF_LAST_ROUND = ("cohort_size", "clipped_fraction", "update_norm", "clip_norm", 
 
 
 class ServerState(NamedTuple):
-    """What a run remembers from round to round beside model and optimizer; None where it need not.
+    """The server's state from round to round, other than model and optimizer; a field is None where a run has no use for it.
 
     Attributes:
       clip_norm: float32 scalar, the adaptive clip norm.
@@ -32,7 +32,7 @@ class ServerState(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """What one round hands to the next: parameters, state of the server optimizer, and what else the server remembers."""
+    """The state that one round hands to the next: parameters, server optimizer, and `ServerState`."""
 
     params: PyTree
     optimizer_state: PyTree
@@ -70,7 +70,7 @@ class State(NamedTuple):
 
     @property
     def carried(self) -> Carried:
-        """What the next round starts from."""
+        """The state that the next round starts from."""
         return Carried(self.params, self.optimizer_state, self.memory)
 
     @property

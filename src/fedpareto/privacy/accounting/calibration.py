@@ -97,7 +97,7 @@ def stopped(plan: PrivacyPlan, epsilon: float, accountant: str = "rdp") -> Priva
 
 
 def _check_preliminary(plan: PrivacyPlan, epsilon: float, accountant: str, what: str) -> None:
-    """What is released before the first round must leave something of the budget."""
+    """Checks that the releases before the first round leave some of the budget."""
     before = _spent(plan.after(0), accountant) if plan.preprocessing_noise_multipliers else 0.0
     if before >= epsilon:
         raise PrivacyPlanError(

@@ -98,7 +98,7 @@ class Lattice:
 
     @property
     def _room(self) -> float:
-        """What 4^bits leaves once the variance of the rounding is taken off; the scale exists where it is above 0."""
+        """The remainder of 4^bits after the variance of the rounding; the scale exists where it is above 0."""
         return 4.0**self.bits - RANGE_IN_STDDEVS**2 * self.contributions
 
     @cached_property
@@ -229,7 +229,7 @@ def skellam_rdp(orders: np.ndarray, l2: float, variance: float, dimension: int) 
 
 
 def _advice(lattice: Lattice) -> str:
-    """What to ask for instead of too few bits."""
+    """The advice for a lattice with too few bits."""
     enough = next(
         (b for b in range(LEAST_BITS, MOST_BITS + 1) if 4.0**b > RANGE_IN_STDDEVS**2 * lattice.contributions), None
     )
