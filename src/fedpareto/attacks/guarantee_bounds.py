@@ -33,7 +33,7 @@ def covers(run: Run, adversary: str, secret: str) -> bool:
     return adversary in (PARTICIPANTS, OUTSIDER) or run.contribution.trust != "central"
 
 
-def steps(plan: PrivacyPlan, secret: str) -> int:
+def group_size(plan: PrivacyPlan, secret: str) -> int:
     """Number of neighbour steps between data with and without the secret (`client`, `record`): the group size of `max_tpr`.
 
     A record that is missing leaves its client with other data. Where neighbours differ by a client being there or not, that is
@@ -45,13 +45,13 @@ def steps(plan: PrivacyPlan, secret: str) -> int:
     return 2 if plan.setting.unit == "client" and secret == "record" and plan.setting.adjacency != "replace_one" else 1
 
 
-def power(fpr: np.ndarray | float, accounted: AccountedRun, steps: int = 1) -> np.ndarray:
+def max_tpr(fpr: np.ndarray | float, accounted: AccountedRun, group_size: int = 1) -> np.ndarray:
     """Largest true positive rate at each false positive rate that the run's Renyi divergence leaves possible.
 
     Args:
       fpr: float [n] in [0, 1].
       accounted: The run's guarantee; 1 everywhere where it has none.
-      steps: Neighbour steps from the data without the secret to those with it; the curve is applied to itself as often (group
+      group_size: Neighbour steps from the data without the secret to those with it; the curve is applied to itself as often (group
         privacy: Dong et al. 2022, Theorem 2.14).
 
     Returns:
@@ -62,7 +62,7 @@ def power(fpr: np.ndarray | float, accounted: AccountedRun, steps: int = 1) -> n
     if not epsilon.size:
         return np.ones_like(at)
     grown = np.minimum(700.0, epsilon)[:, None]
-    for _ in range(steps):
+    for _ in range(group_size):
         up = np.exp(grown) * at + delta[:, None]
         down = 1 - np.exp(-grown) * (1 - delta[:, None] - at)
         at = np.clip(np.minimum(up, down).min(axis=0), at, 1.0)
@@ -80,14 +80,14 @@ def max_success_if_sampled(prior: float, accounted: AccountedRun) -> float:
       accounted: The run's guarantee.
     """
     share = accounted.plan.inclusion_probability if accounted.plan.amplified else 1.0
-    return min(1.0, float(power(prior, accounted)[0]) / share)
+    return min(1.0, float(max_tpr(prior, accounted)[0]) / share)
 
 
-def largest_auc(accounted: AccountedRun, steps: int = 1) -> float:
+def max_auc(accounted: AccountedRun, group_size: int = 1) -> float:
     """Upper bound on the area under every ROC curve below `max_tpr`, whose arguments it takes."""
     grid = np.union1d(np.linspace(0, 1, 2001), np.geomspace(1e-8, 1e-3, 500))
     # The curve rises: its value at the right end of an interval is its largest there.
-    return float(np.sum(np.diff(grid) * power(grid, accounted, steps)[1:]))
+    return float(np.sum(np.diff(grid) * max_tpr(grid, accounted, group_size)[1:]))
 
 
 def profile(accounted: AccountedRun) -> tuple[np.ndarray, np.ndarray]:

@@ -141,7 +141,7 @@ def asked(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"method": str(spec.get("method") or ""), "records": spec.get("records")}
 
 
-def together(parts: Iterable[AttackResults]) -> AttackResults:
+def concatenate(parts: Iterable[AttackResults]) -> AttackResults:
     """The evidence of several attacks."""
     parts = list(parts)
     return AttackResults(

@@ -286,7 +286,7 @@ class PrivacyPlan:
         return self.noise_multiplier * self.clip_norm / self.sensitivity
 
     @property
-    def preliminary_noise(self) -> tuple[float, ...]:
+    def preprocessing_relative_noise(self) -> tuple[float, ...]:
         """Noise standard deviation over sensitivity of each preliminary release: neighbours may swap a record."""
         return tuple(
             noise / (2.0 if self.setting.adjacency == "replace_one" else 1.0)

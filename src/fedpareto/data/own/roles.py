@@ -75,7 +75,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Choice(Labelled):
+class SelectedRows(Labelled):
     """The rows of a table that its roles select.
 
     Attributes:
@@ -114,7 +114,7 @@ def roles_of(path: Path, columns: Sequence[str], options: Mapping[str, Any]) -> 
     return roles
 
 
-def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, Any]) -> Choice:
+def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, Any]) -> SelectedRows:
     """Which rows train and test, their classes and whose they are.
 
     Rows that the split leaves out are gone before anything is counted.
@@ -172,7 +172,7 @@ def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, An
         notes += [
             f"{role} column {roles[role]}: {' and '.join(map(shown, m[:3]))} are one" for m in own.merged.values()
         ][:3]
-    return Choice(train, test, labels, class_names, owners, tuple(notes), everything, how, left_out, texts)
+    return SelectedRows(train, test, labels, class_names, owners, tuple(notes), everything, how, left_out, texts)
 
 
 def without_training(labels: np.ndarray, names: np.ndarray, train: np.ndarray) -> list[str]:

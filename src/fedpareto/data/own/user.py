@@ -20,7 +20,7 @@ from fedpareto.data.loaders.tabular import encode
 from fedpareto.data.own import npz, summary
 from fedpareto.data.own.columns import Column, understood
 from fedpareto.data.own.delimited import TABLES, format_of, largest, read_table
-from fedpareto.data.own.roles import Choice, choose, roles_of
+from fedpareto.data.own.roles import SelectedRows, choose, roles_of
 from fedpareto.data.own.spelling import spelled
 from fedpareto.data.own.words import clean, shown
 
@@ -51,7 +51,7 @@ class Described:
 class Selection:
     """A table whose rows and columns all have a role."""
 
-    choice: Choice
+    choice: SelectedRows
     features: tuple[Column, ...]
     report: Mapping[str, Any]
 
@@ -170,7 +170,7 @@ def _without_meaning(path: Path, table: pa.Table, named: Mapping[str, str]) -> d
     return found
 
 
-def _beside_the_label(column: Column, chosen: Choice) -> list[str]:
+def _beside_the_label(column: Column, chosen: SelectedRows) -> list[str]:
     """Notes on a column that says the label in other words, and on categories that only test."""
     if column.words is None:
         assert column.numbers is not None

@@ -33,7 +33,7 @@ class Released(NamedTuple):
 
 
 def release(
-    static: ProgramConfig, hyper: RunParams, this: Round, sums: Sums, *, cohort: Cohort, kept: PyTree | None
+    static: ProgramConfig, run_params: RunParams, this: Round, sums: Sums, *, cohort: Cohort, kept: PyTree | None
 ) -> Released:
     """Adds noise to the cohort sum, divides by the public expected cohort, and steps the carried state.
 
@@ -42,23 +42,23 @@ def release(
 
     Args:
       static: The program configuration.
-      hyper: The run's numbers.
+      run_params: The run's numbers.
       this: Values that all contributions of the round share.
       sums: Sums over the cohort.
       cohort: The members of the round.
       kept: Each member's own state after the round, [cohort buffer, ...], or None.
     """
-    total = contribution_of(static).noise.release(static, hyper, this, sums)
-    divisor = static.public_divisor(hyper)
+    total = contribution_of(static).noise.release(static, run_params, this, sums)
+    divisor = static.public_divisor(run_params)
     mean = jax.tree.map(lambda leaf: leaf / divisor, total.noisy)
     problem = ServerProblem(
         work=static.work,
         examples_pad=static.examples_pad,
         clients=static.clients,
         expected_cohort=static.expected_cohort,
-        learning_rate=hyper.client_learning_rate,
+        learning_rate=run_params.client_learning_rate,
         cohort=cohort,
         kept=kept,
     )
-    mean, state = static.algorithm_of(hyper).server(mean, total.memory.algorithm, problem)
+    mean, state = static.algorithm_of(run_params).server(mean, total.memory.algorithm, problem)
     return Released(mean, total.memory._replace(algorithm=state), total.wrapped, total.refused)

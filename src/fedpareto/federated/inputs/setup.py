@@ -170,7 +170,7 @@ def _batch_pad(run: Run, plan: PrivacyPlan, dealt: Partition) -> int:
     return max(plan.max_batch_size(n, rate) for n, rate in {*zip(map(int, dealt.train_count), rates, strict=True)} if n)
 
 
-def run_params(
+def stack_run_params(
     runs: Sequence[Run],
     plans: Mapping[str, PrivacyPlan],
     seeds: Sequence[int],

@@ -84,7 +84,7 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
 def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> list[Guarantee]:
     delta = plan.accounted_delta
     orders, step_rdp, dropped = rdp_curve(plan)
-    before = preliminary_rdp(plan, orders)
+    before = preprocessing_rdp(plan, orders)
     releases = {t: plan.releases(t) for t in {*rounds} if t or plan.preprocessing_noise_multipliers}
     by_pld: dict[int, float] = {}
     pld_warnings: dict[int, str] = {}
@@ -167,15 +167,15 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
     return kept, curve, int((~bounded).sum())
 
 
-def preliminary_rdp(plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
+def preprocessing_rdp(plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
     """The Rényi divergence of all preliminary releases together at each order, float64 [k] (Mironov 2017, Corollary 3)."""
-    return orders * sum(1 / (2 * noise**2) for noise in plan.preliminary_noise)
+    return orders * sum(1 / (2 * noise**2) for noise in plan.preprocessing_relative_noise)
 
 
 def whole_curve(plan: PrivacyPlan) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Rényi orders, and the divergence of the whole run at each, which holds but for `PrivacyPlan.reserved_delta`."""
     orders, step_rdp, _ = rdp_curve(plan)
-    whole = step_rdp * plan.releases(plan.rounds) + preliminary_rdp(plan, orders)
+    whole = step_rdp * plan.releases(plan.rounds) + preprocessing_rdp(plan, orders)
     if plan.uses_black_box_amplification:
         seen = plan.replace(participation="seen")
         more, seen_rdp, _ = rdp_curve(seen, orders.tolist())
@@ -187,7 +187,7 @@ def whole_curve(plan: PrivacyPlan) -> tuple[tuple[float, ...], tuple[float, ...]
 def classic_epsilon(plan: PrivacyPlan, rounds: int) -> float:
     """Epsilon by the conversion used before 2020 (Mironov 2017, Proposition 3), for comparison with old papers."""
     orders, step_rdp, _ = rdp_curve(plan, CLASSIC_ORDERS)
-    spent = step_rdp * plan.releases(rounds) + preliminary_rdp(plan, orders)
+    spent = step_rdp * plan.releases(rounds) + preprocessing_rdp(plan, orders)
     return float(np.min(spent - np.log(plan.accounted_delta) / (orders - 1)))
 
 
@@ -234,7 +234,9 @@ def _pld_epsilons(
         why = f"PLD not computed: dp-accounting's PLD does not cover {plan.setting.sampling} sampling"
         return {}, dict.fromkeys(releases, why)
     rate = _sampled(plan)
-    precision = sum(noise**-2 for noise in plan.preliminary_noise)  # Gaussians on everything compose to one, exactly
+    precision = sum(
+        noise**-2 for noise in plan.preprocessing_relative_noise
+    )  # Gaussians on everything compose to one, exactly
     gaussian = pld.privacy_loss_distribution.from_gaussian_mechanism
     found: dict[int, float] = {}
     warnings: dict[int, str] = {}
