@@ -17,13 +17,22 @@ _PUBLIC = {
     "attack": "fedpareto.notebook",
     "epsilon": "fedpareto.notebook",
     "calibrate": "fedpareto.notebook",
+    "draw": "fedpareto.notebook",
     "Config": "fedpareto.config.study",
     "ConfigError": "fedpareto.config.problems",
     "Sweep": "fedpareto.sweep.sweep",
     "Run": "fedpareto.sweep.run",
     "PrivacyPlan": "fedpareto.privacy.plan",
     "PrivacyPlanError": "fedpareto.privacy.plan",
+    "PrivacySetting": "fedpareto.privacy.setting",
+    # What components of one's own are made of.
+    "Algorithm": "fedpareto.federated.algorithms.interface",
+    "AttackResult": "fedpareto.attacks.results",
+    "AttackResults": "fedpareto.attacks.results",
+    "Mechanism": "fedpareto.privacy.mechanisms.interface",
+    "PreparedData": "fedpareto.data.arrays",
     "Rule": "fedpareto.components.rules",
+    "Task": "fedpareto.tasks.interface",
 }
 
 __all__ = ["__version__", *_PUBLIC]

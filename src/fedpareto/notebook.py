@@ -24,6 +24,8 @@ from fedpareto.sweep.sweep import Sweep, write
 from fedpareto.system import damage, jax_settings
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from fedpareto.analysis.tables.build import Tables
     from fedpareto.data.arrays import PreparedData
     from fedpareto.privacy.accounting.guarantee import Guarantee
@@ -110,6 +112,26 @@ def attack(sweep: Sweep, folder: str | os.PathLike[str] = FOLDER) -> Tables:
             )
             stage.write(place / "bundles" / bundle.bundle_id, frames)
     return _tables(sweep, place)
+
+
+def draw(figure: str, tables: Tables, *studies: str, title: str | None = None) -> Figure:
+    """A figure of one or more studies, as a matplotlib figure.
+
+    Args:
+      figure: Its name (`pareto`), or a file and a class of it (`./my_figure.py:Mine`).
+      tables: What `train` or `attack` returned.
+      studies: The studies to draw; all of the tables where none is named.
+      title: Headline; by default the studies' names.
+
+    Raises:
+      TableError: The tables hold no such study, or there is no such figure.
+    """
+    from fedpareto.analysis.figures import draw as drawing
+    from fedpareto.analysis.figures import style
+
+    chosen = studies or tuple(tables.runs["study"].unique())
+    style.apply()
+    return drawing.build(figure, tables.of_studies(chosen), title or ", ".join(chosen))
 
 
 def _trained(sweep: Sweep, bundle: Bundle, place: Path) -> tuple[dict[str, AccountedRun], PreparedData]:

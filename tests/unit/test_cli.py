@@ -216,3 +216,22 @@ def test_doctor_names_what_is_wrong(capsys, monkeypatch, tmp_path):
     assert any("FEDPARETO_DATA" in line for line in found["problems"])
     assert found["devices"]
     assert found["versions"]["jax"]
+
+
+def test_components_are_listed_with_their_arguments(capsys, tmp_path, monkeypatch):
+    assert main(["components"]) == 0
+    listed = capsys.readouterr().out
+    for line in ("model\n", "  mlp: ", "    hidden: Widths of the hidden ReLU layers. Must be widths", "  pareto: "):
+        assert line in listed
+    assert main(["components", "algorithm", "fedprox", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["arguments"]["proximal"]["required"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text('class Net:\n  """Mine."""\n  outputs: int\n  width: int = 3\n')
+    assert main(["components", "model", "./net.py:Net"]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  ./net.py:Net: Mine.",
+        "    width: Must be a whole number; default 3.",
+    ]
+    assert main(["components", "model", "nt"]) == 1
+    assert "nt must be a name that exists (one of 2nn, " in capsys.readouterr().err

@@ -189,3 +189,14 @@ def test_a_preprocessing_is_noised_in_private_runs_and_named_without_noise_in_ot
         )
         == 2
     )
+
+
+def test_every_field_of_a_run_is_a_key_that_is_stored_once():
+    from dataclasses import fields
+
+    from fedpareto.sweep.groups import GROUPS
+    from fedpareto.sweep.run import KEYS
+
+    held = [(group, field.name) for group, class_ in GROUPS.items() for field in fields(class_)]
+    assert set(held) - {("privacy", "noise")} <= set(KEYS.values())
+    assert len(set(KEYS.values())) == len(KEYS)

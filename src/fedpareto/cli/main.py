@@ -14,6 +14,7 @@ from typing import Any
 from fedpareto import __version__
 from fedpareto.cli import flags, verbs
 from fedpareto.columns.declared import CALIBRATING
+from fedpareto.components import registry
 from fedpareto.system import damage, jax_settings, paths
 
 
@@ -90,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = _verb(commands, "doctor", verbs.doctor, "versions, devices, data folder, and what is wrong with them")
     doctor.add_argument("--json", action="store_true", help="as JSON")
+
+    components = _verb(commands, "components", verbs.components, "models, attacks and all else that a study can name")
+    components.add_argument("kind", nargs="?", choices=sorted(registry.KINDS), help="of one kind alone")
+    components.add_argument("name", nargs="*", help="of these names alone, e.g. ./my_model.py:Net")
+    components.add_argument("--json", action="store_true", help="as JSON")
 
     spec = _verb(commands, "spec", verbs.spec, "stage: write one bundle of the plan")
     spec.add_argument("--plan", type=Path, default=Path(paths.PLAN_FILE))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedpareto.cli import flags
+from fedpareto.components import registry
 from fedpareto.system import damage, jax_settings, paths
 from fedpareto.system.files import whole
 
@@ -55,6 +56,14 @@ def doctor(arguments: argparse.Namespace) -> int:
     from fedpareto.cli import doctor
 
     return doctor.run(arguments.json)
+
+
+def components(arguments: argparse.Namespace) -> None:
+    """Lists components."""
+    from fedpareto.cli import components as listing
+
+    kinds = [arguments.kind] if arguments.kind else list(registry.KINDS)
+    listing.show(kinds, arguments.name, arguments.json)
 
 
 def spec(arguments: argparse.Namespace) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import product
 from typing import Any
 
 from fedpareto.columns.metrics import USUAL_TASK
+from fedpareto.config.schema import schema
 from fedpareto.config.study import Study
 from fedpareto.data import facts
 from fedpareto.privacy.setting import default_participation
@@ -23,7 +24,7 @@ from fedpareto.sweep.groups import (
     TargetEpsilon,
     Training,
 )
-from fedpareto.sweep.run import Run
+from fedpareto.sweep.run import NAMED, Run
 
 EVALUATIONS = 20
 
@@ -93,18 +94,21 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
             preprocessing=_unless_named(axes["preprocessing"], "none"),
             augmentation=_unless_named(axes["augmentation"], "none"),
             averaging=_unless_named(axes["averaging"], "none"),
+            **_further(Training, axes),
         ),
         cohort=Cohort(
             sampling=axes["sampling"],
             sampling_rate=float(axes["sampling_rate"]),
             dropout=float(axes["dropout"]) or None,
             stragglers=float(axes["stragglers"]) or None,
+            **_further(Cohort, axes),
         ),
         contribution=Contribution(
             unit=unit,
             trust=trust,
             clipping=_unless_named(axes["clipping"], "fixed"),
             weighting=_unless_named(axes["weighting"], "uniform"),
+            **_further(Contribution, axes),
         ),
         privacy=None,
         evaluation=Evaluation(
@@ -114,6 +118,16 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
         seed=0,
         task=_unless_named(axes["task"], USUAL_TASK),
     )
+
+
+def _further(group: type[Any], axes: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of a group that need no rule of their own: the value, or None where it is the default, which renames no run."""
+    language = schema()["study"]
+    return {
+        field.name: None if axes[field.name] == language[field.name].get("default") else axes[field.name]
+        for field in fields(group)
+        if field.name in axes and field.name not in NAMED
+    }
 
 
 def _participation(axes: Mapping[str, Any]) -> str | None:

@@ -156,3 +156,14 @@ class Evaluation:
 
     every: int
     stop_at_accuracy: float | None = None
+
+
+# Field of a run -> the group that it holds.
+GROUPS: dict[str, type[Any]] = {
+    "data": Data,
+    "training": Training,
+    "cohort": Cohort,
+    "contribution": Contribution,
+    "privacy": Privacy,
+    "evaluation": Evaluation,
+}

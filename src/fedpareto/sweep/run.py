@@ -10,13 +10,14 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 from fedpareto.config.privacy_setting import privacy_setting
 from fedpareto.privacy.setting import PrivacySetting
 from fedpareto.sweep.groups import (
+    GROUPS,
     Cohort,
     Contribution,
     Data,
@@ -46,8 +47,9 @@ TRACED = (
     "client_learning_rate_decay",
 )
 
-# Key of a run's flat form -> the group and the field that hold it ("" is the run itself). The order is that of the stored files.
-KEYS = {
+# Key of a run's flat form -> the group and the field that hold it ("" is the run itself): the keys that have a name or, in `expand`, a
+# rule of their own. The order is that of the stored files.
+NAMED = {
     "dataset": ("data", "dataset"),
     "partition": ("data", "partition"),
     "clients": ("data", "clients"),
@@ -87,6 +89,13 @@ KEYS = {
     "client_learning_rate_decay": ("training", "client_learning_rate_decay"),
     "task": ("", "task"),
     "algorithm_arguments": ("training", "algorithm_arguments"),
+}
+# A further field of a group is a key of its own name.
+KEYS = NAMED | {
+    field.name: (group, field.name)
+    for group, class_ in GROUPS.items()
+    for field in fields(class_)
+    if (group, field.name) not in {*NAMED.values(), ("privacy", "noise")}
 }
 
 
