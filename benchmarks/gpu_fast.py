@@ -85,7 +85,9 @@ def local_cost(job: Job) -> dict[str, float]:
     if static.unit == "record":
         step = jax.jit(
             lambda p, x, y: (
-                clipped_gradient_sum(static.model, static.task.loss, p, x, y, y >= 0, jnp.float32(1)).gradient
+                clipped_gradient_sum(
+                    static.model, static.task.loss, p, x, y, real=y >= 0, clip_norm=jnp.float32(1)
+                ).gradient
             )
         )
         arguments = params, jnp.zeros((chunk, *shape)), jnp.zeros(chunk, jnp.int32)
@@ -184,7 +186,9 @@ def evaluation(size: int) -> dict[str, Any]:
     params, test = job.static.model.init(jax.random.key(0)), job.data.test
     with evaluation_chunk(size):
         client = jnp.zeros(len(test.y), jnp.int32)
-        score = jax.jit(lambda p, x, y: evaluate(job.static.model.apply, job.static.task, p, x, y, client, 1))
+        score = jax.jit(
+            lambda p, x, y: evaluate(job.static.model.apply, job.static.task, p, x, y, client=client, clients=1)
+        )
         seconds = seconds_of(lambda: score(params, test.x, test.y))
     return {"value": float(f"{1e3 * seconds:.4g}"), "unit": "ms", "data": source}
 

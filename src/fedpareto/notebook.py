@@ -39,6 +39,10 @@ Source = str | os.PathLike[str] | Mapping[str, Any]
 def load_config(source: Source | Sequence[str | os.PathLike[str]], **overrides: Any) -> Config:
     """A checked configuration.
 
+    >>> study = {"dataset": "digits", "model": {"name": "logistic"}, "rounds": 10, "clients": 5, "client_learning_rate": 0.5}
+    >>> load_config({"studies": {"small": study}}).studies[0].axes["rounds"]
+    (10,)
+
     Args:
       source: A YAML file, several of which later ones overlay, or the mapping that such a file would hold.
       overrides: Keys of the top level that replace those of the source, e.g. `only="smoke"`.

@@ -129,7 +129,9 @@ def test_a_sound_run_is_shown_to_leak_more_than_half_of_its_epsilon(data):
 
 def seen_of(target, canaries, copies, absent):
     run_params = copies_of(target.run_params, [run.run_id for run in target.runs], copies)
-    return observe(target.static, target.device_data, run_params, canaries, absent, np.ones(copies, bool))
+    return observe(
+        target.static, target.device_data, run_params, canaries=canaries, absent=absent, known=np.ones(copies, bool)
+    )
 
 
 @pytest.mark.parametrize(

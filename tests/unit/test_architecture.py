@@ -142,6 +142,23 @@ def test_no_docstring_begins_with_what():
     assert questions == []
 
 
+def test_public_functions_take_at_most_five_arguments_by_position():
+    def public(body):
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body)
+            elif isinstance(node, ast.FunctionDef) and (not node.name.startswith("_") or node.name == "__call__"):
+                yield node
+
+    long = {
+        f"{name_of(path)}:{node.name}": names
+        for path in MODULES
+        for node in public(ast.parse(path.read_text()).body)
+        if len(names := [a.arg for a in node.args.posonlyargs + node.args.args if a.arg not in ("self", "cls")]) > 5
+    }
+    assert long == {}
+
+
 def test_the_core_imports_no_component():
     components = {
         component.path

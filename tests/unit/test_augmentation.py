@@ -99,12 +99,14 @@ def test_the_mean_gradient_of_the_views_is_clipped_and_not_each_of_them():
         norms.append(float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(mean)))))
         total = jax.tree.map(lambda a, g, n=norms[-1]: a + g * min(1.0, 0.3 / n), total, mean)
     assert max(norms) > 0.3
-    ours = jax.jit(partial(clipped_gradient_sum, MODEL, LOSS, in_views=True))(PARAMS, x, y, real, clip)
+    ours = jax.jit(partial(clipped_gradient_sum, MODEL, LOSS, in_views=True))(PARAMS, x, y, real=real, clip_norm=clip)
     for a, b in zip(jax.tree.leaves(ours.gradient), jax.tree.leaves(total), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     np.testing.assert_allclose(np.asarray(ours.norms)[np.asarray(real)], norms, rtol=1e-5)
-    same = clipped_gradient_sum(MODEL, LOSS, PARAMS, jnp.stack([x[:, 0]] * 3, 1), y, real, clip, in_views=True)
-    once = clipped_gradient_sum(MODEL, LOSS, PARAMS, x[:, 0], y, real, clip)
+    same = clipped_gradient_sum(
+        MODEL, LOSS, PARAMS, jnp.stack([x[:, 0]] * 3, 1), y, real=real, clip_norm=clip, in_views=True
+    )
+    once = clipped_gradient_sum(MODEL, LOSS, PARAMS, x[:, 0], y, real=real, clip_norm=clip)
     for a, b in zip(jax.tree.leaves(same.gradient), jax.tree.leaves(once.gradient), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
@@ -119,8 +121,11 @@ def test_views_are_averaged_behind_a_projection_too():
     )
     x = jax.random.normal(jax.random.key(1), (3, 2, 6, 5, 2))
     y, real, clip = jnp.asarray([0, 1, 1]), jnp.ones(3, bool), jnp.float32(jnp.inf)
-    ours = clipped_gradient_sum(model, LOSS, params, x, y, real, clip, in_views=True)
-    each = [clipped_gradient_sum(model, LOSS, params, x[:, view], y, real, clip).gradient for view in range(2)]
+    ours = clipped_gradient_sum(model, LOSS, params, x, y, real=real, clip_norm=clip, in_views=True)
+    each = [
+        clipped_gradient_sum(model, LOSS, params, x[:, view], y, real=real, clip_norm=clip).gradient
+        for view in range(2)
+    ]
     for a, b, c in zip(jax.tree.leaves(ours.gradient), *map(jax.tree.leaves, each), strict=True):
         np.testing.assert_allclose(a, (b + c) / 2, atol=1e-5)
 

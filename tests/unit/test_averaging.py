@@ -46,7 +46,9 @@ def test_the_average_follows_its_rule_and_is_what_is_scored():
         for ours, leaf in zip(jax.tree.leaves(state.model), expected, strict=True):
             np.testing.assert_allclose(ours[0], leaf, rtol=1e-5, atol=1e-6)
         own = jax.tree.map(lambda leaf: leaf[0], state.model)
-        scores = evaluate(MODEL.apply, TASK, own, data.test.x, data.test.y, data.test_client[0], static.clients)
+        scores = evaluate(
+            MODEL.apply, TASK, own, data.test.x, data.test.y, client=data.test_client[0], clients=static.clients
+        )
         np.testing.assert_allclose(state.metrics["loss"][0, block - 1], scores["loss"], rtol=1e-5)
 
 

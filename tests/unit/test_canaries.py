@@ -24,7 +24,14 @@ round_of = jax.jit(one_round, static_argnums=0)
 
 
 def canaries(present, first=CLIENTS - COUNT, absent=0.0):
-    return plant(jax.random.key(3), MODEL.parameters, first, jnp.asarray(present), jnp.float32(LENGTH), absent)
+    return plant(
+        jax.random.key(3),
+        MODEL.parameters,
+        first,
+        present=jnp.asarray(present),
+        length=jnp.float32(LENGTH),
+        absent=absent,
+    )
 
 
 def directions(planted):

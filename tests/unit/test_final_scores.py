@@ -71,7 +71,7 @@ def trained(tmp_path_factory):
         accounted = account(bundle)
         where = {"runs_folder": folder / "runs", "checkpoints_folder": folder / "checkpoints"}
         for run, result in zip(bundle.runs, train_bundle(bundle, accounted, data, **where), strict=True):
-            rows[run.training.algorithm] = run_row(bundle.bundle_id, run, accounted[run.run_id], result, data)
+            rows[run.training.algorithm] = run_row(bundle.bundle_id, run, accounted[run.run_id], result, data=data)
             kept[run.training.algorithm] = (bundle.bundle_id, run, accounted[run.run_id], result, data)
     return folder, data, rows, kept["fedavg"]
 
@@ -108,4 +108,4 @@ def test_a_run_that_diverged_has_none(trained):
     _, data, _, (bundle_id, run, accounted, result, _) = trained
     assert _final(TASK, SimpleNamespace(diverged_round=2), None, data) == dict.fromkeys(FINAL)
     lost = replace(result, status="diverged", final=dict.fromkeys(FINAL))
-    assert pd.isna(pd.Series(run_row(bundle_id, run, accounted, lost, data))[[*FINAL]]).all()
+    assert pd.isna(pd.Series(run_row(bundle_id, run, accounted, lost, data=data))[[*FINAL]]).all()

@@ -120,7 +120,7 @@ def test_attacks(spec, change, dry, monkeypatch):
     choose = devices.choose
 
     def as_on_a_gpu(runs, model, cohort, unit, wanted=None, views=1):
-        return choose(runs, model, cohort, unit, {**(wanted or {}), **AS_ON_A_GPU}, views)
+        return choose(runs, model, cohort, unit, wanted={**(wanted or {}), **AS_ON_A_GPU}, views=views)
 
     monkeypatch.setattr(devices, "choose", as_on_a_gpu)
     made = target(**change)

@@ -103,7 +103,7 @@ def test_clipped_sums_are_those_of_gradients_taken_one_by_one(spec, shape):
     x, y, real = batch_of(shape)
     forms = [jax.jit(partial(form, model, LOSS)) for form in (clipped_gradient_sum, differentiated)]
     for clip in (0.1, 3.0, jnp.inf):
-        fast, slow = (form(params, x, y, real, jnp.float32(clip)) for form in forms)
+        fast, slow = (form(params, x, y, real=real, clip_norm=jnp.float32(clip)) for form in forms)
         close(fast, slow)
     assert float(fast.norms[4]) == 0
     assert float(jnp.ptp(fast.norms)) > 0
@@ -115,8 +115,8 @@ def test_an_example_that_is_not_finite_contributes_nothing(form):
     params = jax.jit(model.init)(jax.random.key(1))
     x, y, _ = batch_of((28, 28, 1))
     compiled = jax.jit(partial(form, model, LOSS))
-    poisoned = compiled(params, x.at[2].set(jnp.inf), y, jnp.ones(6, bool), jnp.float32(0.5))
-    without = compiled(params, x, y, jnp.arange(6) != 2, jnp.float32(0.5))
+    poisoned = compiled(params, x.at[2].set(jnp.inf), y, real=jnp.ones(6, bool), clip_norm=jnp.float32(0.5))
+    without = compiled(params, x, y, real=jnp.arange(6) != 2, clip_norm=jnp.float32(0.5))
     close(poisoned.gradient, without.gradient)
 
 
@@ -175,4 +175,4 @@ def test_other_models_are_differentiated_example_by_example(module, size):
     norms = jnp.sqrt(sum(jnp.sum(leaf.reshape(6, -1) ** 2, 1) for leaf in jax.tree.leaves(gradients)))
     factors = jnp.where(real, jnp.minimum(1, 0.2 / norms), 0)
     expected = jax.tree.map(lambda leaf: jnp.tensordot(factors, leaf, 1), gradients)
-    close(clipped_gradient_sum(model, LOSS, params, x, y, real, jnp.float32(0.2)).gradient, expected)
+    close(clipped_gradient_sum(model, LOSS, params, x, y, real=real, clip_norm=jnp.float32(0.2)).gradient, expected)

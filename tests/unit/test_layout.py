@@ -122,14 +122,14 @@ def test_cores_go_to_runs_first_and_to_cohorts_where_runs_are_few(monkeypatch, r
 
 def test_the_user_can_set_the_layout():
     wanted = {"at_once": 3, "runs_at_once": 2, "devices": 1, "cohort_devices": 1}
-    layout, where = devices.choose(5, MODEL, 100.0, "client", wanted)
+    layout, where = devices.choose(5, MODEL, 100.0, "client", wanted=wanted)
     assert {key: layout.to_dict()[key] for key in wanted} == wanted
     assert len(where) == 1
 
 
 def test_a_layout_for_a_larger_machine_is_cut_to_this_one(monkeypatch):
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices("cpu")[:1] * 2)
-    layout, where = devices.choose(5, MODEL, 100.0, "client", {"devices": 16, "cohort_devices": 4})
+    layout, where = devices.choose(5, MODEL, 100.0, "client", wanted={"devices": 16, "cohort_devices": 4})
     assert (layout.devices, layout.cohort_devices, len(where)) == (2, 2, 2)
 
 
@@ -159,13 +159,13 @@ def test_memory_is_measured_on_the_compiled_program():
         return make_program(static, jax.devices()[:1], k)
 
     layout = Layout("accelerator", 1, 1, 4, runs_at_once=0)
-    filled = fill_memory(layout, make, lambda n: make_hypers(runs=n), data, 5, jax.devices()[0])
+    filled = fill_memory(layout, make, lambda n: make_hypers(runs=n), data, runs=5, device=jax.devices()[0])
     assert asked == [1, 2]
     assert filled == replace(layout, runs_at_once=5)  # small runs: all of them fit
     one, two = (make(k).temporary_bytes(data, make_hypers(runs=k)) for k in (1, 2))
     assert 0 < one < two
     kept = replace(layout, runs_at_once=2)
-    assert fill_memory(kept, make, make_hypers, data, 5, jax.devices()[0]) is kept
+    assert fill_memory(kept, make, make_hypers, data, runs=5, device=jax.devices()[0]) is kept
     assert static.clients == CLIENTS
 
 

@@ -37,7 +37,7 @@ def loss_and_gradient(model):
 
 def clipped(model):
     def total(params, x, y):
-        return clipped_gradient_sum(model, LOSS, params, x, y, y >= 0, jnp.float32(0.5))
+        return clipped_gradient_sum(model, LOSS, params, x, y, real=y >= 0, clip_norm=jnp.float32(0.5))
 
     return jax.jit(total, compiler_options=QUICK)
 
@@ -91,6 +91,6 @@ def test_a_cpu_computes_in_float32_and_the_user_may_choose():
     model = build({"name": "logistic"}, (3,), 2)
     layout, _ = devices.choose(1, model, 10.0, "client")
     assert layout.numerics == Numerics("patches", "float32")
-    layout, _ = devices.choose(1, model, 10.0, "client", {"convolution": "lax", "precision": "tensorfloat32"})
+    layout, _ = devices.choose(1, model, 10.0, "client", wanted={"convolution": "lax", "precision": "tensorfloat32"})
     assert layout.numerics == Numerics("lax", "tensorfloat32")
     assert layout.to_dict()["precision"] == "tensorfloat32"

@@ -78,7 +78,9 @@ def test_a_run_whose_every_round_was_refused_says_so(tmp_path, capsys):
     assert accuracy == accuracy[:1] * len(accuracy)
     assert "1 of 1 runs refused" in capsys.readouterr().out
     bundle = Bundle((run,))
-    row = run_row(bundle.bundle_id, run, account(bundle, measure(bundle.runs, digits()))[run.run_id], result, digits())
+    row = run_row(
+        bundle.bundle_id, run, account(bundle, measure(bundle.runs, digits()))[run.run_id], result, data=digits()
+    )
     assert (row["status"], row["accuracy"], row["refused_rounds"]) == ("refused", accuracy[-1], 3)
     assert np.isfinite(row["epsilon_rdp"])
 

@@ -48,7 +48,7 @@ def found(*rows):
 
 def pick(points, attacks=(), policy=(), coordinator=TRUSTED, comparisons=None):
     runs, tradeoff = grid(*points)
-    table = recommend({"s": dict(policy)}, comparisons or {}, runs, tradeoff, found(*attacks))
+    table = recommend({"s": dict(policy)}, comparisons or {}, runs=runs, tradeoff=tradeoff, attacks=found(*attacks))
     return table[table["coordinator"] == coordinator].iloc[0]
 
 
@@ -116,10 +116,11 @@ def test_an_attack_that_could_not_be_made_is_no_sign_of_little_leakage():
     missing = pd.DataFrame([("c", "gradient_inversion", "", np.nan, np.nan)], columns=list(names))
     attacks = pd.concat([made, missing.assign(study="s", success=False, reason="nobody holds 32 records")])
     policies = {"s": {"largest_reconstruction": 0.5}}
-    row = recommend(policies, {}, runs, tradeoff, attacks).iloc[0]
+    row = recommend(policies, {}, runs=runs, tradeoff=tradeoff, attacks=attacks).iloc[0]
     assert row["point_id"] == "b"
     assert "1 point more accurate cannot be judged, since no attack on it could be made: nobody holds 32" in row["why"]
-    row = recommend(policies, {}, *grid(THREE[2]), attacks).iloc[0]
+    runs, tradeoff = grid(THREE[2])
+    row = recommend(policies, {}, runs=runs, tradeoff=tradeoff, attacks=attacks).iloc[0]
     assert row["point_id"] is None
     assert "1 point cannot be judged, since no attack on it could be made" in row["why"]
     assert not row["measured"]
@@ -128,18 +129,18 @@ def test_an_attack_that_could_not_be_made_is_no_sign_of_little_leakage():
 def test_a_point_that_learned_nothing_is_not_picked():
     runs, tradeoff = grid(*THREE)
     tradeoff.loc[tradeoff["point_id"] == "c", "n_learned"] = 0
-    assert recommend({"s": {}}, {}, runs, tradeoff, found()).iloc[0]["point_id"] == "b"
+    assert recommend({"s": {}}, {}, runs=runs, tradeoff=tradeoff, attacks=found()).iloc[0]["point_id"] == "b"
     tradeoff["n_learned"] = np.where(tradeoff["point_id"] == "c", SEEDS, 0)
-    row = recommend({"s": {"largest_epsilon": 4.0}}, {}, runs, tradeoff, found()).iloc[0]
+    row = recommend({"s": {"largest_epsilon": 4.0}}, {}, runs=runs, tradeoff=tradeoff, attacks=found()).iloc[0]
     assert (row["point_id"], row["binding"]) == (None, "largest_epsilon")
     assert row["why"].endswith("a point would; 2 points within the limits learned nothing")
     tradeoff["n_learned"] = 0
-    row = recommend({"s": {"largest_epsilon": 4.0}}, {}, runs, tradeoff, found()).iloc[0]
+    row = recommend({"s": {"largest_epsilon": 4.0}}, {}, runs=runs, tradeoff=tradeoff, attacks=found()).iloc[0]
     assert (row["point_id"], row["binding"]) == (None, "learned")
     assert row["why"] == "none fits; of 2 points within the limits none learned anything"
     # One seed that did is enough: the mean over all of them is what it is.
     tradeoff.loc[tradeoff["point_id"] == "a", "n_learned"] = 1
-    assert recommend({"s": {}}, {}, runs, tradeoff, found()).iloc[0]["point_id"] == "a"
+    assert recommend({"s": {}}, {}, runs=runs, tradeoff=tradeoff, attacks=found()).iloc[0]["point_id"] == "a"
 
 
 def test_the_coordinator_counts_only_where_it_is_not_trusted():
@@ -184,14 +185,20 @@ def test_how_sure_the_seeds_make_us():
     even = [("a", 1.0, around(0.8, 0.05)), ("b", 1.0, around(0.8001, 0.05))]
     runs, tradeoff = grid(*even)
     runs.loc[runs["point_id"] == "b", "seed"] += SEEDS
-    tables = [recommend({"s": {}}, {}, runs, tradeoff, found()) for _ in range(2)]
+    tables = [recommend({"s": {}}, {}, runs=runs, tradeoff=tradeoff, attacks=found()) for _ in range(2)]
     assert 0.4 < tables[0]["sure"].iloc[0] < 0.6
     pd.testing.assert_frame_equal(*tables)
     # Alone, and sometimes not accurate enough.
     uneven = [("a", 1.0, [0.6, 0.8, 0.8, 0.8])]
     runs, tradeoff = grid(*uneven)
     tradeoff["accuracy_low"] = 0.7
-    assert 0.9 < recommend({"s": {"smallest_accuracy": 0.7}}, {}, runs, tradeoff, found())["sure"].iloc[0] < 1.0
+    assert (
+        0.9
+        < recommend({"s": {"smallest_accuracy": 0.7}}, {}, runs=runs, tradeoff=tradeoff, attacks=found())["sure"].iloc[
+            0
+        ]
+        < 1.0
+    )
     rivals = [("a", 1.0, around(0.8, 0.001)), ("b", 1.0, around(0.82, 0.1))]
     # b is out for its lower end, and yet a may not be the best.
     assert pick(rivals, policy={"smallest_accuracy": 0.78})["point_id"] == "a"
@@ -208,7 +215,7 @@ def test_one_seed_says_nothing_of_its_spread():
 def test_a_point_with_a_diverged_seed_is_not_picked():
     runs, tradeoff = grid(*THREE)
     tradeoff.loc[tradeoff["point_id"] == "c", "n_ok"] = SEEDS - 1
-    assert recommend({"s": {}}, {}, runs, tradeoff, found())["point_id"].iloc[0] == "b"
+    assert recommend({"s": {}}, {}, runs=runs, tradeoff=tradeoff, attacks=found())["point_id"].iloc[0] == "b"
 
 
 def test_the_cost_is_against_as_many_clients():
@@ -223,7 +230,7 @@ def test_a_comparison_chooses_among_its_studies_and_keeps_units_and_data_apart()
     points += [("e", 1.0, around(0.6), {"study": "t", "dataset": "e"})]
     runs, tradeoff = grid(*points)
     policies = {"s": {}, "both": {}}
-    table = recommend(policies, {"both": {"studies": ["s", "t"]}}, runs, tradeoff, found())
+    table = recommend(policies, {"both": {"studies": ["s", "t"]}}, runs=runs, tradeoff=tradeoff, attacks=found())
     both = table[(table["study"] == "both") & (table["coordinator"] == TRUSTED)]
     assert dict(zip(zip(both["dataset"], both["unit"], strict=True), both["point_id"], strict=True)) == {
         ("d", "client"): "b",
@@ -237,7 +244,7 @@ def test_a_comparison_chooses_among_its_studies_and_keeps_units_and_data_apart()
 
 def test_the_table_has_its_columns_and_types_with_and_without_rows():
     runs, tradeoff = grid(*THREE)
-    full = recommend({"s": {"largest_epsilon": None, "trust": None}}, {}, runs, tradeoff, found())
-    none = recommend({}, {}, runs, tradeoff, found())
+    full = recommend({"s": {"largest_epsilon": None, "trust": None}}, {}, runs=runs, tradeoff=tradeoff, attacks=found())
+    none = recommend({}, {}, runs=runs, tradeoff=tradeoff, attacks=found())
     assert list(full) == list(none) == list(table("recommendation").names)
     assert (full.dtypes == none.dtypes).all()

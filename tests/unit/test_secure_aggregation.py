@@ -17,6 +17,11 @@ from fedpareto.privacy.secure_aggregation.cost import Client, SecureAggregationE
 ALARM = 1e-6  # probability that a correct implementation fails a test of randomness here, on any one run
 
 
+def dropped(by_stage):
+    """Arguments of `aggregate`: the clients that drop out before sharing, before the input, and before unmasking."""
+    return {f"dropped_before_{stage}": u for stage, u in zip(("sharing", "input", "unmasking"), by_stage, strict=True)}
+
+
 def vectors(participants, dimension, bits, seed=0):
     return np.random.default_rng(seed).integers(2**bits, size=(participants, dimension), dtype=np.uint64)
 
@@ -61,7 +66,8 @@ def test_the_total_is_exact_whoever_drops_out_and_when(data, n, bits, dimension)
     by_stage = [[u for u, s in zip(gone, stage, strict=True) if s == at] for at in range(3)]
     rows = vectors(n, dimension, bits, seed=n)
     counted = [u for u in range(n) if u not in by_stage[0] + by_stage[1]]
-    np.testing.assert_array_equal(aggregate(rows, bits, threshold, *by_stage).total, plain_sum(rows[counted], bits))
+    total = aggregate(rows, bits, threshold, **dropped(by_stage)).total
+    np.testing.assert_array_equal(total, plain_sum(rows[counted], bits))
 
 
 @pytest.mark.parametrize(
@@ -323,12 +329,12 @@ def with_stand_ins(rows, bits, threshold, *by_stage):
 @pytest.mark.parametrize("dropouts", [0, 2])
 @pytest.mark.parametrize("limit", ["MASK_WORDS_LIMIT", "PARTICIPANTS_LIMIT"])
 def test_above_either_limit_one_client_is_measured_and_the_messages_stay(monkeypatch, limit, dropouts):
-    whole = measure(6, 20, 16, 4, dropouts)
+    whole = measure(6, 20, 16, 4, dropouts=dropouts)
     at_limit = {"MASK_WORDS_LIMIT": 6**2 * 20, "PARTICIPANTS_LIMIT": 6}[limit]
     monkeypatch.setattr(secure_aggregation, limit, at_limit)
-    assert measure(6, 20, 16, 4, dropouts).measured_clients == 6
+    assert measure(6, 20, 16, 4, dropouts=dropouts).measured_clients == 6
     monkeypatch.setattr(secure_aggregation, limit, at_limit - 1)
-    one = measure(6, 20, 16, 4, dropouts)
+    one = measure(6, 20, 16, 4, dropouts=dropouts)
     assert (whole.measured_clients, one.measured_clients) == (6, 1)
     assert (whole.bytes_up, whole.bytes_down) == (one.bytes_up, one.bytes_down)
 
@@ -341,7 +347,8 @@ def test_the_total_is_exact_with_stand_ins(n, threshold, bits):
         # The last clients drop out, each at its own stage.
         by_stage = [[n - 1 - i for i, stage in enumerate(stages) if stage == at] for at in range(3)]
         counted = [u for u in range(n) if u not in by_stage[0] + by_stage[1]]
-        whole, one = aggregate(rows, bits, threshold, *by_stage), with_stand_ins(rows, bits, threshold, *by_stage)
+        whole = aggregate(rows, bits, threshold, **dropped(by_stage))
+        one = with_stand_ins(rows, bits, threshold, *by_stage)
         np.testing.assert_array_equal(one.total, plain_sum(rows[counted], bits))
         assert (whole.cost.bytes_up, whole.cost.bytes_down) == (one.cost.bytes_up, one.cost.bytes_down)
 
@@ -391,7 +398,7 @@ def test_a_measurement_of_no_session_is_refused(monkeypatch, dropouts):
     for limit in (300, 0):
         monkeypatch.setattr(secure_aggregation, "PARTICIPANTS_LIMIT", limit)
         with pytest.raises(SecureAggregationError, match=r"dropouts|only 3"):
-            measure(6, 5, 16, 4, dropouts)
+            measure(6, 5, 16, 4, dropouts=dropouts)
 
 
 @pytest.mark.parametrize("threshold", [0, 3, 7])

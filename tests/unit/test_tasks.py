@@ -239,7 +239,7 @@ def test_the_clipped_sum_of_any_task_is_that_of_gradients_taken_one_by_one(folde
     clip = float(jnp.median(jnp.sqrt(squares)))
     factors = jnp.where(real, jnp.minimum(1.0, clip / jnp.maximum(jnp.sqrt(squares), 1e-12)), 0.0)
     expected = jax.tree.map(lambda leaf: jnp.tensordot(factors, leaf, 1), gradients)
-    ours = form(model, task.loss, params, x, y, real, jnp.float32(clip))
+    ours = form(model, task.loss, params, x, y, real=real, clip_norm=jnp.float32(clip))
     assert 0 < int(jnp.sum(factors < 1)) < 8
     np.testing.assert_allclose(ours.norms, jnp.where(real, jnp.sqrt(squares), 0.0), rtol=1e-5, atol=1e-6)
     for got, wanted in zip(jax.tree.leaves(ours.gradient), jax.tree.leaves(expected), strict=True):
@@ -260,7 +260,9 @@ def test_a_round_steps_by_the_clipped_gradients_of_its_task(folder):
     params = MODEL.init(jax.random.key(1))
     optimizer = static.server(run_params.server)
     stepped, _, report = compiled_round(static, data, run_params, params, optimizer.init(params), jnp.int32(0))
-    whole = differentiated(MODEL, task.loss, params, data.train.x, data.train.y, jnp.ones(60, bool), jnp.float32(4.0))
+    whole = differentiated(
+        MODEL, task.loss, params, data.train.x, data.train.y, real=jnp.ones(60, bool), clip_norm=jnp.float32(4.0)
+    )
     for new, old, total in zip(*map(jax.tree.leaves, (stepped, params, whole.gradient)), strict=True):
         np.testing.assert_allclose(new, old - total / 60, rtol=1e-4, atol=1e-6)
     assert 0 < float(report.clipped_fraction) < 1

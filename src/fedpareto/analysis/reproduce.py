@@ -24,6 +24,7 @@ from fedpareto.system.files import whole
 def compare_numbers(
     numbers: Sequence[Any],
     curves: Sequence[Any],
+    *,
     studies: Mapping[str, Sequence[str]],
     bundles: Sequence[Path],
     title: str,

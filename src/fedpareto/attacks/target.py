@@ -126,7 +126,7 @@ def final_states(
     runs = int(run_params.partition.shape[0])
     views = 1 if static.augmentation is None else static.augmentation.multiplicity
     layout, where = devices.choose(
-        runs, static.model, static.expected_cohort, static.unit, {"cohort_devices": 1}, views
+        runs, static.model, static.expected_cohort, static.unit, wanted={"cohort_devices": 1}, views=views
     )
     own = partial(make, replace(static, at_once=layout.at_once, cohort_devices=1), tuple(where))
 
@@ -134,7 +134,7 @@ def final_states(
         rows = np.minimum(np.arange(count), runs - 1)
         return jax.tree.map(lambda leaf: leaf[rows], run_params)
 
-    layout = fill_memory(layout, own, lambda k: some(k * layout.groups), data, runs, where[0])
+    layout = fill_memory(layout, own, lambda k: some(k * layout.groups), data, runs=runs, device=where[0])
     program = own(layout.runs_at_once)
     multiple = program.shards * layout.runs_at_once
     padded = some(-(-runs // multiple) * multiple)

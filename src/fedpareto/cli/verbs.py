@@ -209,7 +209,7 @@ def compare(arguments: argparse.Namespace) -> int:
     plan = plan_sweep(paper.config)
     bundles = [Path(paths.BUNDLES_FOLDER, name) for name in plan.bundles]
     table = reproduction_stage.compare_numbers(
-        paper.numbers, paper.curves, plan.studies, bundles, paper.title, arguments.output
+        paper.numbers, paper.curves, studies=plan.studies, bundles=bundles, title=paper.title, folder=arguments.output
     )
     for row in table.itertuples():
         published = "" if math.isnan(row.published) else f"published {row.published:g}, "

@@ -65,6 +65,9 @@ DEFAULT = Additions()
 def table(name: str, additions: Additions = DEFAULT) -> Table:
     """A declared table.
 
+    >>> [column.name for column in table("rounds").columns][:4]
+    ['study', 'run_id', 'round', 'accuracy']
+
     Args:
       name: Its name in `columns.toml`.
       additions: What it holds beside that.

@@ -122,6 +122,10 @@ class Component:
 def find(kind: str, name: str) -> Component:
     """The component that a name stands for.
 
+    >>> membership = find("attack", "membership")
+    >>> membership.constants["FAMILY"], tuple(membership.arguments)
+    ('membership', ('shadows',))
+
     Raises:
       ComponentError: There is none, or its signature cannot be read.
     """
@@ -144,6 +148,9 @@ def names(kind: str) -> tuple[str, ...]:
     """The names of a kind's components, built-in ones first, each by the alphabet.
 
     A component with the constant `REFERENCE` stands for a reference run, and no configuration names it.
+
+    >>> "dirichlet" in names("partition")
+    True
     """
     named = (name for name, component in _built_in(kind).items() if not component.constants.get("REFERENCE"))
     return (*named, *(name for name in _entry_points(kind) if name not in _built_in(kind)))

@@ -70,7 +70,9 @@ def job_of(
 
     learned = learned_of(runs, plans, prepared)
     some = partial(stack_run_params, plans=plans, seeds=list(partitions), learned=learned)
-    layout = fill_memory(layout, make, lambda k: some(runs[:1], multiple=k * layout.groups), data, len(runs), where[0])
+    layout = fill_memory(
+        layout, make, lambda k: some(runs[:1], multiple=k * layout.groups), data, runs=len(runs), device=where[0]
+    )
     program = make(layout.runs_at_once)
     run_params = some(runs, multiple=program.shards * layout.runs_at_once)
     return Job(layout, static, program, data, run_params, learned)

@@ -11,7 +11,11 @@ PyTree = Any
 
 
 def global_norm(tree: PyTree) -> jax.Array:
-    """L2 norm over all leaves jointly, float32 scalar."""
+    """L2 norm over all leaves jointly, float32 scalar.
+
+    >>> float(global_norm({"kernel": jnp.array([3.0]), "bias": jnp.array([4.0])}))
+    5.0
+    """
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
 
 
@@ -27,6 +31,9 @@ def clip_factor(norm: jax.Array, clip_norm: jax.Array | float) -> jax.Array:
     | <= clip_norm  | 1                        | 1                     |
     | >  clip_norm  | clip_norm / norm         |                       |
     | inf or nan    | 0                        | 1: nothing is hidden  |
+
+    >>> float(clip_factor(jnp.float32(4.0), clip_norm=1.0))
+    0.25
     """
     factor = jnp.minimum(1.0, clip_norm / jnp.maximum(norm, jnp.finfo(jnp.float32).tiny))
     return jnp.where(jnp.isfinite(norm), factor, jnp.where(jnp.isinf(clip_norm), 1.0, 0.0))

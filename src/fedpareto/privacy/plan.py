@@ -31,6 +31,17 @@ class PrivacyPlanError(ValueError):
 class PrivacyPlan:
     """Everything about one run that its privacy guarantee depends on.
 
+    >>> plan = PrivacyPlan(
+    ...     PrivacySetting(sampling_rate=0.1),
+    ...     population=100,
+    ...     rounds=50,
+    ...     clip_norm=1.0,
+    ...     noise_multiplier=1.0,
+    ...     delta=1e-5,
+    ... )
+    >>> plan.expected_cohort, plan.sensitivity, plan.noise_stddev, plan.amplified
+    (10.0, 1.0, 1.0, True)
+
     Attributes:
       setting: What the soundness table judges. What follows from the numbers below is filled in: `min_separation`, `bands`
         and `learns_from_records`.

@@ -31,6 +31,11 @@ VALUES = {
 class PrivacySetting:
     """The privacy setting of a run: it decides whether a mechanism is sound.
 
+    >>> PrivacySetting(unit="client", trust="central", sampling="poisson").adjacency
+    'add_or_remove_one'
+    >>> PrivacySetting(unit="client", trust="distributed", sampling="fixed_size").adjacency
+    'replace_one'
+
     Attributes:
       unit: What neighbouring data sets differ in.
       trust: Who adds the noise: a trusted server, clients under secure aggregation, or each client by itself.
@@ -171,7 +176,11 @@ class LocalSteps:
 
 
 def schedule_length(population: int, sampling_rate: float) -> int:
-    """Rounds in which a schedule uses every unit once, in batches of one size; units that are left over sit out."""
+    """Rounds in which a schedule uses every unit once, in batches of one size; units that are left over sit out.
+
+    >>> schedule_length(population=100, sampling_rate=0.1)
+    10
+    """
     return max(1, population // max(1, round(population * sampling_rate)))
 
 

@@ -18,6 +18,7 @@ def join(
     attacked: Sequence[str],
     runs: pd.DataFrame,
     tradeoff: pd.DataFrame,
+    *,
     additions: Additions = DEFAULT,
 ) -> pd.DataFrame:
     """One of the tables `attacks`, `roc` and `pictures` over all bundles.

@@ -142,7 +142,7 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
     tradeoff = tradeoff_table(runs, additions)
     add_selection(tradeoff, runs, _stack([*frames["curves"].values()]))
     joined = {
-        name: attack_tables.join(name, [*frames[name].values()], attacked, runs, tradeoff, additions)
+        name: attack_tables.join(name, [*frames[name].values()], attacked, runs, tradeoff, additions=additions)
         for name in ("attacks", "roc", "pictures")
     }
     return Tables(
@@ -153,7 +153,12 @@ def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
         membership.merge(_stack([*frames["clients"].values()]), on="run_id", how="inner"),
         **joined,
         recommendation=recommendation.recommend(
-            plan.get("policies", {}), plan.get("comparisons", {}), runs, tradeoff, joined["attacks"], additions
+            plan.get("policies", {}),
+            plan.get("comparisons", {}),
+            runs=runs,
+            tradeoff=tradeoff,
+            attacks=joined["attacks"],
+            additions=additions,
         ),
         additions=additions,
     )

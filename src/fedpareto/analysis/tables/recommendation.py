@@ -44,6 +44,7 @@ _NAMES = {
 def recommend(
     policies: Mapping[str, Mapping[str, Any]],
     comparisons: Mapping[str, Mapping[str, Any]],
+    *,
     runs: pd.DataFrame,
     tradeoff: pd.DataFrame,
     attacks: pd.DataFrame,

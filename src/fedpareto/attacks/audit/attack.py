@@ -115,7 +115,7 @@ def _audited(attack: Audit, target: Target, rows: Sequence[int], absent: float) 
     names = [f"{method}/{run.run_id}" for run in runs]
     # Runs that are counted one by one must be independent: what to expect is then learned from those that are not counted.
     known = np.ones(copies, bool) if method == "one_run" else np.arange(copies) % 2 == 0
-    seen = observe(static, data, copies_of(run_params, names, copies), count, absent, known)
+    seen = observe(static, data, copies_of(run_params, names, copies), canaries=count, absent=absent, known=known)
     findings: list[AttackResult] = []
     for i, run in enumerate(runs):
         own = jax.tree.map(lambda leaf, i=i: leaf[i * copies : (i + 1) * copies], seen)

@@ -92,7 +92,7 @@ def copies_of(run_params: RunParams, names: Sequence[str], copies: int) -> RunPa
 
 
 def observe(
-    static: ProgramConfig, data: DeviceData, run_params: RunParams, canaries: int, absent: float, known: np.ndarray
+    static: ProgramConfig, data: DeviceData, run_params: RunParams, *, canaries: int, absent: float, known: np.ndarray
 ) -> CanaryTrace:
     """Runs copies of one run with canaries on all devices.
 
@@ -203,4 +203,4 @@ def _keys(secret_key: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _planted(
     secret_key: jax.Array, parameters: int, first: int, present: jax.Array, length: jax.Array, absent: float
 ) -> Canaries:
-    return plant(_keys(secret_key)[1], parameters, first, present, length, absent)
+    return plant(_keys(secret_key)[1], parameters, first, present=present, length=length, absent=absent)

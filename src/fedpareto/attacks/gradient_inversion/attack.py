@@ -151,7 +151,7 @@ class GradientInversion:
         for (run, adversary), of_victims in rebuilt.items():
             victims = sorted(of_victims)
             rows, guesses = transcripts[run].rows[victims], [of_victims[victim] for victim in victims]
-            findings += score(self, target, run, adversary, public, rows, guesses)
+            findings += score(self, target, run, adversary, public, rows=rows, guesses=guesses)
             pictures += _pictures(self, target, run, adversary, public, victims, rows, guesses)
         truths = [
             picture
@@ -197,7 +197,9 @@ def _seen(
             if length == 0 or not math.isfinite(length):
                 continue
             update = jax.tree.map(lambda leaf, v=victim: np.asarray(leaf)[v], updates)
-            counts = labels_of(target.static, run_params, transcript.params, update, noise, public, records)
+            counts = labels_of(
+                target.static, run_params, transcript.params, update, noise=noise, public=public, records=records
+            )
             whose = tuple(range(victims)) if one_sum else (victim,)
             result.append(ObservedUpdate(run, adversary, whose, update, noise, counts))
     return result
@@ -248,7 +250,7 @@ def _searched(
     if weight is None:
         weight = TOTAL_VARIATION if attack.method == "cosine" else 0.0
     recipe = Recipe(attack.method, attack.steps, attack.restarts, weight, public.picture, public.example)
-    found, _ = search(target.static, target.run_params, params, items, public, recipe)
+    found, _ = search(target.static, target.run_params, params, items, public, recipe=recipe)
     return list(found)
 
 
@@ -258,6 +260,7 @@ def score(
     run: int,
     adversary: str,
     public: AuxiliaryData,
+    *,
     rows: np.ndarray,
     guesses: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> list[AttackResult]:

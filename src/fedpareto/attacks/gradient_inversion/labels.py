@@ -37,6 +37,7 @@ def labels_of(
     run_params: RunParams,
     params: PyTree,
     update: PyTree,
+    *,
     noise: float,
     public: AuxiliaryData,
     records: int,

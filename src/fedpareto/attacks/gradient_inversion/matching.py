@@ -83,7 +83,7 @@ class _Known(NamedTuple):
 
 
 def search(
-    static: ProgramConfig, run_params: RunParams, params: PyTree, items: Item, public: AuxiliaryData, recipe: Recipe
+    static: ProgramConfig, run_params: RunParams, params: PyTree, items: Item, public: AuxiliaryData, *, recipe: Recipe
 ) -> tuple[np.ndarray, np.ndarray]:
     """The records that each item was computed from.
 

@@ -35,4 +35,4 @@ class Adult:
         labels = table.pop("income").str.rstrip(".").eq(">50K").to_numpy().astype(np.int64)
         rows = np.arange(len(table))
         cut = len(parts[0])
-        return encoded(table, labels, rows[:cut], rows[cut:], np.array(["<=50K", ">50K"]))
+        return encoded(table, labels, rows[:cut], rows[cut:], class_names=np.array(["<=50K", ">50K"]))

@@ -27,7 +27,7 @@ class CreditDefault:
         labels = table.pop("default payment next month").to_numpy()
         table = table.drop(columns="ID").astype({name: "object" for name in ("SEX", "EDUCATION", "MARRIAGE")})
         train, test = split(labels)
-        return encoded(table, labels, train, test, np.array(["pays", "defaults"]))
+        return encoded(table, labels, train, test, class_names=np.array(["pays", "defaults"]))
 
 
 class CreditCard:
@@ -43,7 +43,7 @@ class CreditCard:
         table = pd.read_csv(files["creditcard.csv"]).drop(columns="Time")
         labels = table.pop("Class").to_numpy().astype(np.int64)
         train, test = split(labels)
-        data, report = encoded(table, labels, train, test, np.array(["honest", "fraud"]))
+        data, report = encoded(table, labels, train, test, class_names=np.array(["honest", "fraud"]))
         return data, report | {"notes": ["column Time dropped: seconds since the first transaction of the file"]}
 
 
@@ -66,5 +66,5 @@ class BankMarketing:
         table = pd.read_csv(files["bank-full.csv.gz"], sep=";").drop(columns="duration")
         labels = (table.pop("y") == "yes").to_numpy().astype(np.int64)
         train, test = split(labels)
-        data, report = encoded(table, labels, train, test, np.array(["no", "yes"]))
+        data, report = encoded(table, labels, train, test, class_names=np.array(["no", "yes"]))
         return data, report | {"notes": ["column duration dropped: it is known only once the answer is"]}

@@ -38,7 +38,9 @@ class Diabetes130:
         )
         splitter = GroupShuffleSplit(n_splits=1, test_size=TEST_FRACTION, random_state=0)
         train, test = next(splitter.split(table, labels, patients))
-        data, report = encoded(table, labels, train, test, np.array(["not within 30 days", "within 30 days"]))
+        data, report = encoded(
+            table, labels, train, test, class_names=np.array(["not within 30 days", "within 30 days"])
+        )
         return data, report | {
             "notes": ["patients are kept on one side of the split; the three diagnosis codes are left out"]
         }

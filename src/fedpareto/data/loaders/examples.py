@@ -22,6 +22,7 @@ def prepared(
     y_train: np.ndarray,
     x_test: np.ndarray,
     y_test: np.ndarray,
+    *,
     class_names: np.ndarray,
     client_train: np.ndarray | None = None,
     client_test: np.ndarray | None = None,

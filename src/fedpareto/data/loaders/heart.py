@@ -58,7 +58,7 @@ class HeartDisease:
             (table["num"] > 0).to_numpy().astype(np.int64),
             np.concatenate(train),
             np.concatenate(test),
-            np.array(["no disease", "disease"]),
+            class_names=np.array(["no disease", "disease"]),
             clients=table["hospital"].to_numpy(),
             client_names=np.array(HOSPITALS),
         )
@@ -106,7 +106,7 @@ class FedHeartDisease:
             labels[chosen],
             x[held].astype(np.float32),
             labels[held],
-            np.array(["no disease", "disease"]),
+            class_names=np.array(["no disease", "disease"]),
             client_train=clients[chosen],
             client_test=clients[held],
             client_names=np.array(HOSPITALS),

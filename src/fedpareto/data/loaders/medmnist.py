@@ -39,6 +39,6 @@ class PneumoniaMNIST:
                 stored["train_labels"].ravel(),
                 scale(stored["test_images"]),
                 stored["test_labels"].ravel(),
-                np.array(["normal", "pneumonia"]),
+                class_names=np.array(["normal", "pneumonia"]),
             )
         return data, {"preprocessing": "pixels divided by 255", "fitted_on": "nothing"}

@@ -100,6 +100,6 @@ def images(files: Files, classes: Sequence[str]) -> Loaded:
         arrays["train-labels-idx1"],
         scale(arrays["t10k-images-idx3"]),
         arrays["t10k-labels-idx1"],
-        np.array(classes),
+        class_names=np.array(classes),
     )
     return data, {"preprocessing": "pixels divided by 255", "fitted_on": "nothing"}

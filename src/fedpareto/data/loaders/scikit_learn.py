@@ -27,7 +27,7 @@ class Digits:
         train, test = split(bunch.target)
         names = np.array([str(digit) for digit in range(10)])
         report = {"preprocessing": "pixels divided by 16", "fitted_on": "nothing"}
-        return prepared(x[train], bunch.target[train], x[test], bunch.target[test], names), report
+        return prepared(x[train], bunch.target[train], x[test], bunch.target[test], class_names=names), report
 
 
 class BreastCancer:
@@ -42,4 +42,6 @@ class BreastCancer:
         bunch = load_breast_cancer(as_frame=True)
         labels = bunch.target.to_numpy()
         train, test = split(labels)
-        return encoded(bunch.data, labels, train, test, np.array([str(name) for name in bunch.target_names]))
+        return encoded(
+            bunch.data, labels, train, test, class_names=np.array([str(name) for name in bunch.target_names])
+        )

@@ -22,6 +22,7 @@ COLUMNS = ("column", "role", "kind", "values", "missing", "example")
 
 def of_table(
     names: Sequence[str],
+    *,
     apart: Mapping[str, str],
     constant: AbstractSet[str],
     features: Sequence[Column],

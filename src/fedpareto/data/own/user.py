@@ -145,7 +145,9 @@ def _selected(path: Path, options: Mapping[str, Any]) -> Selection:
         )
     constant = {column.name for column in features} - {column.name for column in varying}
     notes = [note for column in varying for note in _beside_the_label(column, chosen)]
-    report = summary.of_table(table.column_names, apart, constant, features, chosen, number, notes)
+    report = summary.of_table(
+        table.column_names, apart=apart, constant=constant, features=features, choice=chosen, number=number, more=notes
+    )
     return Selection(chosen, features, report)
 
 

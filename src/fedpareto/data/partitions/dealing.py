@@ -46,6 +46,11 @@ def partition(
 ) -> Partition:
     """Deals the training examples to the clients, and the test examples after them.
 
+    >>> labels = np.array([0, 0, 0, 1, 1, 1])
+    >>> dealt = partition(labels, labels, scheme={"name": "iid"}, clients=3, seed=0)
+    >>> dealt.train_count.tolist()
+    [2, 2, 2]
+
     Args:
       y_train: int [n], training labels.
       y_test: int [m], test labels.
@@ -108,7 +113,12 @@ def _checked(scheme: Mapping[str, Any], dealt: Any, shape: tuple[int, ...], belo
 
 
 def label_counts(partition: Partition, y_train: np.ndarray, classes: int) -> np.ndarray:
-    """Training examples by client and label, int64 [clients, classes]."""
+    """Training examples by client and label, int64 [clients, classes].
+
+    >>> one_each = Partition(np.array([[0, 0], [1, 2]]), np.array([1, 2]), np.array([]))
+    >>> label_counts(one_each, np.array([0, 1, 1]), classes=2).tolist()
+    [[1, 0], [0, 2]]
+    """
     counts = np.zeros((len(partition.train_count), classes), np.int64)
     for client, count in enumerate(partition.train_count):
         counts[client] = np.bincount(y_train[partition.train_index[client, :count]], minlength=classes)

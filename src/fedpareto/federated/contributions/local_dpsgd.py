@@ -43,7 +43,9 @@ class NoisySteps(LocalRecords):
             drawn = poisson_subset(key_records, held.eligible, held.last, static.max_batch_size)
             rows, real = held.index[drawn.members], jnp.arange(static.max_batch_size) < drawn.size
             x, y = held.examples.x[rows], held.examples.y[rows]
-            total = clipped_gradient_sum(static.model, static.task.loss, local, x, y, real, run_params.clip_norm)
+            total = clipped_gradient_sum(
+                static.model, static.task.loss, local, x, y, real=real, clip_norm=run_params.clip_norm
+            )
             key_noise = jax.random.fold_in(held.key_noise, s)
             noisy = self.noise.on_member(static, run_params, this, key_noise, total.gradient)
             rate = run_params.client_learning_rate / expected
@@ -67,7 +69,7 @@ class NoisySteps(LocalRecords):
 
         def step(local: PyTree, _: None) -> tuple[PyTree, None]:
             total = clipped_gradient_sum(
-                static.model, static.task.loss, local, examples.x, examples.y, real, run_params.clip_norm
+                static.model, static.task.loss, local, examples.x, examples.y, real=real, clip_norm=run_params.clip_norm
             )
             return jax.tree.map(lambda p, g: p - rate * g, local, total.gradient), None
 

@@ -50,6 +50,7 @@ def clipped_gradient_sum(
     params: PyTree,
     x: jax.Array,
     y: jax.Array,
+    *,
     real: jax.Array,
     clip_norm: jax.Array,
     in_views: bool = False,
@@ -70,7 +71,7 @@ def clipped_gradient_sum(
       in_views: Whether every example comes in several views.
     """
     if model.layers is None or in_views:
-        return differentiated(model, loss, params, x, y, real, clip_norm, in_views)
+        return differentiated(model, loss, params, x, y, real=real, clip_norm=clip_norm, in_views=in_views)
     return _factored(model, loss, params, x, y, real, clip_norm)
 
 
@@ -80,6 +81,7 @@ def differentiated(
     params: PyTree,
     x: jax.Array,
     y: jax.Array,
+    *,
     real: jax.Array,
     clip_norm: jax.Array,
     in_views: bool = False,

@@ -46,7 +46,14 @@ class RecordGradients(Contribution):
                 x = static.augmentation.views(keys_of(key_views, members), x)
             in_views = static.augmentation is not None and static.augmentation.multiplicity > 1
             total = clipped_gradient_sum(
-                static.model, static.task.loss, this.params, x, y, real, this.clip_norm, in_views
+                static.model,
+                static.task.loss,
+                this.params,
+                x,
+                y,
+                real=real,
+                clip_norm=this.clip_norm,
+                in_views=in_views,
             )
             clipped = jnp.sum(mask_rows(real, is_clipped(total.norms, this.clip_norm)))
             answered = jnp.sum(real).astype(jnp.float32)
@@ -67,6 +74,6 @@ def negated_gradients(static: ProgramConfig, run_params: RunParams, params: PyTr
     """The sum of the examples' clipped gradients, negated."""
     real = jnp.ones(len(examples.x), bool)
     total = clipped_gradient_sum(
-        static.model, static.task.loss, params, examples.x, examples.y, real, run_params.clip_norm
+        static.model, static.task.loss, params, examples.x, examples.y, real=real, clip_norm=run_params.clip_norm
     )
     return jax.tree.map(jnp.negative, total.gradient)

@@ -22,6 +22,7 @@ def evaluate(
     params: PyTree,
     x: jax.Array,
     y: jax.Array,
+    *,
     client: jax.Array,
     clients: int,
     devices: int = 1,
@@ -42,7 +43,7 @@ def evaluate(
       clients: Number of clients, static.
       devices: Size of the mesh axis `COHORT_AXIS`, over which the chunks are dealt; 1 where there is no such axis.
     """
-    values = by_chunk(apply, params, x, y, partial(example_scores, task), devices)
+    values = by_chunk(apply, params, x, y, partial(example_scores, task), devices=devices)
     holders = min(clients, client.shape[0])  # of a million clients, few hold test examples
     counts = jax.ops.segment_sum(jnp.ones(client.shape, jnp.float32), client, holders)
     # NaN where nobody has this number.

@@ -76,9 +76,9 @@ def _block(static: ProgramConfig, data: DeviceData, run_params: RunParams, state
         carried.model,
         data.test.x,
         data.test.y,
-        data.test_client[run_params.partition],
-        static.clients,
-        static.cohort_devices,
+        client=data.test_client[run_params.partition],
+        clients=static.clients,
+        devices=static.cohort_devices,
     )
     diverged_round = jnp.where((diverged_round < 0) & ~jnp.isfinite(scores["loss"]), stop, diverged_round)
     alive = diverged_round < 0

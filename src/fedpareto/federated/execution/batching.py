@@ -21,6 +21,7 @@ def fill_memory(
     make: Callable[[int], Program],
     run_params: Callable[[int], RunParams],
     data: DeviceData,
+    *,
     runs: int,
     device: jax.Device,
 ) -> Layout:

@@ -20,6 +20,7 @@ def by_chunk(
     x: jax.Array,
     y: jax.Array,
     score: Callable[[jax.Array, jax.Array], PyTree],
+    *,
     devices: int = 1,
 ) -> PyTree:
     """`score` of the outputs [batch, outputs] and targets [batch, ...] of all examples: arrays [n, ...] for its [batch, ...]."""

@@ -68,7 +68,7 @@ class Layout:
 
 
 def choose(
-    runs: int, model: Model, cohort: float, unit: str, wanted: Mapping[str, int | str] | None = None, views: int = 1
+    runs: int, model: Model, cohort: float, unit: str, *, wanted: Mapping[str, int | str] | None = None, views: int = 1
 ) -> tuple[Layout, list[jax.Device]]:
     """The layout for a bundle, and its devices.
 

@@ -41,7 +41,7 @@ class Canaries(NamedTuple):
 
 
 def plant(
-    key: jax.Array, parameters: int, first: int, present: jax.Array, length: jax.Array, absent: float = 0.0
+    key: jax.Array, parameters: int, first: int, *, present: jax.Array, length: jax.Array, absent: float = 0.0
 ) -> Canaries:
     """Canaries with random directions.
 

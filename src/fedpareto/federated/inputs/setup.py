@@ -121,7 +121,7 @@ def lay_out(
     cohort = plans[run.run_id].expected_cohort if algorithm_of(run).VECTORS else 0.0
     views = 1 if run.training.augmentation is None else int(run.training.augmentation["multiplicity"])
     model = model_of(run, data)
-    layout, where = devices.choose(len(runs), model, cohort, run.contribution.unit, wanted, views)
+    layout, where = devices.choose(len(runs), model, cohort, run.contribution.unit, wanted=wanted, views=views)
     return layout, where, model if layout.numerics == model.numerics else model_of(run, data, layout.numerics)
 
 

@@ -49,7 +49,7 @@ def write_bundle(
     runs = [(run, accounted[run.run_id], by_id[run.run_id]) for run in bundle.runs]
     additions = additions_of(bundle)
     frames = {
-        "runs": pd.DataFrame([run_row(bundle.bundle_id, *entry, data, additions) for entry in runs]),
+        "runs": pd.DataFrame([run_row(bundle.bundle_id, *entry, data=data, additions=additions) for entry in runs]),
         "rounds": pd.concat([metric_rows(*entry) for entry in runs]),
         "partitions": partition_rows(bundle, data),
         "clients": client_rows(bundle, accounted, data),
@@ -66,6 +66,7 @@ def run_row(
     run: Run,
     accounted: AccountedRun,
     result: RunResult,
+    *,
     data: PreparedData,
     additions: Additions = DEFAULT,
 ) -> dict[str, Any]:

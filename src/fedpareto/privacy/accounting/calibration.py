@@ -21,6 +21,18 @@ def calibrate(plan: PrivacyPlan, target_epsilon: float, accountant: str = "rdp")
     Bisection on the logarithm of the noise multiplier between 0.05 and 1000, to a relative 1e-4, always ending on the
     side that keeps the promise: at most 40 calls of the accountant, each bounded in time and memory.
 
+    >>> from fedpareto.privacy.setting import PrivacySetting
+    >>> plan = PrivacyPlan(
+    ...     PrivacySetting(),
+    ...     population=100,
+    ...     rounds=50,
+    ...     clip_norm=1.0,
+    ...     noise_multiplier=1.0,
+    ...     delta=1e-5,
+    ... )
+    >>> round(calibrate(plan, target_epsilon=2.0).noise_multiplier, 2)
+    15.2
+
     Args:
       plan: The run; its noise multiplier is ignored. It needs a clip norm and a delta.
       target_epsilon: Above 0 and finite.

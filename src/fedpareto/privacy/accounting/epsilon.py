@@ -54,7 +54,20 @@ PLD_DENSE_COMPOSITIONS = 64
 
 
 def guarantee(plan: PrivacyPlan, *, with_pld: bool = True) -> Guarantee:
-    """The guarantee of a whole run."""
+    """The guarantee of a whole run.
+
+    >>> from fedpareto.privacy.setting import PrivacySetting
+    >>> plan = PrivacyPlan(
+    ...     PrivacySetting(sampling_rate=0.1),
+    ...     population=100,
+    ...     rounds=50,
+    ...     clip_norm=1.0,
+    ...     noise_multiplier=1.0,
+    ...     delta=1e-5,
+    ... )
+    >>> round(guarantee(plan, with_pld=False).epsilon_rdp, 2)
+    5.89
+    """
     return guarantees(plan, [plan.rounds], with_pld=with_pld)[0]
 
 

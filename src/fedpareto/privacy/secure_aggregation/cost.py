@@ -154,6 +154,7 @@ def aggregate(
     vectors: Sequence[NDArray[np.integer]] | NDArray[np.integer],
     bits: int,
     threshold: int,
+    *,
     dropped_before_sharing: Collection[int] = (),
     dropped_before_input: Collection[int] = (),
     dropped_before_unmasking: Collection[int] = (),
@@ -181,7 +182,7 @@ def aggregate(
     return _simulate(lambda u: np.asarray(vectors[u]), len(vectors), dimension, bits, threshold, dropouts)
 
 
-def measure(participants: int, dimension: int, bits: int, threshold: int, dropouts: int = 0, seed: int = 0) -> Cost:
+def measure(participants: int, dimension: int, bits: int, threshold: int, *, dropouts: int = 0, seed: int = 0) -> Cost:
     """Measures the cost of an aggregation of random vectors.
 
     Every client deals with every other: simulating all of them takes participants^2 key agreements, participants^2 x
