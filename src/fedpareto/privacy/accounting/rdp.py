@@ -1,7 +1,8 @@
 """Rényi differential privacy of a plan: the divergence of one release, of the preliminary ones, and of a whole run.
 
-The Poisson-subsampled Gaussian follows Mironov, Talwar and Zhang (2019); a mechanism that dp-accounting does not know states its own
-curve. `classic_epsilon` is the conversion in use before 2020, `min_a rdp(a) + log(1/delta) / (a - 1)`, on the orders of the time.
+The Poisson-subsampled Gaussian follows Mironov, Talwar and Zhang (2019); a mechanism that dp-accounting does not know states
+its own curve. `classic_epsilon` is the conversion in use before 2020, `min_a rdp(a) + log(1/delta) / (a - 1)`, on the orders of
+the time.
 """
 
 from __future__ import annotations
