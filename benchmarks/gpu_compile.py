@@ -88,7 +88,7 @@ def compiled(bundle: Any, data: Any, wanted: dict[str, Any], where: list[jax.Dev
     own = {"devices": 1, "cohort_devices": 1, "at_once": min(at_once, max(1, round(cohort))), **wanted}
     job = job_of(bundle.runs, plans, data, own)
     program = make_program(job.static, where, job.layout.runs_at_once)
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (job.data, job.hypers))
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (job.data, job.run_params))
     started = time.perf_counter()
     size = program.temporary_bytes(*shapes)
     return {"at_once": job.static.at_once, "gib": size / 2**30, "seconds": time.perf_counter() - started}

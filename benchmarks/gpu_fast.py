@@ -172,7 +172,7 @@ def batch(stage: Stage, runs: int) -> dict[str, Any]:
     bundle = bundle_of("W1", rounds=2 * length, evaluate_every=length, clip_norm=clip_norms(runs))
     job = job_of_bundle(bundle, data, {"runs_at_once": runs, "devices": 1})
     compiling, times, _ = blocks_of(job)
-    temporary = job.program.temporary_bytes(job.data, job.hypers)
+    temporary = job.program.temporary_bytes(job.data, job.run_params)
     row = {"value": float(f"{1e3 * times[-1] / length / runs:.4g}"), "unit": "ms a round and run", "data": source}
     return row | {"compile_s": round(compiling, 2), "temporary_gib": round(temporary / 2**30, 4), **memory()}
 

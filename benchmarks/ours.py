@@ -69,14 +69,14 @@ def blocks_of(job: Job, most_seconds: float = math.inf) -> tuple[float, list[flo
       Seconds of the first block, which compiles; seconds of each other block; the final state, or that after `most_seconds`.
     """
     started, times = time.perf_counter(), []
-    state = job.program.init(job.data, job.hypers)
-    state = jax.block_until_ready(job.program.advance(job.data, job.hypers, state, 1))
+    state = job.program.init(job.data, job.run_params)
+    state = jax.block_until_ready(job.program.advance(job.data, job.run_params, state, 1))
     compiling = time.perf_counter() - started
     for block in range(2, job.program.blocks + 1):
         if times and time.perf_counter() - started + times[-1] > most_seconds:
             break
         begun = time.perf_counter()
-        state = jax.block_until_ready(job.program.advance(job.data, job.hypers, state, block))
+        state = jax.block_until_ready(job.program.advance(job.data, job.run_params, state, block))
         times.append(time.perf_counter() - begun)
     return compiling, times, state
 
@@ -206,7 +206,7 @@ def population_of(clients: int, examples: int = 4, rounds: int = 20) -> None:
         at_once=layout.at_once,
         cohort_devices=layout.cohort_devices,
     )
-    hyper = RunParams(
+    run_params = RunParams(
         partition=jnp.zeros(1, jnp.int32),
         public_key=jnp.ones((1, 2), jnp.uint32),
         secret_key=jnp.ones((1, 2), jnp.uint32),
@@ -221,11 +221,11 @@ def population_of(clients: int, examples: int = 4, rounds: int = 20) -> None:
         stragglers=jnp.zeros(1),
     )
     program = make_program(static, devices)
-    state = jax.block_until_ready(program.advance(data, hyper, program.init(data, hyper), 2))
+    state = jax.block_until_ready(program.advance(data, run_params, program.init(data, run_params), 2))
     times = []
     for block in (3, 4, 5):
         started = time.perf_counter()
-        state = jax.block_until_ready(program.advance(data, hyper, state, block))
+        state = jax.block_until_ready(program.advance(data, run_params, state, block))
         times.append((time.perf_counter() - started) / rounds)
     status = Path("/proc/self/status").read_text()
     peak = int(status.split("VmHWM:")[1].split()[0]) / 1024

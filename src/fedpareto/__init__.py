@@ -1,4 +1,4 @@
-"""What each epsilon costs in accuracy, and what it buys in measured leakage, for federated learning.
+"""The accuracy that each epsilon costs and the measured leakage that it buys, for federated learning.
 
 The names below are the Python front; each is imported when it is first asked for, so that the command line starts at once.
 """

@@ -321,7 +321,7 @@ def test_a_grid_too_fine_to_sample_from_is_refused(law):
 def test_fewer_answers_that_must_come_mean_larger_shares(law):
     def share(threshold):
         plan = DISTRIBUTED.replace(mechanism=law, sum=replace(DISTRIBUTED.sum, threshold=threshold))
-        lattice = lattice_mechanism.lattice_of(plan)
+        lattice = lattice_mechanism.encoding_of(plan)
         return lattice.share_variance * lattice.granularity**2
 
     # The fewest answers make up the noise that is accounted: 40 x 0.75 = 30 of variance (z C)^2 / 30 each.
@@ -424,7 +424,7 @@ def test_a_secret_cohort_of_a_fixed_size_has_the_bound_for_such_cohorts(law):
     orders, found, _ = rdp_curve(plan)
 
     def swapped(at):
-        return lattice_mechanism.lattice_of(plan).rdp(at, swapped=True)
+        return lattice_mechanism.encoding_of(plan).rdp(at, swapped=True)
 
     own = [amplification.without_replacement(swapped, 0.1, int(a)) for a in orders]
     other = np.array([amplification.poisson(swapped, 0.1, int(a)) for a in orders])

@@ -26,7 +26,7 @@ from fedpareto.federated.inputs.device_data import Examples
 from fedpareto.federated.inputs.state import ServerState
 from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
 from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
-from fedpareto.privacy.mechanisms.lattice_mechanism import IntegerGrid, lattice_of
+from fedpareto.privacy.mechanisms.lattice_mechanism import DeviceEncoding, encoding_of
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.sampling import Cohort, last_to_join
 from fedpareto.privacy.setting import (
@@ -182,8 +182,8 @@ class World:
         if self.choice.clipping == "adaptive":
             hyper = hyper._replace(adaptive=AdaptiveClip(*np.float32([0.5, 0.2, self.plan.count_stddev])))
         if self.choice.trust == "distributed":
-            lattice = lattice_of(self.plan)
-            grid = IntegerGrid(np.float32(lattice.granularity), np.float32(lattice.norm_bound), SILENT)
+            lattice = encoding_of(self.plan)
+            grid = DeviceEncoding(np.float32(lattice.granularity), np.float32(lattice.norm_bound), SILENT)
             hyper = hyper._replace(mechanism=grid)
         if self.choice.unit == "record" and self.choice.trust != "central":
             last = last_to_join(float(self.rng.choice([0.5, 1.0])))
@@ -243,7 +243,7 @@ class World:
         distance = float(np.linalg.norm(first - second))
         doubled = 2.0 if self.plan.setting.adjacency == "replace_one" else 1.0
         if self.choice.trust == "distributed":
-            return distance / (doubled * lattice_of(self.plan).norm_bound)
+            return distance / (doubled * encoding_of(self.plan).norm_bound)
         if self.choice.clipping == "adaptive":
             # Of the joint vector (sum / its noise, centred count / its noise), in units of the plan's 1/z.
             stddev = self.plan.noise_stddev * float(self.memory.clip_norm) / self.plan.clip_norm

@@ -88,8 +88,8 @@ def changed(target, **values):
 
 def test_a_sound_run_is_within_its_epsilon_and_one_with_too_little_noise_is_caught(two):
     target, quiet = only(two, 0, 1), quietest(two)
-    stddev = target.hypers.noise_stddev.at[quiet].divide(4)
-    findings = audit(changed(target, hypers=target.hypers._replace(noise_stddev=stddev)), SPEC).findings
+    stddev = target.run_params.noise_stddev.at[quiet].divide(4)
+    findings = audit(changed(target, run_params=target.run_params._replace(noise_stddev=stddev)), SPEC).findings
     broken = [row for row in findings if row.run_id == two.runs[quiet].run_id]
     sound = [row for row in findings if row not in broken]
     for adversary, row in lower_bounds(sound).items():
@@ -128,8 +128,8 @@ def test_a_sound_run_is_shown_to_leak_more_than_half_of_its_epsilon(data):
 
 
 def seen_of(target, canaries, copies, absent):
-    hypers = copies_of(target.hypers, [run.run_id for run in target.runs], copies)
-    return observe(target.static, target.device_data, hypers, canaries, absent, np.ones(copies, bool))
+    run_params = copies_of(target.run_params, [run.run_id for run in target.runs], copies)
+    return observe(target.static, target.device_data, run_params, canaries, absent, np.ones(copies, bool))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ LAW = CanaryLaw(12, 1.3, 0.25, 1.0, seen=False, scheduled=False, absent=0.0, str
         LAW,
         replace(LAW, absent=-1.0),
         replace(LAW, seen=True),
-        replace(LAW, answers=0.7),
+        replace(LAW, response_probability=0.7),
         replace(LAW, inclusion_probability=1.0, seen=True),
         replace(LAW, seen=True, scheduled=True, strategy=(0.8, 0.5, 0.33)),
     ],
@@ -242,7 +242,7 @@ def test_what_to_expect_of_a_copy_is_the_mean_of_the_other_known_copies_of_its_r
 
 def test_copies_have_keys_of_their_own(two):
     target = two
-    copies = copies_of(target.hypers, ["a", "b"], 3)
+    copies = copies_of(target.run_params, ["a", "b"], 3)
     assert len(np.unique(np.asarray(copies.secret_key), axis=0)) == 6
-    assert np.array_equal(copies.noise_stddev, np.repeat(target.hypers.noise_stddev, 3))
-    assert jax.tree.structure(copies) == jax.tree.structure(target.hypers)
+    assert np.array_equal(copies.noise_stddev, np.repeat(target.run_params.noise_stddev, 3))
+    assert jax.tree.structure(copies) == jax.tree.structure(target.run_params)

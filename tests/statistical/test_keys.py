@@ -18,7 +18,7 @@ from fedpareto.federated.inputs.state import Carried, first_memory
 from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
 from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
 from fedpareto.privacy.mechanisms.discrete_sampler import share_table
-from fedpareto.privacy.mechanisms.lattice_mechanism import IntegerGrid
+from fedpareto.privacy.mechanisms.lattice_mechanism import DeviceEncoding
 from fedpareto.privacy.mechanisms.skellam import Skellam
 from fedpareto.privacy.sampling import last_to_join
 
@@ -36,9 +36,9 @@ def summed():
     """Secure aggregation: what shapes it, and its numbers."""
     table = share_table("skellam", 4.0)
     words = (table.high, table.middle, table.low, table.alias, np.int32(table.offset))
-    lattice = IntegerGrid(np.float32(2**-8), np.float32(2**12), DeviceAliasTable(*words))
+    encoding = DeviceEncoding(np.float32(2**-8), np.float32(2**12), DeviceAliasTable(*words))
     shape = {"mechanism": Skellam(bits=20), "fewest_answers": 1}
-    return shape, jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * RUNS), lattice)
+    return shape, jax.tree.map(lambda leaf: jnp.stack([jnp.asarray(leaf)] * RUNS), encoding)
 
 
 SUM, LATTICE = summed()
@@ -75,7 +75,7 @@ KINDS = {
 }
 
 
-def keys_of(monkeypatch, static, hypers):
+def keys_of(monkeypatch, static, run_params):
     """The keys that runs draw from and those that they derive others from, by (run, function), with repetitions."""
     found, now = {"drawn": {}, "parents": {}}, []
 
@@ -96,10 +96,10 @@ def keys_of(monkeypatch, static, hypers):
     def one(place):
         run, number = place
         now[:] = [run]
-        hyper = jax.tree.map(lambda leaf: leaf[run], hypers)
+        row = jax.tree.map(lambda leaf: leaf[run], run_params)
         params = jax.tree.map(jnp.zeros_like, static.model.init(jax.random.key(0)))
-        start = Carried(params, static.server(hyper.server).init(params), first_memory(static, hyper, params))
-        return one_round(static, make_data(), hyper, start, number).report
+        start = Carried(params, static.server(row.server).init(params), first_memory(static, row, params))
+        return one_round(static, make_data(), row, start, number).report
 
     places = jnp.asarray([(run, number) for run in range(RUNS) for number in range(ROUNDS)], jnp.int32)
     with monkeypatch.context() as patch:
@@ -113,26 +113,26 @@ def keys_of(monkeypatch, static, hypers):
 
 
 @pytest.fixture(scope="module")
-def hypers():
+def run_params():
     """Three runs, the first two of one seed."""
     public = jnp.asarray([[1, 2], [1, 2], [1, 3]], jnp.uint32)
     return make_hypers(RUNS)._replace(public_key=public, secret_key=jnp.asarray([[5, 0], [5, 1], [5, 2]], jnp.uint32))
 
 
-def first_keys(hypers):
+def first_keys(run_params):
     """Keys of the runs' first parameters."""
     model = replace(MODEL, init=lambda key: {"key": jax.random.key_data(key)})
-    params = make_program(make_static(model=model), jax.devices()[:1]).init(make_data(), hypers).params
+    params = make_program(make_static(model=model), jax.devices()[:1]).init(make_data(), run_params).params
     keys = [tuple(map(int, key)) for key in np.asarray(params["key"])]
     assert keys[0] == keys[1] != keys[2]
     return set(keys)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_key_is_used_twice(kind, hypers, monkeypatch):
+def test_no_key_is_used_twice(kind, run_params, monkeypatch):
     shape, numbers, drawing = KINDS[kind]
     static = make_static(**shape)
-    drawn, parents = keys_of(monkeypatch, static, hypers._replace(**numbers))
+    drawn, parents = keys_of(monkeypatch, static, run_params._replace(**numbers))
     assert drawn.keys() == {(run, name) for run in range(RUNS) for name in drawing}
     # Everybody turns by the same signs in a round, and a pass has one order.
     common = {"_signs": ROUNDS, "scheduled_cohort": ROUNDS // static.batches}
@@ -147,4 +147,4 @@ def test_no_key_is_used_twice(kind, hypers, monkeypatch):
     assert PUBLIC & drawing == {one[0][1] for one in users.values() if len(one) > 1}
     # The random numbers of a key and the keys derived from it are the same bits.
     assert not users.keys() & {key for keys in parents.values() for key in keys}
-    assert not users.keys() & first_keys(hypers)
+    assert not users.keys() & first_keys(run_params)

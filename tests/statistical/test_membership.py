@@ -115,10 +115,10 @@ def test_rows_say_what_they_are(overfitted, noisy):
         proven = attacked.accounted[run.run_id]
         for table, steps in ((findings, 2), (of_clients, 1)):
             own = table[(table.run_id == run.run_id)]
-            assert set(own[own.score == "auc"].bound) == {bounds.largest_auc(proven, steps)}
-            assert set(own[own.score == "tpr_at_fpr_0.01"].bound) == {bounds.power(0.01, proven, steps)[0]}
+            assert set(own[own.score == "auc"].bound) == {bounds.max_auc(proven, steps)}
+            assert set(own[own.score == "tpr_at_fpr_0.01"].bound) == {bounds.max_tpr(0.01, proven, steps)[0]}
         points = roc[roc.run_id == run.run_id]
-        np.testing.assert_allclose(points.allowed, bounds.power(points.fpr.to_numpy(), proven))
+        np.testing.assert_allclose(points.allowed, bounds.max_tpr(points.fpr.to_numpy(), proven))
     assert findings[findings.score == "auc"].realised_fpr.isna().all()
 
 

@@ -27,13 +27,13 @@ from fedpareto.federated.engine.program import make_program
 from fedpareto.federated.engine.round import cohort_of, one_round
 from fedpareto.federated.execution.devices import Layout
 from fedpareto.federated.inputs.device_data import data_of
-from fedpareto.federated.inputs.setup import program_config, run_params
+from fedpareto.federated.inputs.setup import program_config, stack_run_params
 from fedpareto.federated.inputs.state import Carried, first_memory
 from fedpareto.models.model import build
 from fedpareto.privacy.mechanisms import banded
 from fedpareto.privacy.mechanisms.adaptive_clipping import next_clip
 from fedpareto.privacy.mechanisms.discrete_encoding import rotate, wrap
-from fedpareto.privacy.mechanisms.lattice_mechanism import IntegerGrid, lattice_of
+from fedpareto.privacy.mechanisms.lattice_mechanism import DeviceEncoding, encoding_of
 from fedpareto.privacy.secure_aggregation.cost import aggregate
 from fedpareto.sweep.account import DataSizes, privacy_plan
 from fedpareto.sweep.run import Run
@@ -93,7 +93,7 @@ DISTRIBUTED = {
 
 _one_round = jax.jit(one_round, static_argnums=0, compiler_options={"xla_backend_optimization_level": 1})
 _each = jax.jit(
-    lambda static, hyper, this, client: contribution_of(static).members(static, DATA, hyper, this)(
+    lambda static, run_params, this, client: contribution_of(static).members(static, DATA, run_params, this)(
         client[None], jnp.ones(1, bool)
     ),
     static_argnums=0,
@@ -101,10 +101,10 @@ _each = jax.jit(
 )
 
 
-def _round(static, hyper, params, state, memory, number):
+def _round(static, run_params, params, state, memory, number):
     """Parameters, optimizer state, memory and report after one round."""
     (params, state, memory), report, _ = _one_round(
-        static, DATA, hyper, Carried(params, state, memory), jnp.int32(number)
+        static, DATA, run_params, Carried(params, state, memory), jnp.int32(number)
     )
     return params, state, memory, report
 
@@ -117,19 +117,19 @@ class Made:
         self.plan = privacy_plan(run, DataSizes(MODEL.parameters, {0: tuple(map(int, COUNT))}))
         plans = {run.run_id: self.plan}
         self.static = program_config([run], plans, {0: PARTITION}, MODEL, Layout("cpu", 1, 1, 1, 1))
-        self.hyper = jax.tree.map(lambda leaf: leaf[0], run_params([run], plans, [0], 1))
-        self.memory = first_memory(self.static, self.hyper, ZEROS)
-        self.divisor = self.static.expected_cohort * (1 - float(self.hyper.dropout))
+        self.run_params = jax.tree.map(lambda leaf: leaf[0], stack_run_params([run], plans, [0], 1))
+        self.memory = first_memory(self.static, self.run_params, ZEROS)
+        self.divisor = self.static.expected_cohort * (1 - float(self.run_params.dropout))
 
     def round(self, number=0, secret=None, noisy=True, memory=None, **changes):
         """Mean update (the step of the server's sgd from parameters 0), memory, report and optimizer state."""
-        hyper = self.hyper._replace(**changes)
+        run_params = self.run_params._replace(**changes)
         if secret is not None:
-            hyper = hyper._replace(secret_key=jnp.asarray([7, secret], jnp.uint32))
-        state = self.static.server(hyper.server).init(ZEROS)
+            run_params = run_params._replace(secret_key=jnp.asarray([7, secret], jnp.uint32))
+        state = self.static.server(run_params.server).init(ZEROS)
         memory = self.memory if memory is None else memory
-        hyper = hyper if noisy else quiet(hyper)
-        moved, state, memory, report = _round(self.static, hyper, ZEROS, state, memory, number)
+        run_params = run_params if noisy else quiet(run_params)
+        moved, state, memory, report = _round(self.static, run_params, ZEROS, state, memory, number)
         return moved, memory, report, state
 
     def noise(self, number=0, secret=None, **changes):
@@ -139,7 +139,7 @@ class Made:
         found = {"model": (noisy, plain)}
         if isinstance(memory.algorithm, Controls):
             # The second released vector, as the sum that it was.
-            measure = unit_steps(self.static.work, PAD) * float(self.hyper.client_learning_rate)
+            measure = unit_steps(self.static.work, PAD) * float(self.run_params.client_learning_rate)
             share = self.static.expected_cohort / CLIENTS
             found["control"] = [
                 jax.tree.map(lambda leaf: leaf * measure / share, m.algorithm.server) for m in (memory, plain_memory)
@@ -153,27 +153,27 @@ class Made:
         }
         return noise, report
 
-    def this(self, number=0, hyper=None, params=ZEROS, memory=None):
+    def this(self, number=0, run_params=None, params=ZEROS, memory=None):
         """What all contributions of a round share."""
-        hyper = self.hyper if hyper is None else hyper
-        secret = jax.random.fold_in(jax.random.wrap_key_data(hyper.secret_key), number)
+        run_params = self.run_params if run_params is None else run_params
+        secret = jax.random.fold_in(jax.random.wrap_key_data(run_params.secret_key), number)
         memory = self.memory if memory is None else memory
-        return Round(jnp.int32(number), params, memory, hyper.clip_norm, *jax.random.split(secret, 4)[1:])
+        return Round(jnp.int32(number), params, memory, run_params.clip_norm, *jax.random.split(secret, 4)[1:])
 
-    def contribution(self, client, number=0, hyper=None, params=ZEROS, memory=None):
+    def contribution(self, client, number=0, run_params=None, params=ZEROS, memory=None):
         """What one client adds to the sums of a round, and what it keeps."""
-        hyper = self.hyper if hyper is None else hyper
-        return _each(self.static, hyper, self.this(number, hyper, params, memory), jnp.int32(client))
+        run_params = self.run_params if run_params is None else run_params
+        return _each(self.static, run_params, self.this(number, run_params, params, memory), jnp.int32(client))
 
     def behaviour(self, client, number=0):
         """Whether a client answers in a round, and the share of its steps that it makes."""
-        answers, share = behaviour(self.static, self.hyper, self.this(number), jnp.int32(client))
+        answers, share = behaviour(self.static, self.run_params, self.this(number), jnp.int32(client))
         return answers is None or bool(answers), 1.0 if share is None else float(share)
 
     def members(self, number=0):
         """Who is asked in a round."""
-        secret = jax.random.fold_in(jax.random.wrap_key_data(self.hyper.secret_key), number)
-        cohort = cohort_of(self.static, DATA, self.hyper, jax.random.split(secret, 4)[0], jnp.int32(number))
+        secret = jax.random.fold_in(jax.random.wrap_key_data(self.run_params.secret_key), number)
+        cohort = cohort_of(self.static, DATA, self.run_params, jax.random.split(secret, 4)[0], jnp.int32(number))
         return list(map(int, cohort.members[: cohort.size]))
 
 
@@ -188,17 +188,17 @@ def made(**changes):
     return _made[name]
 
 
-def quiet(hyper):
+def quiet(run_params):
     """The same hyper-parameters without any noise. A silent noise share is always 0."""
-    hyper = hyper._replace(noise_stddev=jnp.zeros_like(hyper.noise_stddev))
-    if hyper.adaptive is not None:
-        hyper = hyper._replace(adaptive=hyper.adaptive._replace(count_stddev=jnp.float32(0)))
-    if isinstance(hyper.mechanism, IntegerGrid):
-        share = hyper.mechanism.share
+    run_params = run_params._replace(noise_stddev=jnp.zeros_like(run_params.noise_stddev))
+    if run_params.adaptive is not None:
+        run_params = run_params._replace(adaptive=run_params.adaptive._replace(count_stddev=jnp.float32(0)))
+    if isinstance(run_params.mechanism, DeviceEncoding):
+        share = run_params.mechanism.share
         nothing = {name: jnp.zeros_like(getattr(share, name)) for name in ("high", "middle", "low")}
         silent = share._replace(alias=jnp.full_like(share.alias, share.offset), **nothing)
-        hyper = hyper._replace(mechanism=hyper.mechanism._replace(share=silent))
-    return hyper
+        run_params = run_params._replace(mechanism=run_params.mechanism._replace(share=silent))
+    return run_params
 
 
 def assert_normal(noise, stddev):
@@ -231,7 +231,7 @@ def expected_stddev(run, answered):
     """Standard deviation of the noise of a sum over so many clients' answers, by the plan."""
     if run.plan.local is not None:
         # Of every step, times the learning rate over the expected batch: 2 records of any client.
-        one = run.plan.noise_stddev * float(run.hyper.client_learning_rate) / 2
+        one = run.plan.noise_stddev * float(run.run_params.client_learning_rate) / 2
         return one * np.sqrt(run.plan.local.steps * answered)
     return run.plan.noise_stddev * (np.sqrt(answered) if run.plan.setting.trust == "local" else 1.0)
 
@@ -263,7 +263,9 @@ def test_each_client_adds_noise_of_its_own(changes):
     run = made(**changes)
     noises = []
     for client in range(8):
-        noisy, plain = (run.contribution(client, hyper=hyper)[0] for hyper in (run.hyper, quiet(run.hyper)))
+        noisy, plain = (
+            run.contribution(client, run_params=run_params)[0] for run_params in (run.run_params, quiet(run.run_params))
+        )
         if float(noisy.answered):
             noise = difference(noisy.update, plain.update)
             assert_normal(noise, expected_stddev(run, 1))
@@ -317,9 +319,9 @@ def p_value(samples, probabilities):
 
 def integers(run, mean, number=0, grid=None):
     """The modular sum behind a released mean update."""
-    grid = run.hyper.mechanism if grid is None else grid
+    grid = run.run_params.mechanism if grid is None else grid
     flat = ravel_pytree(mean)[0] * run.divisor
-    total = np.asarray(rotate(signs_key(run.hyper, jnp.int32(number)), flat, MODEL.parameters), np.float64)
+    total = np.asarray(rotate(signs_key(run.run_params, jnp.int32(number)), flat, MODEL.parameters), np.float64)
     total = total / float(grid.granularity)
     assert np.abs(total - np.round(total)).max() < 0.1
     return np.round(total).astype(np.int64)
@@ -343,12 +345,12 @@ def test_the_integer_noise_of_a_release_has_the_law_of_as_many_shares_as_there_a
         noise = modulo(run, integers(run, noisy) - integers(run, plain))
         shares = int(report.cohort_size)
         assert run.plan.sum.fewest <= shares <= run.plan.sum.participants
-        variance = lattice_of(run.plan).share_variance
+        variance = encoding_of(run.plan).share_variance
         assert p_value(noise, mass(run.plan.setting.mechanism, variance, shares)) > ALARM
         for wrong in (2 / 3, 3 / 2):
             assert p_value(noise, mass(run.plan.setting.mechanism, variance * wrong, shares)) < ALARM
         # The fewest shares that are released hold the noise of the plan.
-        fewest = np.sqrt(variance * run.plan.sum.fewest) * lattice_of(run.plan).granularity
+        fewest = np.sqrt(variance * run.plan.sum.fewest) * encoding_of(run.plan).granularity
         assert fewest == pytest.approx(run.plan.noise_multiplier * run.plan.clip_norm)
         found += list(noise.reshape(-1, CLASSES).astype(float))
     assert_independent(found)
@@ -359,12 +361,12 @@ def test_clients_shares_are_independent(changes):
     run = made(**changes)
     shares = []
     for client in range(6):
-        sums, plain = (run.contribution(client, hyper=h)[0] for h in (run.hyper, quiet(run.hyper)))
+        sums, plain = (run.contribution(client, run_params=h)[0] for h in (run.run_params, quiet(run.run_params)))
         if float(sums.answered):
             shares.append(np.asarray(sums.update - plain.update, np.int64))
     assert len(shares) > 1
     assert_independent([row for share in shares for row in share.reshape(-1, CLASSES).astype(float)])
-    law = mass(run.plan.setting.mechanism, lattice_of(run.plan).share_variance, 1)
+    law = mass(run.plan.setting.mechanism, encoding_of(run.plan).share_variance, 1)
     assert p_value(np.concatenate(shares), law) > ALARM
 
 
@@ -372,18 +374,18 @@ def test_clients_shares_are_independent(changes):
 def test_the_modular_sum_is_that_of_the_secure_aggregation_protocol_to_the_bit(changes):
     run = made(**changes)
     # A grid so fine that the sum wraps around.
-    grid = run.hyper.mechanism._replace(
-        granularity=run.hyper.mechanism.granularity / 2**8, norm_bound=run.hyper.mechanism.norm_bound * 2**8
+    grid = run.run_params.mechanism._replace(
+        granularity=run.run_params.mechanism.granularity / 2**8, norm_bound=run.run_params.mechanism.norm_bound * 2**8
     )
-    hyper = run.hyper._replace(mechanism=grid, client_learning_rate=run.hyper.client_learning_rate * 10)
-    vectors = [np.asarray(run.contribution(c, hyper=hyper)[0].update) for c in range(5)]
+    run_params = run.run_params._replace(mechanism=grid, client_learning_rate=run.run_params.client_learning_rate * 10)
+    vectors = [np.asarray(run.contribution(c, run_params=run_params)[0].update) for c in range(5)]
     bits = run.plan.sum.bits
     total = aggregate([v.astype(np.int64) % 2**bits for v in vectors], bits, 3).total
     ours = np.asarray(wrap(jnp.sum(jnp.asarray(vectors), axis=0), bits))
     np.testing.assert_array_equal(ours % 2**bits, total)
     by_protocol = wrap(jnp.asarray(total.astype(np.int32)), bits)
     exact = np.sum(vectors, axis=0, dtype=np.int64)
-    signs, decode = signs_key(hyper, jnp.int32(0)), run.static.mechanism.decode
+    signs, decode = signs_key(run_params, jnp.int32(0)), run.static.mechanism.decode
     decoded, wrapped = decode(signs, jnp.asarray(exact.astype(np.int32)), ZEROS, grid)
     assert_same_bits(decoded, decode(signs, by_protocol, ZEROS, grid)[0])
     half = 2 ** (bits - 1)
@@ -393,7 +395,7 @@ def test_the_modular_sum_is_that_of_the_secure_aggregation_protocol_to_the_bit(c
 @pytest.mark.parametrize("law", ["skellam", "discrete_gaussian"])
 def test_a_sum_that_leaves_the_range_comes_back_at_the_other_end_and_is_counted(law):
     run = made(**DISTRIBUTED[law])
-    given = run.hyper.mechanism
+    given = run.run_params.mechanism
     finer = given._replace(granularity=given.granularity / 2**7, norm_bound=given.norm_bound * 2**8)
     fits, wraps = (run.round(mechanism=grid, noisy=False) for grid in (given, finer))
     assert float(fits[2].wrapped_fraction) == 0
@@ -409,11 +411,11 @@ def test_a_sum_that_leaves_the_range_comes_back_at_the_other_end_and_is_counted(
 @pytest.mark.parametrize("name", ["record, skellam, dropout", "record, discrete_gaussian, dropout"])
 def test_too_few_answers_change_nothing(name):
     run = made(**DISTRIBUTED[name])
-    some = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.25), run.static.server(run.hyper.server).init(ZEROS))
+    some = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.25), run.static.server(run.run_params.server).init(ZEROS))
     refused = 0
     for number in range(12):
-        hyper = run.hyper._replace(dropout=jnp.float32(0.4))
-        moved, state, _, report = _round(run.static, hyper, ZEROS, some, run.memory, number)
+        run_params = run.run_params._replace(dropout=jnp.float32(0.4))
+        moved, state, _, report = _round(run.static, run_params, ZEROS, some, run.memory, number)
         few = float(report.cohort_size) < run.plan.sum.fewest
         assert bool(report.refused) == few
         if few:
@@ -468,11 +470,11 @@ WITHOUT_NOISE = ["poisson", "fedprox, fixed_size, dropout, stragglers", "example
 def test_without_noise_a_release_has_its_closed_form(name):
     run = made(**CENTRAL[name])
     params, proximal, drops = some_params(), CENTRAL[name].get("proximal", 0.0), "dropout" in name
-    start, state = plain(params), run.static.server(run.hyper.server).init(params)
+    start, state = plain(params), run.static.server(run.run_params.server).init(params)
     steps_made, answers, clipped = set(), [], 0
     for number, clip_norm in enumerate((np.inf, 0.3, np.inf, 0.3)):
-        hyper = quiet(run.hyper)._replace(clip_norm=jnp.float32(clip_norm))
-        moved, _, _, report = _round(run.static, hyper, params, state, run.memory, number)
+        run_params = quiet(run.run_params)._replace(clip_norm=jnp.float32(clip_norm))
+        moved, _, _, report = _round(run.static, run_params, params, state, run.memory, number)
         total, answered = {k: np.zeros_like(v) for k, v in start.items()}, 0
         for client in run.members(number):
             responds, share = run.behaviour(client, number)
@@ -497,7 +499,7 @@ def test_without_noise_a_release_has_its_closed_form(name):
 def test_the_adaptive_clip_norm_takes_its_geometric_step():
     run = made(**CENTRAL["adaptive"])
     for quantile, start in ((0.1, 5.0), (0.5, 0.5), (0.9, 0.5), (0.5, 1e-4)):
-        rule = run.hyper.adaptive._replace(quantile=jnp.float32(quantile))
+        rule = run.run_params.adaptive._replace(quantile=jnp.float32(quantile))
         _, memory, report, _ = run.round(
             noisy=False, adaptive=rule, memory=run.memory._replace(clip_norm=jnp.float32(start))
         )
@@ -507,7 +509,7 @@ def test_the_adaptive_clip_norm_takes_its_geometric_step():
 
 
 def test_an_adaptive_clip_norm_never_becomes_the_infinite_one_that_hides_nothing():
-    rule = made(**CENTRAL["adaptive"]).hyper.adaptive
+    rule = made(**CENTRAL["adaptive"]).run_params.adaptive
     most = jnp.finfo(jnp.float32).max
     assert next_clip(rule, most, jnp.float32(-10.0)) == most
 
@@ -515,7 +517,7 @@ def test_an_adaptive_clip_norm_never_becomes_the_infinite_one_that_hides_nothing
 def test_noise_follows_the_adaptive_clip_norm_and_the_count_is_noised():
     run = made(**CENTRAL["adaptive"])
     for scale in (0.1, 3.0):
-        memory = run.memory._replace(clip_norm=run.hyper.clip_norm * scale)
+        memory = run.memory._replace(clip_norm=run.run_params.clip_norm * scale)
         assert_normal(joint(run.noise(memory=memory)[0]), run.plan.noise_stddev * scale)
     counts, sums = [], []
     for secret in range(700):
@@ -533,8 +535,8 @@ def test_clients_answer_with_the_stated_probability_and_independently():
 
     def behave(number):
         key = jax.random.fold_in(jax.random.key(5), number)
-        this = Round(number, ZEROS, run.memory, run.hyper.clip_norm, key, key, key)
-        return jax.vmap(lambda client: behaviour(run.static, run.hyper, this, client))(jnp.arange(CLIENTS))
+        this = Round(number, ZEROS, run.memory, run.run_params.clip_norm, key, key, key)
+        return jax.vmap(lambda client: behaviour(run.static, run.run_params, this, client))(jnp.arange(CLIENTS))
 
     answers, share = map(np.asarray, jax.jit(jax.vmap(behave))(jnp.arange(rounds)))
     late = share < 1
@@ -579,11 +581,13 @@ def test_a_client_that_does_not_answer_contributes_exactly_nothing(changes):
 
 def test_stragglers_of_local_dp_sgd_release_fewer_noisy_steps():
     run = made(**LOCAL_RECORD | {"stragglers": 0.7, "dropout": None, "local_steps": 4})
-    one = run.plan.noise_stddev * float(run.hyper.client_learning_rate) / 2
+    one = run.plan.noise_stddev * float(run.run_params.client_learning_rate) / 2
     steps_made = set()
     for client in range(CLIENTS):
         steps = int(np.ceil(np.float32(run.behaviour(client)[1]) * 4))
-        noisy, quiet_ = (run.contribution(client, hyper=h)[0].update for h in (run.hyper, quiet(run.hyper)))
+        noisy, quiet_ = (
+            run.contribution(client, run_params=h)[0].update for h in (run.run_params, quiet(run.run_params))
+        )
         noise = difference(noisy, quiet_)
         assert stats.kstest(noise, stats.norm(0, one * np.sqrt(steps)).cdf).pvalue > ALARM / CLIENTS
         steps_made.add(steps)
@@ -592,12 +596,12 @@ def test_stragglers_of_local_dp_sgd_release_fewer_noisy_steps():
 
 def test_scaffold_without_noise_keeps_the_servers_control_at_the_mean_of_the_clients():
     run = made(algorithm="scaffold", sampling_rate=1.0)
-    hyper = quiet(run.hyper)._replace(clip_norm=jnp.float32(jnp.inf))
+    run_params = quiet(run.run_params)._replace(clip_norm=jnp.float32(jnp.inf))
     params, memory = some_params(), run.memory
     start = plain(params)
     for number in range(3):
-        state = run.static.server(run.hyper.server).init(params)
-        params, _, memory, _ = _round(run.static, hyper, params, state, memory, number)
+        state = run.static.server(run.run_params.server).init(params)
+        params, _, memory, _ = _round(run.static, run_params, params, state, memory, number)
         means = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64).mean(axis=0), memory.algorithm.clients)
         assert_close(memory.algorithm.server, plain(means))
         # From controls of 0 the first round is FedAvg, and a control is the mean of a client's gradients.
@@ -621,11 +625,11 @@ def test_scaffold_leaves_the_controls_of_those_who_do_not_take_part():
 def test_a_run_whose_budget_is_spent_changes_no_more():
     program, data = make_program(make_static(), jax.devices()[:1]), small_data()
     # Three times the same run, stopped after 2, 3 and all rounds.
-    hypers = jax.tree.map(lambda leaf: jnp.stack([leaf[0]] * 3), make_hypers(runs=1))
-    hypers = hypers._replace(max_rounds=jnp.asarray([2, 3, 1000], jnp.int32))
-    state, after = program.init(data, hypers), []
+    run_params = jax.tree.map(lambda leaf: jnp.stack([leaf[0]] * 3), make_hypers(runs=1))
+    run_params = run_params._replace(max_rounds=jnp.asarray([2, 3, 1000], jnp.int32))
+    state, after = program.init(data, run_params), []
     for stop in range(2, program.blocks + 1):  # after rounds 2, 4 and 6
-        state = program.advance(data, hypers, state, stop)
+        state = program.advance(data, run_params, state, stop)
         after.append(
             np.concatenate([np.asarray(leaf).reshape(3, -1) for leaf in jax.tree.leaves(state.params)], axis=1)
         )
@@ -639,7 +643,7 @@ def test_runs_of_one_seed_share_their_public_key_and_no_runs_share_a_secret_one(
     changes = [{}, {"seed": 1}, {"noise_multiplier": 1.4}, {"clip_norm": 0.6}, {"noise_multiplier": 1.4, "seed": 1}]
     runs = [RUN.replace(**change) for change in changes]
     plans = {run.run_id: privacy_plan(run) for run in runs}
-    hypers = run_params(runs, plans, [0, 1], 1)
-    assert len(np.unique(hypers.secret_key, axis=0)) == len(runs)
-    assert len(np.unique(np.concatenate([hypers.secret_key, hypers.public_key]), axis=0)) == len(runs) + 2
-    np.testing.assert_array_equal(hypers.public_key[jnp.asarray([0, 1, 0, 0, 1])], hypers.public_key)
+    run_params = stack_run_params(runs, plans, [0, 1], 1)
+    assert len(np.unique(run_params.secret_key, axis=0)) == len(runs)
+    assert len(np.unique(np.concatenate([run_params.secret_key, run_params.public_key]), axis=0)) == len(runs) + 2
+    np.testing.assert_array_equal(run_params.public_key[jnp.asarray([0, 1, 0, 0, 1])], run_params.public_key)

@@ -24,7 +24,7 @@ from fedpareto.federated.inputs.state import Carried, first_memory
 from fedpareto.models.model import build
 from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
 from fedpareto.privacy.mechanisms.discrete_sampler import share_table
-from fedpareto.privacy.mechanisms.lattice_mechanism import IntegerGrid
+from fedpareto.privacy.mechanisms.lattice_mechanism import DeviceEncoding
 from fedpareto.privacy.mechanisms.skellam import Skellam
 from fedpareto.privacy.sampling import last_to_join, poisson_cohort, poisson_subset
 
@@ -40,8 +40,8 @@ def static_for(units=UNITS, **changes):
 
 
 def hyper_for(**changes):
-    hyper = jax.tree.map(lambda leaf: leaf[0], make_hypers(runs=1, clip=np.inf, noise=0.0, rate=1e-3))
-    return hyper._replace(**changes)
+    run_params = jax.tree.map(lambda leaf: leaf[0], make_hypers(runs=1, clip=np.inf, noise=0.0, rate=1e-3))
+    return run_params._replace(**changes)
 
 
 def data_for(units, clients):
@@ -56,20 +56,20 @@ def data_for(units, clients):
 
 
 @partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 1})
-def rounds_of(static, data, hyper, secrets, numbers):
+def rounds_of(static, data, run_params, secrets, numbers):
     """Column 0 of what each round, as if it was a run's first, adds to parameters 0, and its report."""
     params = jax.tree.map(jnp.zeros_like, static.model.init(jax.random.key(0)))
-    start = Carried(params, static.server(hyper.server).init(params), first_memory(static, hyper, params))
+    start = Carried(params, static.server(run_params.server).init(params), first_memory(static, run_params, params))
 
     def one(draw):
-        own = hyper._replace(secret_key=draw[0])
+        own = run_params._replace(secret_key=draw[0])
         result = one_round(static, data, own, start, draw[1])
         return result.carried.params["Dense_0"]["kernel"][:, 0], result.report
 
     return jax.lax.map(one, (secrets, numbers))
 
 
-def taken(static, hyper, moves, runs=1):
+def taken(static, run_params, moves, runs=1):
     """How often each unit took part, int [ROUNDS, units] of so many runs, and the reports.
 
     A unit moves its row by `moves` each time.
@@ -78,7 +78,7 @@ def taken(static, hyper, moves, runs=1):
     secrets = jnp.stack([jnp.full(runs, 5), jnp.arange(runs)], axis=1).astype(jnp.uint32)
     data = data_for(static.model.example_shape[0], static.clients)
     numbers = jnp.tile(jnp.arange(rounds, dtype=jnp.int32), runs)
-    moved, report = rounds_of(static, data, hyper, jnp.repeat(secrets, rounds, axis=0), numbers)
+    moved, report = rounds_of(static, data, run_params, jnp.repeat(secrets, rounds, axis=0), numbers)
     times = np.asarray(moved) / moves
     assert np.abs(times - np.round(times)).max() < 0.02
     return np.round(times).astype(int), jax.tree.map(np.asarray, report)
@@ -106,7 +106,7 @@ def silent_sum():
     table = share_table("skellam", 1.0)
     nothing = [jnp.zeros(len(table.alias), jnp.uint32)] * 3
     share = DeviceAliasTable(*nothing, jnp.full(len(table.alias), table.offset, jnp.int32), jnp.int32(table.offset))
-    return Skellam(bits=31), IntegerGrid(jnp.float32(2**-12), jnp.float32(2**20), share)
+    return Skellam(bits=31), DeviceEncoding(jnp.float32(2**-12), jnp.float32(2**20), share)
 
 
 def cohort(pad=UNITS, **changes):
@@ -127,12 +127,12 @@ def own_records(trust, pad=3):
         "max_batch_size": pad,
         "sampling_rate": 1.0,
     }
-    hyper = hyper_for(record_draws=jnp.asarray([last_to_join(rate) for rate in rates], jnp.uint32))
+    run_params = hyper_for(record_draws=jnp.asarray([last_to_join(rate) for rate in rates], jnp.uint32))
     moves = 0.5e-3 / 0.6  # A local step divides by the expected size of its draw.
     if trust == "distributed":
         moves, (shape["mechanism"], grid) = 0.5, silent_sum()
-        hyper = hyper._replace(mechanism=grid)
-    return (static_for(6, **shape), hyper, moves), np.repeat(rates, [1, 2, 3])
+        run_params = run_params._replace(mechanism=grid)
+    return (static_for(6, **shape), run_params, moves), np.repeat(rates, [1, 2, 3])
 
 
 # By pad: arguments of `taken`, and the units' rates; the units that share a buffer; a pad that is too small for them.
@@ -182,10 +182,10 @@ def test_units_that_a_buffer_has_no_place_for_are_left_out_and_counted(kind):
 
 
 def test_a_run_counts_the_rounds_in_which_a_unit_was_left_out():
-    (static, hyper, _), _ = cohort(pad=4)
-    hypers = jax.tree.map(lambda leaf: leaf[None], hyper._replace(secret_key=jnp.asarray([5, 0], jnp.uint32)))
+    (static, row, _), _ = cohort(pad=4)
+    run_params = jax.tree.map(lambda leaf: leaf[None], row._replace(secret_key=jnp.asarray([5, 0], jnp.uint32)))
     program, data = make_program(static, jax.devices()[:1]), data_for(UNITS, UNITS)
-    state = program.advance(data, hypers, program.init(data, hypers), program.blocks)
+    state = program.advance(data, run_params, program.init(data, run_params), program.blocks)
     sizes = drawn("clients")[0][: static.rounds].sum(axis=1)
     assert 0 < np.sum(sizes > 4) < static.rounds
     assert int(state.overflow_rounds[0]) == np.sum(sizes > 4)

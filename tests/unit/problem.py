@@ -24,10 +24,10 @@ TASK = Classification()
 _compiled = jax.jit(one_round, static_argnums=0)
 
 
-def compiled_round(static, data, hyper, params, optimizer_state, round_index, memory=None):
+def compiled_round(static, data, run_params, params, optimizer_state, round_index, memory=None):
     """Parameters, optimizer state and report after one round; the memory is left out."""
     memory = ServerState() if memory is None else memory
-    result = _compiled(static, data, hyper, Carried(params, optimizer_state, memory), round_index)
+    result = _compiled(static, data, run_params, Carried(params, optimizer_state, memory), round_index)
     return result.carried.params, result.carried.optimizer_state, result.report
 
 
@@ -88,17 +88,17 @@ def pick(tree, rows):
     return jax.tree.map(lambda leaf: leaf[rows], tree)
 
 
-def train(static, hypers, stops=None, devices=1):
+def train(static, run_params, stops=None, devices=1):
     program = make_program(static, jax.devices()[:devices])
     data = make_data()
-    state = program.init(data, hypers)
+    state = program.init(data, run_params)
     for stop in stops or [program.blocks]:
-        state = program.advance(data, hypers, state, stop)
+        state = program.advance(data, run_params, state, stop)
     return jax.device_get(state)
 
 
-def first_run(hypers):
-    return jax.tree.map(lambda leaf: leaf[0], hypers)
+def first_run(run_params):
+    return jax.tree.map(lambda leaf: leaf[0], run_params)
 
 
 def assert_same_bits(a, b):

@@ -131,6 +131,17 @@ def test_everything_public_is_documented():
     assert missing == []
 
 
+def test_no_docstring_begins_with_what():
+    questions = [
+        f"{name_of(path)}:{node.body[0].lineno}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and (ast.get_docstring(node) or "").startswith("What")
+    ]
+    assert questions == []
+
+
 def test_the_core_imports_no_component():
     components = {
         component.path

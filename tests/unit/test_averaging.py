@@ -5,7 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import yaml
-from problem import MODEL, TASK, assert_same_bits, compiled_round, first_run, make_data, make_hypers, make_static, train
+from problem import (
+    MODEL,
+    TASK,
+    assert_same_bits,
+    compiled_round,
+    first_run,
+    make_data,
+    make_hypers,
+    make_static,
+    train,
+)
 
 from fedpareto.config.load import load
 from fedpareto.data import arrays
@@ -22,12 +32,12 @@ EVERY_ROUND = {"rounds": 3, "evaluation_rounds": (0, 1, 2, 3)}
 
 
 def test_the_average_follows_its_rule_and_is_what_is_scored():
-    static, hypers, data = make_static(averaging=0.2, **EVERY_ROUND), make_hypers(runs=1), make_data()
+    static, run_params, data = make_static(averaging=0.2, **EVERY_ROUND), make_hypers(runs=1), make_data()
     program = make_program(static, jax.devices()[:1])
-    state = program.init(data, hypers)
+    state = program.init(data, run_params)
     expected = [np.asarray(leaf[0], float) for leaf in jax.tree.leaves(state.params)]
     for block in range(1, 5):
-        state = jax.device_get(program.advance(data, hypers, state, block))
+        state = jax.device_get(program.advance(data, run_params, state, block))
         if block > 1:
             t = block - 2
             kept = min(0.2, (1 + t) / (10 + t))  # 0.1, 0.18, 0.2
@@ -41,32 +51,32 @@ def test_the_average_follows_its_rule_and_is_what_is_scored():
 
 
 def test_training_is_the_same_with_an_average_beside_it_and_both_survive_a_checkpoint_to_the_bit(tmp_path):
-    hypers, data = make_hypers(runs=2), make_data()
+    run_params, data = make_hypers(runs=2), make_data()
     program = make_program(make_static(averaging=0.9), jax.devices()[:1])
-    whole = jax.device_get(program.advance(data, hypers, program.init(data, hypers), program.blocks))
-    plain = train(make_static(), hypers)
+    whole = jax.device_get(program.advance(data, run_params, program.init(data, run_params), program.blocks))
+    plain = train(make_static(), run_params)
     assert_same_bits(plain.params, whole.params)
     assert plain.memory.average is None
     assert plain.model is plain.params
     assert float(np.abs(plain.metrics["loss"] - whole.metrics["loss"])[:, 1:].min()) > 0
-    half = program.advance(data, hypers, program.init(data, hypers), 2)
+    half = program.advance(data, run_params, program.init(data, run_params), 2)
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(2, half)
-    block, restored = checkpoints.restore(program.init(data, hypers))
+    block, restored = checkpoints.restore(program.init(data, run_params))
     assert block == 2
-    assert_same_bits(jax.device_get(program.advance(data, hypers, restored, program.blocks)), whole)
+    assert_same_bits(jax.device_get(program.advance(data, run_params, restored, program.blocks)), whole)
 
 
 def test_the_clients_learning_rate_shrinks_from_round_to_round():
-    static, data, hyper = make_static(), make_data(), first_run(make_hypers(noise=0.0))
+    static, data, run_params = make_static(), make_data(), first_run(make_hypers(noise=0.0))
     params = MODEL.init(jax.random.key(5))
 
-    def after(hyper, number):
-        return compiled_round(static, data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(number))[0]
+    def after(run_params, number):
+        return compiled_round(static, data, run_params, params, optax.sgd(1.0).init(params), jnp.int32(number))[0]
 
-    halved = hyper._replace(client_decay=jnp.float32(0.5))
-    assert_same_bits(after(halved, 0), after(hyper, 0))
-    quarter = hyper._replace(client_learning_rate=hyper.client_learning_rate / 4)
+    halved = run_params._replace(client_decay=jnp.float32(0.5))
+    assert_same_bits(after(halved, 0), after(run_params, 0))
+    quarter = run_params._replace(client_learning_rate=run_params.client_learning_rate / 4)
     for a, b in zip(*map(jax.tree.leaves, (after(halved, 2), after(quarter, 2))), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 

@@ -14,26 +14,26 @@ def accounted(**changes):
     return attacked.accounted[run.run_id]
 
 
-@pytest.mark.parametrize("steps", [1, 2])
-def test_the_curve_of_one_gaussian_is_above_its_own_and_not_far(steps):
+@pytest.mark.parametrize("group_size", [1, 2])
+def test_the_curve_of_one_gaussian_is_above_its_own_and_not_far(group_size):
     # Everybody joins every round, so that the whole run is one Gaussian with noise sigma / sqrt(T) of the sensitivity.
     proven = accounted(noise_multiplier=4.0, rounds=4)
-    shift = steps * np.sqrt(4) / 4.0
+    shift = group_size * np.sqrt(4) / 4.0
     fpr = np.geomspace(1e-4, 1, 50)
     exact = stats.norm.sf(stats.norm.isf(fpr) - shift)
-    possible = bounds.power(fpr, proven, steps)
+    possible = bounds.max_tpr(fpr, proven, group_size)
     assert (possible >= exact - 1e-9).all()
-    assert (possible <= exact + 0.13 * steps).all()
+    assert (possible <= exact + 0.13 * group_size).all()
     assert (np.diff(possible) >= 0).all()
-    area = bounds.largest_auc(proven, steps)
-    assert stats.norm.cdf(shift / np.sqrt(2)) < area < stats.norm.cdf(shift / np.sqrt(2)) + 0.07 * steps
+    area = bounds.max_auc(proven, group_size)
+    assert stats.norm.cdf(shift / np.sqrt(2)) < area < stats.norm.cdf(shift / np.sqrt(2)) + 0.07 * group_size
     grid = np.linspace(0, 1, 20001)
-    assert area >= np.trapezoid(bounds.power(grid, proven, steps), grid)
+    assert area >= np.trapezoid(bounds.max_tpr(grid, proven, group_size), grid)
 
 
 def test_nothing_is_bounded_without_a_guarantee():
-    assert (bounds.power([0.0, 0.5], accounted(noise_multiplier=0, clip_norm="null")) == 1).all()
-    assert bounds.largest_auc(accounted(noise_multiplier=0, clip_norm="null")) == pytest.approx(1.0)
+    assert (bounds.max_tpr([0.0, 0.5], accounted(noise_multiplier=0, clip_norm="null")) == 1).all()
+    assert bounds.max_auc(accounted(noise_multiplier=0, clip_norm="null")) == pytest.approx(1.0)
 
 
 def test_a_record_of_a_client_is_two_steps_away_unless_neighbours_swap():
@@ -41,8 +41,8 @@ def test_a_record_of_a_client_is_two_steps_away_unless_neighbours_swap():
         accounted(**changes).plan for changes in ({}, {"sampling": "fixed_size", "sampling_rate": 0.5}, OF_RECORDS)
     )
     assert (clients.setting.adjacency, swapped.setting.adjacency) == ("add_or_remove_one", "replace_one")
-    assert [bounds.steps(plan, "record") for plan in (clients, swapped, records)] == [2, 1, 1]
-    assert [bounds.steps(plan, "client") for plan in (clients, swapped)] == [1, 1]
+    assert [bounds.group_size(plan, "record") for plan in (clients, swapped, records)] == [2, 1, 1]
+    assert [bounds.group_size(plan, "client") for plan in (clients, swapped)] == [1, 1]
 
 
 def test_who_is_known_to_take_part_is_bounded_by_what_its_round_allows():
@@ -53,4 +53,4 @@ def test_who_is_known_to_take_part_is_bounded_by_what_its_round_allows():
         optimal = stats.norm.sf(stats.norm.isf(prior) - 1 / 1.0)
         assert bounds.max_success_if_sampled(prior, proven) >= min(1.0, optimal)
     everybody = accounted(noise_multiplier=4.0, rounds=4)
-    assert bounds.max_success_if_sampled(0.1, everybody) == pytest.approx(bounds.power(0.1, everybody)[0])
+    assert bounds.max_success_if_sampled(0.1, everybody) == pytest.approx(bounds.max_tpr(0.1, everybody)[0])

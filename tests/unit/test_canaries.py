@@ -33,12 +33,12 @@ def directions(planted):
     return np.stack([ravel_pytree(planted_sum(planted, members, one, PARAMS))[0] for one in each])
 
 
-def released(unit, hyper, data):
+def released(unit, run_params, data):
     """The sum of a first round, whose mean the server steps with, and the numbers of the canaries in its cohort."""
     static, number = CASES[unit], jnp.int32(0)
-    start = Carried(PARAMS, static.server(hyper.server).init(PARAMS), ServerState())
-    mean = round_of(static, data, hyper, start, number).mean_update
-    cohort, _ = begin(static, data, hyper, start, number)
+    start = Carried(PARAMS, static.server(run_params.server).init(PARAMS), ServerState())
+    mean = round_of(static, data, run_params, start, number).mean_update
+    cohort, _ = begin(static, data, run_params, start, number)
     members = np.asarray(cohort.members)[: int(cohort.size)] - (POPULATION[unit] - COUNT)
     return jax.tree.map(lambda leaf: leaf * static.expected_cohort, mean), members[members >= 0]
 
@@ -68,14 +68,14 @@ def test_only_canaries_are_replaced():
 @pytest.mark.parametrize("unit", CASES)
 def test_an_absent_canary_adds_exactly_nothing(unit):
     data, first = make_data(), POPULATION[unit] - COUNT
-    hyper = first_run(make_hypers(clip=CLIP, noise=0.1))
-    seen, members = released(unit, hyper._replace(canaries=canaries([False] * COUNT, first)), data)
+    run_params = first_run(make_hypers(clip=CLIP, noise=0.1))
+    seen, members = released(unit, run_params._replace(canaries=canaries([False] * COUNT, first)), data)
     assert len(members) > 0
     if unit == "client":  # A client without records sends nothing either.
         without = data._replace(train_count=data.train_count.at[:, first:].set(0))
     else:
         without = data._replace(record_mask=jnp.ones((1, RECORDS), bool).at[:, first:].set(False))
-    expected, _ = released(unit, hyper, without)
+    expected, _ = released(unit, run_params, without)
     assert_same_bits(seen, expected)
 
 
@@ -83,10 +83,10 @@ def test_an_absent_canary_adds_exactly_nothing(unit):
 @pytest.mark.parametrize("absent", [0.0, -1.0])
 def test_a_canary_adds_the_clip_norm_along_its_direction(unit, absent):
     data, first = make_data(), POPULATION[unit] - COUNT
-    hyper = first_run(make_hypers(clip=CLIP, noise=0.0))
+    run_params = first_run(make_hypers(clip=CLIP, noise=0.0))
     present = np.array([True, False, True, True])
-    seen, members = released(unit, hyper._replace(canaries=canaries(present, first, absent)), data)
-    nothing, _ = released(unit, hyper._replace(canaries=canaries([False] * COUNT, first)), data)
+    seen, members = released(unit, run_params._replace(canaries=canaries(present, first, absent)), data)
+    nothing, _ = released(unit, run_params._replace(canaries=canaries([False] * COUNT, first)), data)
     assert 0 < len(members) <= COUNT
     more = ravel_pytree(jax.tree.map(jnp.subtract, seen, nothing))[0]
     expected = np.zeros(COUNT)

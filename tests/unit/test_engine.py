@@ -41,9 +41,9 @@ from fedpareto.privacy.clipping import global_norm
 def test_without_clip_and_noise_a_round_is_plain_fedavg(at_once):
     static = make_static(sampling_rate=1.0, expected_cohort=float(CLIENTS), at_once=at_once)
     static = replace(static, work=LocalWork(epochs=3, steps=None, batch_size=None))
-    data, hyper = make_data(), first_run(make_hypers(clip=jnp.inf, noise=0.0))
+    data, run_params = make_data(), first_run(make_hypers(clip=jnp.inf, noise=0.0))
     params = MODEL.init(jax.random.key(5))
-    released, _, report = compiled_round(static, data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
+    released, _, report = compiled_round(static, data, run_params, params, optax.sgd(1.0).init(params), jnp.int32(0))
 
     def full_batch_loss(p, rows):
         logits = MODEL.apply(p, data.train.x[rows])
@@ -56,7 +56,7 @@ def test_without_clip_and_noise_a_round_is_plain_fedavg(at_once):
         rows = data.train_index[0, client, : int(data.train_count[0, client])]
         for _ in range(3):
             grads = gradient(local, rows)
-            local = jax.tree.map(lambda p, g: p - hyper.client_learning_rate * g, local, grads)
+            local = jax.tree.map(lambda p, g: p - run_params.client_learning_rate * g, local, grads)
         trained.append(local)
     expected = jax.tree.map(lambda *leaves: sum(leaves) / CLIENTS, *trained)
     for ours, theirs in zip(jax.tree.leaves(released), jax.tree.leaves(expected), strict=True):
@@ -65,10 +65,10 @@ def test_without_clip_and_noise_a_round_is_plain_fedavg(at_once):
 
 
 def test_vectorised_clients_give_the_same_round():
-    data, hyper = make_data(), first_run(make_hypers(noise=0.0))
+    data, run_params = make_data(), first_run(make_hypers(noise=0.0))
     params = MODEL.init(jax.random.key(5))
     rounds = [
-        compiled_round(make_static(at_once=k), data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(1))
+        compiled_round(make_static(at_once=k), data, run_params, params, optax.sgd(1.0).init(params), jnp.int32(1))
         for k in (1, 4, 5, CLIENTS)
     ]
     for other in rounds[1:]:
@@ -80,13 +80,15 @@ def test_one_client_moves_the_sum_by_at_most_the_clip_norm():
     """Sensitivity by brute force: whatever one client's data, the noiseless sum moves by at most the clip norm."""
     data = make_data()
     for clip in (0.01, 0.3):
-        hyper = first_run(make_hypers(clip=clip, noise=0.0, rate=5.0))
+        run_params = first_run(make_hypers(clip=clip, noise=0.0, rate=5.0))
         static = make_static(sampling_rate=1.0, expected_cohort=1.0)
         params = MODEL.init(jax.random.key(5))
 
-        def total(count, static=static, hyper=hyper, params=params):
+        def total(count, static=static, run_params=run_params, params=params):
             with_count = data._replace(train_count=data.train_count.at[0, 3].set(count))
-            moved, _, _ = compiled_round(static, with_count, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
+            moved, _, _ = compiled_round(
+                static, with_count, run_params, params, optax.sgd(1.0).init(params), jnp.int32(0)
+            )
             return jax.tree.map(jnp.subtract, moved, params)
 
         absent, present = total(0), total(PAD)
@@ -97,39 +99,39 @@ def test_one_client_moves_the_sum_by_at_most_the_clip_norm():
 def test_noise_of_a_round_has_the_stated_scale():
     wide = build({"name": "mlp", "hidden": "2000"}, (FEATURES,), CLASSES)
     static = make_static(model=wide, sampling_rate=1.0, expected_cohort=float(CLIENTS))
-    data, hyper = make_data(), first_run(make_hypers(clip=1e-6, noise=3.0))
+    data, run_params = make_data(), first_run(make_hypers(clip=1e-6, noise=3.0))
     params = wide.init(jax.random.key(5))
-    moved, _, _ = compiled_round(static, data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
+    moved, _, _ = compiled_round(static, data, run_params, params, optax.sgd(1.0).init(params), jnp.int32(0))
     moves = jax.tree.map(lambda a, b: np.ravel(a - b), moved, params)
     noise = np.concatenate(jax.tree.leaves(moves)) * CLIENTS
     assert noise.std() == pytest.approx(3.0, rel=0.04)  # 18,003 draws: seven standard errors
 
 
 def test_a_run_does_not_depend_on_its_bundle_to_the_bit():
-    hypers = make_hypers(runs=4)
-    together = train(make_static(), hypers)
+    run_params = make_hypers(runs=4)
+    together = train(make_static(), run_params)
     for i in range(4):
-        alone = train(make_static(), pick(hypers, slice(i, i + 1)))
+        alone = train(make_static(), pick(run_params, slice(i, i + 1)))
         assert_same_bits(pick(together, slice(i, i + 1)), alone)
 
 
 def test_a_run_does_not_depend_on_the_number_of_devices_to_the_bit():
-    hypers = make_hypers(runs=4)
-    assert_same_bits(train(make_static(), hypers), train(make_static(), hypers, devices=2))
+    run_params = make_hypers(runs=4)
+    assert_same_bits(train(make_static(), run_params), train(make_static(), run_params, devices=2))
 
 
 def test_runs_in_vectorised_batches_differ_in_the_last_digits_only():
-    hypers, data = make_hypers(runs=4), make_data()
+    run_params, data = make_hypers(runs=4), make_data()
     program = make_program(make_static(at_once=4), jax.devices()[:1], runs_at_once=2)
-    batched = program.advance(data, hypers, program.init(data, hypers), program.blocks)
-    single = train(make_static(), hypers)
+    batched = program.advance(data, run_params, program.init(data, run_params), program.blocks)
+    single = train(make_static(), run_params)
     for name in ("accuracy", "loss", "update_norm"):
         np.testing.assert_allclose(batched.metrics[name], single.metrics[name], rtol=2e-3)
 
 
 def test_segments_do_not_change_a_bit():
-    hypers = make_hypers()
-    assert_same_bits(train(make_static(), hypers), train(make_static(), hypers, stops=[1, 2, 3, 4]))
+    run_params = make_hypers()
+    assert_same_bits(train(make_static(), run_params), train(make_static(), run_params, stops=[1, 2, 3, 4]))
 
 
 def test_one_trace_a_bundle(monkeypatch):
@@ -154,12 +156,12 @@ def test_a_diverged_run_is_recorded_and_costs_no_other_run_anything():
 
 
 def test_a_run_that_is_good_enough_stops_and_changes_no_other_run():
-    hypers = make_hypers(runs=3, noise=0.0, clip=5.0, rate=0.3)
-    whole = train(make_static(), hypers)
+    run_params = make_hypers(runs=3, noise=0.0, clip=5.0, rate=0.3)
+    whole = train(make_static(), run_params)
     scores = np.asarray(whole.metrics["accuracy"][1])
     level = scores[1]
     reached = int(np.argmax(scores >= level))
-    stopped = train(make_static(), hypers._replace(target_accuracy=jnp.asarray([jnp.inf, level, jnp.inf])))
+    stopped = train(make_static(), run_params._replace(target_accuracy=jnp.asarray([jnp.inf, level, jnp.inf])))
     then = np.asarray(stopped.metrics["accuracy"][1])
     assert np.array_equal(then[: reached + 1], scores[: reached + 1])
     assert (then[reached:] == scores[reached]).all()
@@ -171,7 +173,7 @@ def test_a_run_that_is_good_enough_stops_and_changes_no_other_run():
 @pytest.mark.parametrize("value", [np.nan, 3e38])
 def test_one_example_that_is_not_finite_ends_no_run(value):
     """Models that stayed as they were told with probability 0.94 that the client was there, at a claimed epsilon of 0.25."""
-    hypers = make_hypers(runs=20, clip=0.5, noise=4.0)
+    run_params = make_hypers(runs=20, clip=0.5, noise=4.0)
     data = make_data()
     x = jnp.concatenate([data.train.x, jnp.full((1, FEATURES), value, jnp.float32)])
     data = data._replace(
@@ -180,9 +182,9 @@ def test_one_example_that_is_not_finite_ends_no_run(value):
         train_count=data.train_count.at[0, 0].set(1),
     )
     program = make_program(make_static(), jax.devices()[:1])
-    state, models = program.init(data, hypers), []
+    state, models = program.init(data, run_params), []
     for stop in range(1, program.blocks + 1):
-        state = program.advance(data, hypers, state, stop)
+        state = program.advance(data, run_params, state, stop)
         models.append(np.asarray(jax.tree.leaves(state.params)[1]))
     frozen = [np.mean([np.array_equal(*pair) for pair in zip(*two, strict=True)]) for two in pairwise(models)]
     assert frozen == [0, 0, 0]

@@ -124,8 +124,8 @@ def test_what_cannot_be_attacked_gives_a_row_that_says_why(clients):
 
 def test_an_adversary_who_sees_nothing_in_an_update_says_so(clients):
     still = replace(clients)
-    rates = 0 * clients.hypers.client_learning_rate
-    still.__dict__["hypers"] = clients.hypers._replace(client_learning_rate=rates)  # a cached property
+    rates = 0 * clients.run_params.client_learning_rate
+    still.__dict__["run_params"] = clients.run_params._replace(client_learning_rate=rates)  # a cached property
     rows = [row for row in gradient_inversion(still, SPEC | {"method": "analytic"}).findings if row.reason]
     assert {row.reason for row in rows} == {"what it sees of the first round is zero or not finite"}
     noisy = {run.run_id for run in clients.runs if run.privacy}

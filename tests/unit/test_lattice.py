@@ -9,8 +9,8 @@ from scipy.special import ive, logsumexp
 
 from fedpareto.privacy.mechanisms.discrete import (
     FLOAT32_ROOM,
-    Lattice,
-    LatticeError,
+    EncodingError,
+    IntegerEncoding,
     discrete_gaussian_rdp,
     discrete_gaussian_tau,
     l1_bound,
@@ -18,7 +18,7 @@ from fedpareto.privacy.mechanisms.discrete import (
     skellam_rdp,
 )
 
-LATTICE = Lattice(
+LATTICE = IntegerEncoding(
     distribution="skellam",
     dimension=2**14,
     bits=16,
@@ -86,31 +86,31 @@ def test_discrete_gaussian_sum_is_below_its_bound(variance, shares):
 
 
 def test_granularity_solves_its_equation():
-    lattice, gamma = LATTICE, LATTICE.granularity
-    n = lattice.contributions
-    noise = lattice.shares * lattice.share_variance * gamma**2
-    spread = (lattice.clip_norm * n) ** 2 / lattice.dimension + gamma**2 / 4 * n + noise
-    assert 2**lattice.bits * gamma == pytest.approx(2 * 4 * math.sqrt(spread), rel=1e-12)
+    encoding, gamma = LATTICE, LATTICE.granularity
+    n = encoding.contributions
+    noise = encoding.shares * encoding.share_variance * gamma**2
+    spread = (encoding.clip_norm * n) ** 2 / encoding.dimension + gamma**2 / 4 * n + noise
+    assert 2**encoding.bits * gamma == pytest.approx(2 * 4 * math.sqrt(spread), rel=1e-12)
 
 
 def test_the_fewest_shares_make_up_the_noise():
-    lattice = LATTICE
-    stddev = math.sqrt(lattice.threshold * lattice.share_variance) * lattice.granularity
-    assert stddev == pytest.approx(lattice.noise_stddev, rel=1e-12)
+    encoding = LATTICE
+    stddev = math.sqrt(encoding.threshold * encoding.share_variance) * encoding.granularity
+    assert stddev == pytest.approx(encoding.noise_stddev, rel=1e-12)
 
 
 @BOTH
 @pytest.mark.parametrize("swapped", [False, True])
 @pytest.mark.parametrize(("bits", "threshold"), [(16, 80), (6, 10)])  # on the coarse grid the laws are far from normal
 def test_rdp_of_the_sum_by_hand(distribution, swapped, bits, threshold):
-    lattice = replace(LATTICE, distribution=distribution, bits=bits, threshold=threshold)
-    d, gamma = lattice.dimension, lattice.granularity
+    encoding = replace(LATTICE, distribution=distribution, bits=bits, threshold=threshold)
+    d, gamma = encoding.dimension, encoding.granularity
     c, s2 = 0.5 / gamma, (0.4 / gamma) ** 2 / threshold
     d2 = math.sqrt(min(c**2 + d / 4 + (c + math.sqrt(d) / 2), (c + math.sqrt(d)) ** 2)) * (2 if swapped else 1)
     d1, v = min(math.sqrt(d) * d2, d2**2), threshold * s2
     normal = np.array((2, 8, 64)) / 2 * d2**2 / v
-    assert (lattice.rdp((2, 8, 64), swapped) > normal * (1.005 if bits == 6 else 1)).all()
-    for a, found in zip((2, 8, 64), lattice.rdp((2, 8, 64), swapped), strict=True):
+    assert (encoding.rdp((2, 8, 64), swapped) > normal * (1.005 if bits == 6 else 1)).all()
+    for a, found in zip((2, 8, 64), encoding.rdp((2, 8, 64), swapped), strict=True):
         if distribution == "skellam":
             extra = min(((2 * a - 1) * d2**2 + 6 * d1) / (4 * v**2), 3 * d1 / (2 * v))
             expected = a * d2**2 / (2 * v) + extra
@@ -127,14 +127,14 @@ def test_rdp_of_the_sum_by_hand(distribution, swapped, bits, threshold):
 
 @BOTH
 def test_more_noise_proves_more(distribution):
-    lattices = [replace(LATTICE, distribution=distribution, noise_stddev=s) for s in (0.2, 0.4, 0.8, 1.6)]
-    assert np.all(np.diff([lattice.rdp(ORDERS, False) for lattice in lattices], axis=0) < 0)
+    encodings = [replace(LATTICE, distribution=distribution, noise_stddev=s) for s in (0.2, 0.4, 0.8, 1.6)]
+    assert np.all(np.diff([encoding.rdp(ORDERS, False) for encoding in encodings], axis=0) < 0)
 
 
 @BOTH
 def test_more_bits_prove_more_and_tend_to_the_gaussian(distribution):
-    lattices = [replace(LATTICE, distribution=distribution, bits=b) for b in (10, 12, 14, 16, 20)]
-    found = np.array([lattice.rdp((2, 8, 32), False) for lattice in lattices])
+    encodings = [replace(LATTICE, distribution=distribution, bits=b) for b in (10, 12, 14, 16, 20)]
+    found = np.array([encoding.rdp((2, 8, 32), False) for encoding in encodings])
     assert np.all(np.diff(found, axis=0) < 0)
     gaussian = np.array([2, 8, 32]) / 2 * (LATTICE.clip_norm / LATTICE.noise_stddev) ** 2
     assert np.all(found > gaussian)
@@ -143,11 +143,11 @@ def test_more_bits_prove_more_and_tend_to_the_gaussian(distribution):
 
 @BOTH
 def test_rdp_does_not_decrease_with_the_order_and_swapping_costs_more(distribution):
-    lattice = replace(LATTICE, distribution=distribution, bits=12)
-    found = lattice.rdp(np.linspace(1.01, 80, 500), False)
+    encoding = replace(LATTICE, distribution=distribution, bits=12)
+    found = encoding.rdp(np.linspace(1.01, 80, 500), False)
     assert np.all(np.diff(found) >= 0)
     # Twice the sensitivity is four times the divergence where the noise is nearly Gaussian.
-    assert lattice.rdp((2,), True)[0] == pytest.approx(4 * lattice.rdp((2,), False)[0], rel=0.05)
+    assert encoding.rdp((2,), True)[0] == pytest.approx(4 * encoding.rdp((2,), False)[0], rel=0.05)
 
 
 def test_orders_between_integers_are_rounded_up_where_the_bound_needs_it():
@@ -175,16 +175,16 @@ def test_too_coarse_a_discrete_gaussian_proves_nothing():
 @pytest.mark.parametrize("dimension", [1, 2, 64, 2**18])
 @pytest.mark.parametrize("clip_norm", [1e-3, 1.0, 1e4])
 def test_a_rounded_vector_may_be_longer_than_before(bits, dimension, clip_norm):
-    lattice = replace(LATTICE, bits=bits, dimension=dimension, clip_norm=clip_norm)
-    assert lattice.norm_bound > lattice.integer_clip_norm
-    assert lattice.norm_bound <= (lattice.integer_clip_norm + math.sqrt(dimension)) * (1 + 2 * FLOAT32_ROOM)
+    encoding = replace(LATTICE, bits=bits, dimension=dimension, clip_norm=clip_norm)
+    assert encoding.norm_bound > encoding.integer_clip_norm
+    assert encoding.norm_bound <= (encoding.integer_clip_norm + math.sqrt(dimension)) * (1 + 2 * FLOAT32_ROOM)
 
 
 def test_too_few_bits_are_refused_with_how_many_would_do():
-    with pytest.raises(LatticeError, match="bits = 5 are too few for 95 contributions: at least 6 are needed"):
+    with pytest.raises(EncodingError, match="bits = 5 are too few for 95 contributions: at least 6 are needed"):
         replace(LATTICE, bits=5)
     assert replace(LATTICE, bits=6).granularity > 0
-    with pytest.raises(LatticeError, match="not even 24 would do"):
+    with pytest.raises(EncodingError, match="not even 24 would do"):
         replace(LATTICE, contributions=1e15)
 
 
@@ -210,7 +210,7 @@ def test_values_without_a_meaning_are_refused(wrong):
 
 
 def test_orders_at_or_below_one_are_refused():
-    with pytest.raises(LatticeError, match="order"):
+    with pytest.raises(EncodingError, match="order"):
         LATTICE.rdp((1.0, 2.0), False)
 
 

@@ -43,23 +43,23 @@ def record_static(**changes):
 @pytest.mark.parametrize("static", [make_static(), record_static()], ids=["client", "record"])
 @pytest.mark.parametrize("shared", [2, 4])
 def test_devices_that_share_a_cohort_change_no_bit(static, shared):
-    hypers = make_hypers(runs=2)
-    alone = train(static, hypers)
-    together = train(replace(static, cohort_devices=shared), hypers, devices=shared)
+    run_params = make_hypers(runs=2)
+    alone = train(static, run_params)
+    together = train(replace(static, cohort_devices=shared), run_params, devices=shared)
     assert_same_bits(alone, together)
 
 
 def test_runs_and_cohorts_are_split_at_the_same_time():
-    hypers = make_hypers(runs=4)
-    assert_same_bits(train(make_static(), hypers), train(make_static(cohort_devices=2), hypers, devices=4))
+    run_params = make_hypers(runs=4)
+    assert_same_bits(train(make_static(), run_params), train(make_static(cohort_devices=2), run_params, devices=4))
 
 
 def test_a_round_of_records_is_a_noisy_step_along_the_clipped_gradients():
     """Against the definition: every record's gradient by itself, clipped, summed, divided by the expected batch."""
-    data, hyper = make_data(), first_run(make_hypers(clip=0.5, noise=0.0))
+    data, run_params = make_data(), first_run(make_hypers(clip=0.5, noise=0.0))
     static = record_static(sampling_rate=1.0, expected_cohort=40.0)
     params = MODEL.init(jax.random.key(5))
-    moved, _, report = compiled_round(static, data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
+    moved, _, report = compiled_round(static, data, run_params, params, optax.sgd(1.0).init(params), jnp.int32(0))
 
     total = jax.tree.map(jnp.zeros_like, params)
     for x, y in zip(data.train.x, data.train.y, strict=True):
@@ -77,12 +77,12 @@ def test_one_record_moves_the_sum_by_at_most_the_clip_norm():
     data = make_data()
     params = MODEL.init(jax.random.key(5))
     for clip in (0.01, 0.5):
-        hyper = first_run(make_hypers(clip=clip, noise=0.0))
+        run_params = first_run(make_hypers(clip=clip, noise=0.0))
         static = record_static(sampling_rate=1.0, expected_cohort=1.0)
 
-        def total(rows, static=static, hyper=hyper):
+        def total(rows, static=static, run_params=run_params):
             some = data._replace(train=jax.tree.map(lambda leaf: leaf[rows], data.train))
-            moved, _, _ = compiled_round(static, some, hyper, params, optax.sgd(1.0).init(params), jnp.int32(0))
+            moved, _, _ = compiled_round(static, some, run_params, params, optax.sgd(1.0).init(params), jnp.int32(0))
             return jax.tree.map(jnp.subtract, moved, params)
 
         present, absent = total(np.arange(60)), total(np.delete(np.arange(60), 17))
@@ -90,10 +90,10 @@ def test_one_record_moves_the_sum_by_at_most_the_clip_norm():
 
 
 def test_chunks_of_records_give_the_same_round():
-    data, hyper = make_data(), first_run(make_hypers(noise=0.0))
+    data, run_params = make_data(), first_run(make_hypers(noise=0.0))
     params = MODEL.init(jax.random.key(5))
     rounds = [
-        compiled_round(record_static(at_once=k), data, hyper, params, optax.sgd(1.0).init(params), jnp.int32(1))
+        compiled_round(record_static(at_once=k), data, run_params, params, optax.sgd(1.0).init(params), jnp.int32(1))
         for k in (1, 7, 60)
     ]
     for other in rounds[1:]:

@@ -19,22 +19,22 @@ def auc(scores):
 def gaussians(units, shadows, gain, seed=0, width=3.0):
     """Halves and signals: every unit has a level of its own, and is `gain` standard deviations higher where it is inside."""
     rng = np.random.default_rng(seed)
-    halves = balanced_halves(units, shadows, rng)
-    phi = rng.normal(size=(shadows, units)) + width * rng.normal(size=units) + gain * membership_of(halves)
-    return halves, paired(phi, halves)
+    in_out_split = balanced_halves(units, shadows, rng)
+    phi = rng.normal(size=(shadows, units)) + width * rng.normal(size=units) + gain * membership_of(in_out_split)
+    return in_out_split, paired(phi, in_out_split)
 
 
 @pytest.mark.parametrize("shadows", [4, 16, 30])
 def test_every_unit_is_in_half_of_the_shadows(shadows):
-    halves = balanced_halves(500, shadows, np.random.default_rng(0))
-    has = membership_of(halves)
-    assert (has.sum(axis=0) == shadows // 2).all()
-    assert (np.sort(np.concatenate(halves), axis=0) == np.arange(shadows)[:, None]).all()
+    in_out_split = balanced_halves(500, shadows, np.random.default_rng(0))
+    membership_mask = membership_of(in_out_split)
+    assert (membership_mask.sum(axis=0) == shadows // 2).all()
+    assert (np.sort(np.concatenate(in_out_split), axis=0) == np.arange(shadows)[:, None]).all()
     # Shadows are about half full, and which units they have is drawn anew for each: Binomial(500, 1/2) within 6 deviations.
-    assert (np.abs(has.sum(axis=1) - 250) < 6 * np.sqrt(125)).all()
-    assert len({row.tobytes() for row in has}) == shadows
-    np.testing.assert_array_equal(np.take_along_axis(has, halves.inside, axis=0), True)
-    np.testing.assert_array_equal(np.take_along_axis(has, halves.outside, axis=0), False)
+    assert (np.abs(membership_mask.sum(axis=1) - 250) < 6 * np.sqrt(125)).all()
+    assert len({row.tobytes() for row in membership_mask}) == shadows
+    np.testing.assert_array_equal(np.take_along_axis(membership_mask, in_out_split.inside, axis=0), True)
+    np.testing.assert_array_equal(np.take_along_axis(membership_mask, in_out_split.outside, axis=0), False)
 
 
 @pytest.mark.parametrize("shadows", [0, 2, 7])
@@ -64,9 +64,9 @@ def population(signals, shadows):
 
 def test_lira_weighs_units_by_what_membership_does_to_them():
     rng = np.random.default_rng(1)
-    halves = balanced_halves(1000, 200, rng)
+    in_out_split = balanced_halves(1000, 200, rng)
     gain = np.where(np.arange(1000) < 500, 0.0, 2.0)
-    signals = paired(rng.normal(size=(200, 1000)) + gain * membership_of(halves), halves)
+    signals = paired(rng.normal(size=(200, 1000)) + gain * membership_of(in_out_split), in_out_split)
     # The exact likelihood ratio: nothing for the first half of the units.
     exact = auc(InOut(*(gain * (phi - gain / 2) for phi in signals)))
     assert auc(lira_online(signals)) == pytest.approx(exact, abs=0.01)
@@ -85,87 +85,87 @@ def test_signals_without_membership_score_one_half(score):
     """False alarms: `ALARM` for each score, by the spread over 60 repetitions."""
     areas = []
     for seed in range(60):
-        halves, signals = gaussians(200, 8, gain=0.0, seed=seed)
+        in_out_split, signals = gaussians(200, 8, gain=0.0, seed=seed)
         others = np.random.default_rng([seed, 1]).normal(size=(8, 50))
-        areas.append(auc(score_of(score, signals, halves, others)))
+        areas.append(auc(score_of(score, signals, in_out_split, others)))
     error = np.std(areas) / np.sqrt(len(areas))
     # Leaving out leans below 1/2 by a part of the spread of one area (see `roc.area`), and never above.
     assert -0.5 * np.std(areas) - 3.3 * error < np.mean(areas) - 0.5 < 3.3 * error
 
 
-def score_of(name, signals, halves, others):
+def score_of(name, signals, in_out_split, others):
     if name == "rmia":
-        return rmia(signals, halves, others)
+        return rmia(signals, in_out_split, others)
     return {"loss": loss_threshold, "online": lira_online, "offline": lira_offline}[name](signals)
 
 
 @pytest.mark.parametrize("score", ["offline", "rmia"])
 def test_offline_scores_do_not_read_runs_that_have_the_unit(score):
-    halves, signals = gaussians(50, 8, gain=1.0)
+    in_out_split, signals = gaussians(50, 8, gain=1.0)
     others = np.random.default_rng(3).normal(size=(8, 30))
     garbled = signals._replace(inside=signals.inside.copy())
     garbled.inside[1:] = 1e6
-    clean, dirty = (score_of(score, part, halves, others) for part in (signals, garbled))
+    clean, dirty = (score_of(score, part, in_out_split, others) for part in (signals, garbled))
     np.testing.assert_array_equal(dirty.outside, clean.outside)
     np.testing.assert_array_equal(dirty.inside[0], clean.inside[0])
     assert not np.array_equal(lira_online(garbled).outside, lira_online(signals).outside)
-    # Nor do they read of the population what those runs say of it: for a single unit these are the runs in `halves.inside`.
-    one = InOut(*(part[:, :1] for part in signals)), InOut(*(part[:, :1] for part in halves))
+    # Nor do they read of the population what those runs say of it: for a single unit these are the runs in `in_out_split.inside`.
+    one = InOut(*(part[:, :1] for part in signals)), InOut(*(part[:, :1] for part in in_out_split))
     changed = others.copy()
-    changed[halves.inside[1:, 0]] = -50.0
+    changed[in_out_split.inside[1:, 0]] = -50.0
     np.testing.assert_array_equal(rmia(*one, changed).outside, rmia(*one, others).outside)
-    changed[halves.outside[1:, 0]] = -50.0
+    changed[in_out_split.outside[1:, 0]] = -50.0
     assert not np.array_equal(rmia(*one, changed).outside, rmia(*one, others).outside)
 
 
 @pytest.mark.parametrize("score", ["online", "offline", "rmia"])
 def test_a_target_and_its_partner_are_not_among_their_references(score):
-    halves, signals = gaussians(30, 8, gain=1.0)
+    in_out_split, signals = gaussians(30, 8, gain=1.0)
     others = np.random.default_rng(3).normal(size=(8, 30))
-    clean = score_of(score, signals, halves, others)
+    clean = score_of(score, signals, in_out_split, others)
     for kind in (0, 1):
         garbled = InOut(*(part.copy() for part in signals))
         garbled[kind][2] += 100.0
-        dirty = score_of(score, garbled, halves, others)
+        dirty = score_of(score, garbled, in_out_split, others)
         np.testing.assert_allclose(dirty[1 - kind][2], clean[1 - kind][2], rtol=1e-9)
         assert not np.array_equal(dirty[kind][2], clean[kind][2])
 
 
 def test_rmia_follows_its_formula_and_grows_with_the_target():
-    halves, signals = gaussians(20, 8, gain=0.5, width=1.0)
+    in_out_split, signals = gaussians(20, 8, gain=0.5, width=1.0)
     others = np.random.default_rng(4).normal(size=(8, 40))
 
     def p(phi):
         return 1 / (1 + np.exp(-phi))
 
     for gamma, share in ((1.0, 1.0), (1.3, 0.4)):
-        scores = rmia(signals, halves, others, gamma, share)
+        scores = rmia(signals, in_out_split, others, gamma, share)
         for pair, unit, kind in ((0, 0, 0), (3, 7, 1), (2, 19, 0)):
-            lacking = np.delete(halves.outside[:, unit], pair)
+            lacking = np.delete(in_out_split.outside[:, unit], pair)
             q = np.mean([p(phi) for phi in np.delete(signals.outside[:, unit], pair)])
             ratio = p(signals[kind][pair, unit]) / (((1 + share) * q + 1 - share) / 2)
-            of_others = p(others[halves[kind][pair, unit]]) / p(others[lacking]).mean(axis=0)
+            of_others = p(others[in_out_split[kind][pair, unit]]) / p(others[lacking]).mean(axis=0)
             expected = np.mean(ratio / of_others >= gamma)
             # Ties are broken by less than half a step.
             assert expected <= scores[kind][pair, unit] < expected + 0.5 / 40
     higher = signals._replace(inside=signals.inside + 0.3)
-    assert (rmia(higher, halves, others).inside > rmia(signals, halves, others).inside).all()
-    assert (rmia(signals, halves, others, 2.0).inside <= rmia(signals, halves, others).inside).all()
+    assert (rmia(higher, in_out_split, others).inside > rmia(signals, in_out_split, others).inside).all()
+    assert (rmia(signals, in_out_split, others, 2.0).inside <= rmia(signals, in_out_split, others).inside).all()
 
 
 @pytest.mark.parametrize("score", ["online", "offline", "rmia"])
 def test_runs_that_diverged_are_left_out_with_their_partners(score):
-    halves, signals = gaussians(40, 8, gain=1.0)
+    in_out_split, signals = gaussians(40, 8, gain=1.0)
     others = np.random.default_rng(5).normal(size=(8, 30))
     lost = 3
     others[lost] = np.nan
-    broken = InOut(*(np.where(of == lost, np.nan, phi) for of, phi in zip(halves, signals, strict=True)))
-    scores = score_of(score, broken, halves, others)
-    gone = (halves.inside == lost) | (halves.outside == lost)
+    broken = InOut(*(np.where(of == lost, np.nan, phi) for of, phi in zip(in_out_split, signals, strict=True)))
+    scores = score_of(score, broken, in_out_split, others)
+    gone = (in_out_split.inside == lost) | (in_out_split.outside == lost)
     for part in scores:
         np.testing.assert_array_equal(np.isnan(part), gone)
     everything = InOut(*(np.full_like(phi, np.nan) for phi in signals))
-    assert np.isnan(np.concatenate(score_of(score, everything, halves, others))).all()
+    assert np.isnan(np.concatenate(score_of(score, everything, in_out_split, others))).all()
 
 
 def test_runs_that_are_all_alike_tell_nothing_and_break_nothing():

@@ -23,7 +23,7 @@ def clients():
 
 def with_model(it, params):
     attacked = replace(it, models={it.runs[0].run_id: model_arrays(params)})
-    attacked.__dict__.update(static=it.static, hypers=it.hypers)
+    attacked.__dict__.update(static=it.static, run_params=it.run_params)
     return attacked
 
 
@@ -32,7 +32,7 @@ def scores_of(evidence):
 
 
 def test_a_trained_model_shows_its_classes(clients):
-    params = jax.tree.map(lambda leaf: leaf[0], train(clients.static, clients.device_data, clients.hypers))
+    params = jax.tree.map(lambda leaf: leaf[0], train(clients.static, clients.device_data, clients.run_params))
     evidence = model_inversion(with_model(clients, params), SPEC)
     rows = scores_of(evidence)
     assert rows["recognised"].value >= 0.9
@@ -47,15 +47,15 @@ def test_a_trained_model_shows_its_classes(clients):
 
 
 def test_an_untrained_model_shows_nothing(clients):
-    hyper = jax.tree.map(lambda leaf: leaf[0], clients.hypers)
-    rows = scores_of(model_inversion(with_model(clients, first_state(clients.static, hyper).params), SPEC))
+    run_params = jax.tree.map(lambda leaf: leaf[0], clients.run_params)
+    rows = scores_of(model_inversion(with_model(clients, first_state(clients.static, run_params).params), SPEC))
     assert rows["recognised"].low <= 0.1 <= rows["recognised"].high
     assert rows["correlation"].low <= 0 <= rows["correlation"].high
 
 
 def test_a_diverged_model_gives_a_row_that_says_so(clients):
-    hyper = jax.tree.map(lambda leaf: leaf[0], clients.hypers)
-    params = jax.tree.map(lambda leaf: leaf * np.nan, first_state(clients.static, hyper).params)
+    run_params = jax.tree.map(lambda leaf: leaf[0], clients.run_params)
+    params = jax.tree.map(lambda leaf: leaf * np.nan, first_state(clients.static, run_params).params)
     for without in (with_model(clients, params), clients):  # of the second no model was kept
         (row,) = model_inversion(without, SPEC).findings
         assert "no common model whose parameters are finite" in row.reason

@@ -103,13 +103,13 @@ def folder(tmp_path, monkeypatch):
         sys.path.remove(str(tmp_path))
 
 
-def rounds_of(static, hyper, rounds=1):
+def rounds_of(static, run_params, rounds=1):
     """What is carried after each round."""
     params, data, step = MODEL.init(jax.random.key(5)), make_data(), jax.jit(one_round, static_argnums=0)
-    carried = Carried(params, static.server(hyper.server).init(params), first_memory(static, hyper, params))
+    carried = Carried(params, static.server(run_params.server).init(params), first_memory(static, run_params, params))
     states = [carried]
     for number in range(rounds):
-        states.append(step(static, data, hyper, states[-1], jnp.int32(number)).carried)
+        states.append(step(static, data, run_params, states[-1], jnp.int32(number)).carried)
     return states
 
 
@@ -132,8 +132,8 @@ def test_it_draws_its_noise_with_the_numbers_of_the_run():
     plan = PLAN.replace(mechanism=LOUDER, mechanism_arguments=(("times", 3.0),))
     static = make_static(mechanism=plan.noise, sampling_rate=1.0, expected_cohort=1.0)
     (device,) = plan.noise.device_params([plan])
-    hyper = first_run(make_hypers(clip=1e-6, noise=4.0))._replace(mechanism=jnp.asarray(device))
-    start, after = rounds_of(static, hyper)
+    run_params = first_run(make_hypers(clip=1e-6, noise=4.0))._replace(mechanism=jnp.asarray(device))
+    start, after = rounds_of(static, run_params)
     noise = np.concatenate([np.ravel(a - b) for a, b in zip(*map(jax.tree.leaves, (after[0], start[0])), strict=True)])
     assert noise.std() == pytest.approx(12.0, rel=0.5)  # 39 draws: four standard errors
     assert int(after.memory.mechanism) == 1
@@ -157,18 +157,20 @@ def test_an_algorithm_carries_its_state_and_its_floats_are_numbers_of_the_run():
 def test_runs_that_share_a_program_have_equal_components_and_one_trace():
     traces = []
 
-    def counted(static, data, hyper, carried, number):
+    def counted(static, data, run_params, carried, number):
         traces.append(1)
-        return one_round(static, data, hyper, carried, number)
+        return one_round(static, data, run_params, carried, number)
 
     step, params = jax.jit(counted, static_argnums=0), MODEL.init(jax.random.key(5))
     for friction in (0.25, 0.75):
         algorithm = registry.build("algorithm", {"name": HEAVY, "friction": friction})
         mechanism = registry.build("mechanism", {"name": "gaussian"})
         static = make_static(algorithm=shape_of(algorithm), mechanism=mechanism)
-        hyper = first_run(make_hypers())._replace(algorithm={"friction": jnp.float32(friction)})
-        carried = Carried(params, static.server(hyper.server).init(params), first_memory(static, hyper, params))
-        step(static, make_data(), hyper, carried, jnp.int32(0))
+        run_params = first_run(make_hypers())._replace(algorithm={"friction": jnp.float32(friction)})
+        carried = Carried(
+            params, static.server(run_params.server).init(params), first_memory(static, run_params, params)
+        )
+        step(static, make_data(), run_params, carried, jnp.int32(0))
     assert len(traces) == 1
 
 

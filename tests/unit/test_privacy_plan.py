@@ -116,7 +116,7 @@ def test_swapping_a_record_doubles_what_a_preliminary_release_gives_away():
     swapped = PLAN.replace(
         unit="record", sampling="shuffled", participation="seen", preprocessing_noise_multipliers=(4.0, 6.0)
     )
-    assert swapped.preliminary_noise == (2.0, 3.0)
+    assert swapped.preprocessing_relative_noise == (2.0, 3.0)
 
 
 @pytest.mark.parametrize("other", [{"unit": "client"}, {"unit": "client", "trust": "local", "participation": "seen"}])

@@ -13,7 +13,7 @@ from scipy import stats
 from scipy.linalg import hadamard
 
 from fedpareto.privacy.mechanisms import discrete_encoding as quantise
-from fedpareto.privacy.mechanisms.discrete import Lattice
+from fedpareto.privacy.mechanisms.discrete import IntegerEncoding
 from fedpareto.privacy.mechanisms.discrete_encoding import (
     DeviceAliasTable,
     noise_share,
@@ -31,8 +31,8 @@ squared_norm = jax.jit(quantise._squared_norm)
 squared_bound = jax.jit(quantise._squared_bound)
 
 
-def lattice(dimension, bits, clip_norm=1.0):
-    return Lattice("skellam", dimension, bits, 10, 8, 10.0, clip_norm, 1.0)
+def encoding(dimension, bits, clip_norm=1.0):
+    return IntegerEncoding("skellam", dimension, bits, 10, 8, 10.0, clip_norm, 1.0)
 
 
 def whole(words):
@@ -114,7 +114,7 @@ def test_rounding_is_unbiased():
     seed=st.integers(0, 2**32 - 1),
 )
 def test_no_rounded_vector_is_longer_than_the_bound(dimension, bits, share, shape, seed):
-    grid = lattice(dimension, bits)
+    grid = encoding(dimension, bits)
     random = np.random.default_rng(seed)
     vector = {
         "normal": random.normal(size=dimension),
@@ -133,7 +133,7 @@ def test_no_rounded_vector_is_longer_than_the_bound(dimension, bits, share, shap
 @pytest.mark.parametrize("bits", [8, 12, 16, 20, 24])
 def test_a_vector_at_the_clip_norm_is_redrawn_seldom(bits):
     dimension = 4096
-    grid = lattice(dimension, bits)
+    grid = encoding(dimension, bits)
     vectors = np.random.default_rng(2).normal(size=(64, dimension))
     vectors *= grid.integer_clip_norm / np.linalg.norm(vectors, axis=1, keepdims=True)
     at_most = jax.vmap(lambda key, v: rounding(key, v, grid.norm_bound))
@@ -158,7 +158,7 @@ def test_a_vector_that_is_no_vector_adds_nothing(poison):
 
 
 def test_rounding_of_a_batch_is_the_rounding_of_each():
-    grid = lattice(256, 10)
+    grid = encoding(256, 10)
     vectors = np.random.default_rng(3).normal(size=(20, 256))
     vectors *= grid.integer_clip_norm / np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors, keys = vectors.astype(np.float32), jax.random.split(KEY, 20)
@@ -322,7 +322,7 @@ def test_reduction_is_exact(bits):
 @pytest.mark.parametrize("bits", [12, 18])
 def test_the_decoded_sum_is_off_by_rounding_and_noise_alone(bits):
     clients, size = 30, 4000
-    grid = Lattice("skellam", 4096, bits, clients, clients, clients, 1.0, 0.5)
+    grid = IntegerEncoding("skellam", 4096, bits, clients, clients, clients, 1.0, 0.5)
     table = share_table("skellam", grid.share_variance)
     device = DeviceAliasTable(
         *map(jnp.asarray, (table.high, table.middle, table.low, table.alias)), jnp.int32(table.offset)

@@ -21,7 +21,7 @@ def run(clock, rounds_after, first=5.0, a_round=2.0, block=0):
     """Seconds that are reported of blocks whose rounds take `a_round` each, and where segments ended; `first` is compilation."""
     done, stops = (0, *rounds_after), []
 
-    def advance(data, hypers, state, stop):
+    def advance(data, run_params, state, stop):
         start = stops[-1] if stops else block
         clock.seconds += a_round * (done[stop] - done[start]) + (0.0 if stops else first)
         stops.append(stop)

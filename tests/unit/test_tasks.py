@@ -256,10 +256,10 @@ def test_a_round_steps_by_the_clipped_gradients_of_its_task(folder):
     static = make_static(
         task=task, unit="record", sampling_rate=1.0, max_cohort_size=60, expected_cohort=60.0, at_once=7
     )
-    hyper = first_run(make_hypers(clip=4.0, noise=0.0))
+    run_params = first_run(make_hypers(clip=4.0, noise=0.0))
     params = MODEL.init(jax.random.key(1))
-    optimizer = static.server(hyper.server)
-    stepped, _, report = compiled_round(static, data, hyper, params, optimizer.init(params), jnp.int32(0))
+    optimizer = static.server(run_params.server)
+    stepped, _, report = compiled_round(static, data, run_params, params, optimizer.init(params), jnp.int32(0))
     whole = differentiated(MODEL, task.loss, params, data.train.x, data.train.y, jnp.ones(60, bool), jnp.float32(4.0))
     for new, old, total in zip(*map(jax.tree.leaves, (stepped, params, whole.gradient)), strict=True):
         np.testing.assert_allclose(new, old - total / 60, rtol=1e-4, atol=1e-6)

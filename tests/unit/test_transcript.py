@@ -18,11 +18,11 @@ RECORDS = {"unit": "record", "client_learning_rate": None, "local_epochs": None,
 
 
 def hyper_of(target, run=0):
-    return jax.tree.map(lambda leaf: leaf[run], target.hypers)
+    return jax.tree.map(lambda leaf: leaf[run], target.run_params)
 
 
 def transcripts_of(target, records, victims):
-    return first_rounds(target.static, target.device_data, target.hypers, records, victims)
+    return first_rounds(target.static, target.device_data, target.run_params, records, victims)
 
 
 def assert_close(one, other, at_most=1e-5):
@@ -87,4 +87,4 @@ def test_nobody_is_looked_at_who_holds_too_few_records():
 def test_a_scaffold_client_is_not_attacked():
     it = target()
     with pytest.raises(ValueError, match="several vectors"):
-        first_rounds(replace(it.static, algorithm=Scaffold()), it.device_data, it.hypers, 1, 1)
+        first_rounds(replace(it.static, algorithm=Scaffold()), it.device_data, it.run_params, 1, 1)

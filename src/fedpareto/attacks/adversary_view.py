@@ -1,9 +1,9 @@
-"""What each adversary sees of one round, made by the run's own code with the run's own keys.
+"""The view of each adversary in one round, computed by the run's code with the run's keys.
 
 The transcript is that of a run's first round, whose model everybody knows, with three changes that let runs be compared on equal
 terms. The clients that are looked at hold `records` of their records only, so that an attack can be tried on batches of a given
 size. Clients are renamed so that those in a run's cohort hold the records of the first clients: the same records are looked for
-in every run. And whoever is asked answers, and finishes its steps: silence gives nothing away. Nothing else reaches an attack.
+in every run. And every sampled client answers, and finishes its steps: silence gives nothing away. Nothing else reaches an attack.
 
 | trust         | the coordinator sees                | those who see the models see    |
 |---------------|-------------------------------------|---------------------------------|
@@ -37,7 +37,7 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was sent in the first round of one run.
+    """The messages of the first round of one run.
 
     Attributes:
       params: The global parameters, which every adversary knows.
@@ -52,7 +52,7 @@ class Transcript:
 
 
 def first_rounds(
-    static: ProgramConfig, data: DeviceData, hypers: RunParams, records: int, victims: int
+    static: ProgramConfig, data: DeviceData, run_params: RunParams, records: int, victims: int
 ) -> list[Transcript]:
     """The transcripts of runs (hyper-parameters [runs, ...]) with up to `victims` clients of `records` records each.
 
@@ -60,7 +60,7 @@ def first_rounds(
     """
     if static.algorithm.VECTORS != 1:
         raise ValueError("a client that sends several vectors gives an attack on its update no single one to match")
-    partitions = np.asarray(hypers.partition)
+    partitions = np.asarray(run_params.partition)
     eligible = [np.flatnonzero(counts >= records)[:victims] for counts in np.asarray(data.train_count)]
     owners = np.stack([np.pad(own, (0, victims - len(own)), mode="empty") for own in eligible])[partitions]
     most = np.asarray([len(own) for own in eligible])[partitions]
@@ -68,10 +68,10 @@ def first_rounds(
     rows = np.asarray(data.train_index)[partitions[:, None], owners, :records]
     if rows.shape[2] < records or not most.any():
         return [Transcript(None, np.zeros((0, records), np.int32), {}) for _ in partitions]
-    hypers = hypers._replace(dropout=0 * hypers.dropout, stragglers=0 * hypers.stragglers)
+    run_params = run_params._replace(dropout=0 * run_params.dropout, stragglers=0 * run_params.stragglers)
     # Only where the server draws records does their number shape the program.
     shown = rows if contribution_of(static).DRAWS_RECORDS else rows[:, :, :1]
-    looked = jax.device_get(_look(static, data, hypers, owners, most.astype(np.int32), shown, jnp.int32(records)))
+    looked = jax.device_get(_look(static, data, run_params, owners, most.astype(np.int32), shown, jnp.int32(records)))
     transcripts = []
     for i in range(len(partitions)):
         own = jax.tree.map(lambda leaf, run=i: leaf[run], looked)
@@ -98,7 +98,7 @@ class _Looked(NamedTuple):
 def _look(
     static: ProgramConfig,
     data: DeviceData,
-    hypers: RunParams,
+    run_params: RunParams,
     owners: np.ndarray,
     most: np.ndarray,
     rows: np.ndarray,
@@ -109,7 +109,7 @@ def _look(
     Args:
       static: Their program.
       data: Its data.
-      hypers: Their hyper-parameters.
+      run_params: Their hyper-parameters.
       owners: int32 [runs, victims], whose records are looked for.
       most: int32 [runs], how many of these are real.
       rows: int32 [runs, victims, records], the records; only where the server draws records are they all needed.
@@ -117,30 +117,30 @@ def _look(
     """
 
     def one(item: tuple[RunParams, jax.Array, jax.Array, jax.Array]) -> _Looked:
-        hyper, own, real, own_rows = item
-        mine = static.preprocessed(hyper)
-        start = first_state(mine, hyper).carried
-        number, row = jnp.int32(0), contribution_of(static)
-        cohort, this = begin(mine, data, hyper, start, number)
-        each, wanted = (own_rows.shape[1], own_rows.reshape(-1)) if row.DRAWS_RECORDS else (1, own)
+        row, own, real, own_rows = item
+        mine = static.preprocessed(row)
+        start = first_state(mine, row).carried
+        number, contribution = jnp.int32(0), contribution_of(static)
+        cohort, this = begin(mine, data, row, start, number)
+        each, wanted = (own_rows.shape[1], own_rows.reshape(-1)) if contribution.DRAWS_RECORDS else (1, own)
         members = jnp.pad(cohort.members, (0, max(0, len(wanted) - len(cohort.members))))[: len(wanted)]
         victims = jnp.minimum(cohort.size // each, real)
-        renamed, hyper = _renamed(static, data, hyper, members, wanted, victims * each, records)
-        released = one_round(mine, renamed, hyper, start, number).mean_update
+        renamed, row = _renamed(static, data, row, members, wanted, victims * each, records)
+        released = one_round(mine, renamed, row, start, number).mean_update
         summed = jax.tree.map(lambda leaf: leaf * static.expected_cohort, released)
-        if row.noise.HIDES_MEMBERS:
+        if contribution.noise.HIDES_MEMBERS:
             return _Looked(start.params, victims, None, summed)
-        member = row.members(mine, renamed, hyper, this)
+        member = contribution.members(mine, renamed, row, this)
         sent = jax.lax.map(lambda group: member(group, jnp.ones(each, bool))[0].update, members.reshape(-1, each))
         return _Looked(start.params, victims, sent, summed)
 
-    return jax.lax.map(one, (hypers, jnp.asarray(owners), jnp.asarray(most), jnp.asarray(rows)))
+    return jax.lax.map(one, (run_params, jnp.asarray(owners), jnp.asarray(most), jnp.asarray(rows)))
 
 
 def _renamed(
     static: ProgramConfig,
     data: DeviceData,
-    hyper: RunParams,
+    run_params: RunParams,
     members: jax.Array,
     wanted: jax.Array,
     real: jax.Array,
@@ -151,18 +151,18 @@ def _renamed(
         order = _swapped(data.train.x.shape[0], members, wanted, real)
         train = Examples(data.train.x[order], data.train.y[order])
         if data.record_mask is None:
-            return data._replace(train=train), hyper
-        record_mask = data.record_mask[hyper.partition][order]
-        return data._replace(train=train, record_mask=record_mask[None]), hyper._replace(partition=jnp.int32(0))
+            return data._replace(train=train), run_params
+        record_mask = data.record_mask[run_params.partition][order]
+        return data._replace(train=train, record_mask=record_mask[None]), run_params._replace(partition=jnp.int32(0))
     order = _swapped(static.clients, members, wanted, real)
-    index, count = data.train_index[hyper.partition][order], data.train_count[hyper.partition][order]
+    index, count = data.train_index[run_params.partition][order], data.train_count[run_params.partition][order]
     watched = jnp.where(jnp.arange(len(members)) < real, members, static.clients)
     count = count.at[watched].min(records, mode="drop")
-    return data._replace(train_index=index[None], train_count=count[None]), hyper._replace(partition=jnp.int32(0))
+    return data._replace(train_index=index[None], train_count=count[None]), run_params._replace(partition=jnp.int32(0))
 
 
 def _swapped(population: int, members: jax.Array, wanted: jax.Array, real: jax.Array) -> jax.Array:
-    """int32 [population]: an order in which `members[i]` and whoever is `wanted[i]` have changed places, for i below `real`."""
+    """Permutation, int32 [population], that swaps `members[i]` and `wanted[i]` for i < `real`."""
 
     def swap(i: jax.Array, order: jax.Array) -> jax.Array:
         place = jnp.argmax(order == wanted[i])

@@ -1,4 +1,4 @@
-"""What an adversary knows of a data set before it sees anything: the test set stands for data like the victims' that are public.
+"""Auxiliary data of an adversary: the test set stands for public data that resemble the victims'.
 
 From it come ranges and deviations of features, the best guess without an update (the mean record), and how likely such a guess is
 right. A record counts as *rebuilt* if what was made of it is nearer to it than `threshold`: the median distance of a test record
@@ -75,7 +75,7 @@ class AuxiliaryData:
 
     @cached_property
     def unit(self) -> np.ndarray:
-        """What a feature is measured in: the range for pictures, the deviation for tables; float32 [features]."""
+        """The unit of each feature: the range for pictures, the deviation for tables; float32 [features]."""
         return self.deviation if self.picture is None else self.span
 
     @cached_property

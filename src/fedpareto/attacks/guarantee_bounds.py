@@ -1,4 +1,4 @@
-"""What a proven guarantee leaves possible to any adversary that it covers.
+"""Bounds that a proven guarantee puts on every adversary that it covers.
 
 For a mechanism with the guarantee (epsilon, delta(epsilon)) at every epsilon, a test of "the secret was there" with false positive
 rate a has a true positive rate of at most min(e^eps a + delta, 1 - e^-eps (1 - delta - a)) for each of them (Kairouz et al.
@@ -33,26 +33,25 @@ def covers(run: Run, adversary: str, secret: str) -> bool:
     return adversary in (PARTICIPANTS, OUTSIDER) or run.contribution.trust != "central"
 
 
-def steps(plan: PrivacyPlan, secret: str) -> int:
-    """Neighbouring data sets from one with a secret (`client`, `record`) to one in which it is missing: what `power` takes.
+def group_size(plan: PrivacyPlan, secret: str) -> int:
+    """Number of neighbour steps between data with and without the secret (`client`, `record`): the group size of `max_tpr`.
 
     A record that is missing leaves its client with other data. Where neighbours differ by a client being there or not, that is
     one step to take the client away and one to add it as it is then; where they may swap one, it is a single step.
     """
-    if (
-        plan.setting.clipping == "adaptive"
-    ):  # who is left out counts as one whose update was short, which is a step further than not being there
+    # Adaptive clipping counts a client that is left out as one with a short update: a step further than an absent client.
+    if plan.setting.clipping == "adaptive":
         return 2
     return 2 if plan.setting.unit == "client" and secret == "record" and plan.setting.adjacency != "replace_one" else 1
 
 
-def power(fpr: np.ndarray | float, accounted: AccountedRun, steps: int = 1) -> np.ndarray:
+def max_tpr(fpr: np.ndarray | float, accounted: AccountedRun, group_size: int = 1) -> np.ndarray:
     """Largest true positive rate at each false positive rate that the run's Renyi divergence leaves possible.
 
     Args:
       fpr: float [n] in [0, 1].
       accounted: The run's guarantee; 1 everywhere where it has none.
-      steps: Neighbours from the data set without the secret to that with it; the curve is applied to itself as often (group
+      group_size: Neighbour steps from the data without the secret to those with it; the curve is applied to itself as often (group
         privacy: Dong et al. 2022, Theorem 2.14).
 
     Returns:
@@ -63,7 +62,7 @@ def power(fpr: np.ndarray | float, accounted: AccountedRun, steps: int = 1) -> n
     if not epsilon.size:
         return np.ones_like(at)
     grown = np.minimum(700.0, epsilon)[:, None]
-    for _ in range(steps):
+    for _ in range(group_size):
         up = np.exp(grown) * at + delta[:, None]
         down = 1 - np.exp(-grown) * (1 - delta[:, None] - at)
         at = np.clip(np.minimum(up, down).min(axis=0), at, 1.0)
@@ -73,22 +72,22 @@ def power(fpr: np.ndarray | float, accounted: AccountedRun, steps: int = 1) -> n
 def max_success_if_sampled(prior: float, accounted: AccountedRun) -> float:
     """Largest probability of rebuilding a record of a client (or a record) that is known to have taken part in a round.
 
-    A guarantee that counts on nobody knowing who takes part is one on average over who does. Whoever takes part with probability
-    q has its secret found with probability at most `power` in all, hence at most `power` / q given that it took part.
+    A guarantee amplified by sampling is an average over cohorts. A unit that is sampled with probability q has its secret rebuilt
+    with probability at most `max_tpr` in all, hence at most `max_tpr` / q given that it was sampled.
 
     Args:
       prior: Probability of success without seeing anything.
       accounted: The run's guarantee.
     """
     share = accounted.plan.inclusion_probability if accounted.plan.amplified else 1.0
-    return min(1.0, float(power(prior, accounted)[0]) / share)
+    return min(1.0, float(max_tpr(prior, accounted)[0]) / share)
 
 
-def largest_auc(accounted: AccountedRun, steps: int = 1) -> float:
-    """An upper bound on the area under any ROC curve below `power`, whose arguments it takes."""
+def max_auc(accounted: AccountedRun, group_size: int = 1) -> float:
+    """Upper bound on the area under every ROC curve below `max_tpr`, whose arguments it takes."""
     grid = np.union1d(np.linspace(0, 1, 2001), np.geomspace(1e-8, 1e-3, 500))
     # The curve rises: its value at the right end of an interval is its largest there.
-    return float(np.sum(np.diff(grid) * power(grid, accounted, steps)[1:]))
+    return float(np.sum(np.diff(grid) * max_tpr(grid, accounted, group_size)[1:]))
 
 
 def profile(accounted: AccountedRun) -> tuple[np.ndarray, np.ndarray]:

@@ -108,17 +108,17 @@ def _is_finite(params: PyTree) -> bool:
 def _representatives(target: Target, chosen: list[int], public: AuxiliaryData, steps: int) -> np.ndarray:
     """Representatives of the classes in the final models of the chosen runs, float32 [runs, classes, features]."""
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[target.parameters(target.runs[i]) for i in chosen])
-    hypers = jax.tree.map(lambda leaf: leaf[np.asarray(chosen)], target.hypers)
+    run_params = jax.tree.map(lambda leaf: leaf[np.asarray(chosen)], target.run_params)
     known = tuple(map(jnp.asarray, (public.mean, public.deviation, public.unit, *public.box)))
     shape = (public.classes, public.picture, public.example, steps)
-    return np.asarray(_ascend(target.static, shape, hypers, params, known))
+    return np.asarray(_ascend(target.static, shape, run_params, params, known))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _ascend(
     static: ProgramConfig,
     shape: tuple[int, tuple[int, int, int] | None, tuple[int, ...], int],
-    hypers: RunParams,
+    run_params: RunParams,
     params: PyTree,
     known: tuple[jax.Array, ...],
 ) -> jax.Array:
@@ -129,8 +129,8 @@ def _ascend(
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, steps))
 
     def one(item: tuple[RunParams, PyTree]) -> jax.Array:
-        hyper, own = item
-        model = static.preprocessed(hyper).model
+        row, own = item
+        model = static.preprocessed(row).model
 
         def loss(z: jax.Array) -> jax.Array:
             logits = model.apply(own, (mean + unit * z).reshape(classes, *example))
@@ -149,7 +149,7 @@ def _ascend(
         z, _ = jax.lax.fori_loop(0, steps, step, (first, optimizer.init(first)))
         return mean + unit * z
 
-    return jax.lax.map(one, (hypers, params))
+    return jax.lax.map(one, (run_params, params))
 
 
 def _scores(

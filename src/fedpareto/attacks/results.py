@@ -1,4 +1,4 @@
-"""What an attack found: the rows of the tables `attacks`, `roc` and `reconstructions`."""
+"""Results of an attack: the rows of the tables `attacks`, `roc` and `reconstructions`."""
 
 from __future__ import annotations
 
@@ -137,11 +137,11 @@ def not_made(
 
 
 def asked(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What `not_made` says of how an attack was asked for."""
+    """The arguments of an attack as `not_made` prints them."""
     return {"method": str(spec.get("method") or ""), "records": spec.get("records")}
 
 
-def together(parts: Iterable[AttackResults]) -> AttackResults:
+def concatenate(parts: Iterable[AttackResults]) -> AttackResults:
     """The evidence of several attacks."""
     parts = list(parts)
     return AttackResults(

@@ -72,7 +72,7 @@ def attack_stored(
 
 
 def _kept(read: Callable[[Path, str], T], folder: Path, run: Run, bundle: Bundle) -> T:
-    """What the store kept of a run. One that is damaged is taken out of it, so that the next sweep trains it again."""
+    """Reads a stored run. Removes one that is damaged, so that the next sweep trains it again."""
     try:
         return read(folder, run.run_id)
     except damage.DamagedFile:

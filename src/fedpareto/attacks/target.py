@@ -1,4 +1,4 @@
-"""What attacks are made on: the runs of a bundle, their final models, and their program to run it again."""
+"""The target of attacks: the runs of a bundle, their final models, and their program to run it again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fedpareto.federated.execution.batching import fill_memory
 from fedpareto.federated.execution.over_runs import Program
 from fedpareto.federated.inputs.device_data import DeviceData, data_of, partitions_of
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
-from fedpareto.federated.inputs.setup import lay_out, learned_of, program_config, run_params
+from fedpareto.federated.inputs.setup import lay_out, learned_of, program_config, stack_run_params
 from fedpareto.models.model import Model
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.sweep.account import AccountedRun
@@ -62,7 +62,7 @@ class Target:
 
     @cached_property
     def static(self) -> ProgramConfig:
-        """What shapes the runs' program, with one device a run; its evaluations are those of the runs."""
+        """The configuration of the runs' program, with one device a run and the evaluations of the runs."""
         wanted = {**self.execution, "cohort_devices": 1}
         layout, _, model = lay_out(self.runs, self.plans, self.data, wanted)
         return program_config(self.runs, self.plans, self.partitions, model, layout)
@@ -73,10 +73,10 @@ class Target:
         return data_of(self.data, self.partitions)
 
     @cached_property
-    def hypers(self) -> RunParams:
+    def run_params(self) -> RunParams:
         """The hyper-parameters of the runs, [runs, ...], in the order of `runs`."""
         learned = learned_of(self.runs, self.plans, self.data)
-        return run_params(self.runs, self.plans, list(self.partitions), 1, learned)
+        return stack_run_params(self.runs, self.plans, list(self.partitions), 1, learned)
 
     def parameters(self, run: Run) -> PyTree:
         """The final parameters of a run, a pytree like those of its program."""
@@ -88,27 +88,27 @@ class Target:
         )
 
 
-def train(static: ProgramConfig, data: DeviceData, hypers: RunParams) -> PyTree:
+def train(static: ProgramConfig, data: DeviceData, run_params: RunParams) -> PyTree:
     """The final models of further runs of a program, [runs, ...] on the host, trained on all devices.
 
     The engine is that of `federated.train`: runs one after another on each core of a CPU, in batches on a GPU.
 
     Args:
       static: What shapes the program.
-      data: Its data, with as many partitions as `hypers.partition` names.
-      hypers: Hyper-parameters [runs, ...].
+      data: Its data, with as many partitions as `run_params.partition` names.
+      run_params: Hyper-parameters [runs, ...].
     """
     # A run that stops at an accuracy is scored when it would be; the others only at their end.
-    scored = static.evaluation_rounds if np.isfinite(hypers.target_accuracy).any() else (0, static.rounds)
+    scored = static.evaluation_rounds if np.isfinite(run_params.target_accuracy).any() else (0, static.rounds)
     static = replace(static, evaluation_rounds=scored)
-    return final_states(_program, static, data, hypers, lambda state: state.model)
+    return final_states(_program, static, data, run_params, lambda state: state.model)
 
 
 def final_states(
     make: Callable[[ProgramConfig, tuple[jax.Device, ...], int], Program],
     static: ProgramConfig,
     data: DeviceData,
-    hypers: RunParams,
+    run_params: RunParams,
     of: Callable[[PyTree], PyTree],
 ) -> PyTree:
     """Runs a program to its end for further hyper-parameters, on all devices.
@@ -117,13 +117,13 @@ def final_states(
       make: What shapes the program, devices and runs at once -> the program.
       static: What shapes it; how members of a cohort are laid out is chosen here.
       data: Its data.
-      hypers: Hyper-parameters [runs, ...].
+      run_params: Hyper-parameters [runs, ...].
       of: What is wanted of the final states.
 
     Returns:
       The parts that are wanted, [runs, ...] on the host.
     """
-    runs = int(hypers.partition.shape[0])
+    runs = int(run_params.partition.shape[0])
     views = 1 if static.augmentation is None else static.augmentation.multiplicity
     layout, where = devices.choose(
         runs, static.model, static.expected_cohort, static.unit, {"cohort_devices": 1}, views
@@ -132,7 +132,7 @@ def final_states(
 
     def some(count: int) -> RunParams:
         rows = np.minimum(np.arange(count), runs - 1)
-        return jax.tree.map(lambda leaf: leaf[rows], hypers)
+        return jax.tree.map(lambda leaf: leaf[rows], run_params)
 
     layout = fill_memory(layout, own, lambda k: some(k * layout.groups), data, runs, where[0])
     program = own(layout.runs_at_once)

@@ -35,7 +35,7 @@ LEAST_FREE_GB = 2.0
 
 @dataclass
 class Diagnosis:
-    """What was found.
+    """The state of an installation.
 
     Attributes:
       versions: Library -> version, `missing` where there is none.

@@ -1,4 +1,4 @@
-"""What the command line answers without training: epsilon of a run, and the noise that proves an epsilon."""
+"""Answers of the command line that need no training: epsilon of a run, and the noise that proves an epsilon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stops a verb although nothing is wrong with the program: files and names that are not what they should be, a full disk."""
+"""Failures that are no fault of the program: wrong files and names, a full disk. Each stops a verb with one line."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def dataset(parser: argparse.ArgumentParser) -> None:
 
 
 def dataset_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the flags of `dataset` were given, numbers as numbers."""
+    """The values of the flags of `dataset`, numbers as numbers."""
     given = {key: getattr(arguments, key) for key in (*ONE, *SEVERAL)}
     numbers = {key: float(value) for key, value in given.items() if key in NUMBERS and value and words.is_number(value)}
     return {key: value for key, value in given.items() if value is not None} | numbers

@@ -25,7 +25,7 @@ def sources(*modules: str) -> list[Path]:
 
 
 def sources_of_file(path: Path) -> list[Path]:
-    """A file, the modules beside it that it imports, and the files of this package that these need."""
+    """A file, the modules of its folder that it imports, and the files of this package that these need."""
     return _closure([path])
 
 

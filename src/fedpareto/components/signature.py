@@ -36,7 +36,7 @@ class SignatureError(ValueError):
 
 @dataclass(frozen=True)
 class Signature:
-    """What is known of a component before its code runs.
+    """A component's signature, known before its code runs.
 
     Attributes:
       name: Name of the class.

@@ -40,7 +40,7 @@ REFUSED_BY_ALL = (({"algorithm": "alone"}, "every client trains by itself: there
 
 
 class Goal(NamedTuple):
-    """What an attack is after.
+    """The goal of an attack.
 
     Attributes:
       family: `membership`, `reconstruction` or `audit`.

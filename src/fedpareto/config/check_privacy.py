@@ -1,4 +1,4 @@
-"""What a configuration may not ask of privacy, and why."""
+"""Checks of the privacy keys of a configuration, with the reason for each refusal."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _points(axes: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], PrivacySe
 
 
 def check_record(study: Study, known: Mapping[str, facts.DatasetInfo], problems: Problems) -> None:
-    """What the unit `record` asks for.
+    """Checks the keys of studies whose unit is `record`.
 
     Where the server or secure aggregation protects the sum: one clipped gradient of every sampled record, and nothing else
     done on the client. Under local trust: steps of DP-SGD on the client, each on a batch of an expected size.
@@ -115,7 +115,7 @@ def check_record(study: Study, known: Mapping[str, facts.DatasetInfo], problems:
 
 
 def check_privacy(study: Study, known: Mapping[str, facts.DatasetInfo], problems: Problems) -> None:
-    """What noise needs: a clip norm, a delta below one over the population, an epsilon that can be proved."""
+    """Checks the keys of noise: a clip norm, a delta below one over the population, an epsilon that can be proved."""
     axes = study.axes
     noises, targets = axes.get("noise_multiplier", ()), axes.get("target_epsilon", ())
     if noises and targets:
@@ -192,7 +192,7 @@ def _check_accountant(study: Study, problems: Problems) -> None:
 
 
 def smallest_epsilon(delta: float) -> float:
-    """What RDP's conversion adds at `delta` at its largest order, however small the divergence (Canonne et al. 2020)."""
+    """The epsilon that RDP's conversion adds at `delta` at its largest order, for any divergence (Canonne et al. 2020)."""
     order = LARGEST_ORDER
     return max(0.0, math.log1p(-1 / order) - math.log(delta * order) / (order - 1))
 

@@ -1,4 +1,4 @@
-"""What a configuration must be across its keys: what cannot be trained, and the order in which all is checked."""
+"""Checks across the keys of a configuration: settings that cannot be trained, and the order of all checks."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _check_models(study: Study, known: Mapping[str, facts.DatasetInfo], problems
 
 
 def _check_shape(study: Study, spec: Mapping[str, Any], name: str, shape: tuple[int, ...], problems: Problems) -> None:
-    """What a preprocessing asks of the shape of examples; of tables it is known when they are prepared."""
+    """Checks the shape of examples that a preprocessing needs; the shape of tables is known once they are prepared."""
     key, features = study_key(study, "preprocessing"), math.prod(shape)
     largest = registry.constant("preprocessing", spec, "AT_MOST_FEATURES")
     divisor = registry.constant("preprocessing", spec, "DIVIDES_CHANNELS")

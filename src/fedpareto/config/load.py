@@ -214,7 +214,7 @@ def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Prob
     table = schema()["study"]
     already = len(problems.lines)
     values = leaves(key, dict(body) | dict(everywhere), table, problems)
-    # A value at fault has its line already and leaves no value: the default stands in for it.
+    # Invalid values were reported above and are missing here: the default is used.
     single = {k: (*values.pop(k), table[k].get("default", name))[0] for k in list(values) if not swept(table[k])}
     attacks, attacked, figures = values.pop("attacks", ()), single.get("attacked", {}), values.pop("figures", ())
     policy = _policy(key, single.get("policy"), problems)

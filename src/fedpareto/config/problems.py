@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, collected: nothing here raises at the first fault.
+"""Problems of a configuration, collected: nothing here raises at the first one.
 
 Every problem is one line, `<file>: <key> = <value> must <what> (<hint>)`, and all are raised as one error.
 """
@@ -107,7 +107,7 @@ def valid(key: Sequence[str | int], value: Any, rule: Mapping[str, Any], problem
 
 
 def fault(value: Any, rule: Mapping[str, Any]) -> str | None:
-    """What a value must be by its rule in `config.schema.yaml`; None where it is that.
+    """The requirement of a rule in `config.schema.yaml` that a value breaks; None if it breaks none.
 
     Numbers become float32 on the device: one that is not 0 must be within the rule's `limits`, or `LIMITS`.
     """

@@ -94,7 +94,7 @@ def overlay_all(trees: Sequence[tuple[str, Mapping[str, Json]]]) -> dict[str, Js
 
 
 def difference(config: Mapping[str, Json], files: Mapping[str, Json]) -> dict[str, Json]:
-    """What `config` holds and the files do not, its text read as YAML.
+    """The entries of `config` that the files do not hold, its text read as YAML.
 
     Raises:
       ConfigError: A text of it is YAML that no file may hold either.
@@ -198,7 +198,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _fault(what: str, at: Any, hint: str = "") -> ConfigError:
-    """What is wrong at a node or an event of a file."""
+    """The error at a node or an event of a file."""
     return ConfigError(f"{what}, in line {at.start_mark.line + 1}" + (f" ({hint})" if hint else ""))
 
 

@@ -41,7 +41,7 @@ class PreparedData:
 
     @property
     def targets(self) -> str:
-        """What is to be predicted: `classes` or `numbers`."""
+        """The kind of targets: `classes` or `numbers`."""
         return "numbers" if self.y_train.dtype == np.float32 else "classes"
 
     @property

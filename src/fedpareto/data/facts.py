@@ -14,7 +14,7 @@ from fedpareto.components import registry
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a study must know of a data set.
+    """Facts about a data set that a configuration is checked by.
 
     Attributes:
       train: Training examples; None where only reading the whole file would tell.

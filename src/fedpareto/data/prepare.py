@@ -48,7 +48,7 @@ def prepare(dataset: str, arrays_file: Path, report_file: Path, options: Mapping
 
 
 def _of_class(dataset: str, spec: Mapping[str, Any]) -> tuple[PreparedData, dict[str, Any], dict[str, Path]]:
-    """What the class that a spec names loads, its report, and the files behind it.
+    """The data that a spec's class loads, its report, and the files that it read.
 
     Raises:
       DataError: Its files cannot be had, it fails, or it loads something else than it says.

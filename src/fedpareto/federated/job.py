@@ -15,21 +15,21 @@ from fedpareto.federated.execution.devices import Layout
 from fedpareto.federated.execution.over_runs import Program
 from fedpareto.federated.inputs.device_data import DeviceData, data_of, partitions_of
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
-from fedpareto.federated.inputs.setup import lay_out, learned_of, program_config, run_params
+from fedpareto.federated.inputs.setup import lay_out, learned_of, program_config, stack_run_params
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.sweep.run import Run
 
 
 @dataclass(frozen=True)
 class Job:
-    """What `train` runs.
+    """A compiled training job.
 
     Attributes:
       layout: How the runs are laid out on the machine.
       static: What shapes the program.
       program: The program.
       data: Its data.
-      hypers: Its hyper-parameters, the runs' in their order; the last one's are repeated to fill up the devices.
+      run_params: Its hyper-parameters, the runs' in their order; the last one's are repeated to fill up the devices.
       learned: What the preprocessing of each run has learned, by run id; None where it learns nothing.
     """
 
@@ -37,7 +37,7 @@ class Job:
     static: ProgramConfig
     program: Program
     data: DeviceData
-    hypers: RunParams
+    run_params: RunParams
     learned: Mapping[str, Mapping[str, np.ndarray]] | None
 
 
@@ -69,8 +69,8 @@ def job_of(
         return static.algorithm.program(static, where, runs_at_once) or make_program(static, where, runs_at_once)
 
     learned = learned_of(runs, plans, prepared)
-    some = partial(run_params, plans=plans, seeds=list(partitions), learned=learned)
+    some = partial(stack_run_params, plans=plans, seeds=list(partitions), learned=learned)
     layout = fill_memory(layout, make, lambda k: some(runs[:1], multiple=k * layout.groups), data, len(runs), where[0])
     program = make(layout.runs_at_once)
-    hypers = some(runs, multiple=program.shards * layout.runs_at_once)
-    return Job(layout, static, program, data, hypers, learned)
+    run_params = some(runs, multiple=program.shards * layout.runs_at_once)
+    return Job(layout, static, program, data, run_params, learned)

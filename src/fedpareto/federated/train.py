@@ -110,7 +110,7 @@ def _train(
     plans = {run.run_id: accounted[run.run_id].plan for run in runs}
     job = job_of(runs, plans, prepared, execution)
     program, data = job.program, job.data
-    state = program.init(data, job.hypers)
+    state = program.init(data, job.run_params)
     block = 0
     restored = checkpoints.restore(state)
     if restored is not None:
@@ -120,22 +120,22 @@ def _train(
     task = job.static.task
     shown = task.by_evaluation[0].name
     state, seconds = _run_segments(
-        program, data, job.hypers, state, block, checkpoints=checkpoints, epsilon=best, metric=shown
+        program, data, job.run_params, state, block, checkpoints=checkpoints, epsilon=best, metric=shown
     )
 
-    state, hypers = jax.device_get((state, job.hypers))
+    state, run_params = jax.device_get((state, job.run_params))
     costs = _secure_aggregation(plans)
 
     @jax.jit
-    def answered(hyper: RunParams, test: Examples, params: PyTree) -> jax.Array:
+    def answered(row: RunParams, test: Examples, params: PyTree) -> jax.Array:
         """Predictions of a model for the test set, in chunks and on the device; they are scored on the host."""
-        own = job.static.preprocessed(hyper).model
+        own = job.static.preprocessed(row).model
         found: jax.Array = by_chunk(own.apply, params, test.x, test.y, lambda outputs, _: task.predictions(outputs))
         return found
 
     results = []
     for i, run in enumerate(runs):
-        own, hyper = (jax.tree.map(lambda leaf, i=i: leaf[i], tree) for tree in (state, hypers))
+        own, row = (jax.tree.map(lambda leaf, i=i: leaf[i], tree) for tree in (state, run_params))
         result = RunResult(
             run_id=run.run_id,
             fingerprint=fingerprints[run.run_id],
@@ -146,7 +146,7 @@ def _train(
             parameters=job.static.model.parameters,
             secure_aggregation=costs.get(plans[run.run_id].sum),
             **outcome(run, plans[run.run_id].rounds, task, own, prepared.y_test),
-            final=_final(task, own, partial(answered, hyper, data.test), prepared),
+            final=_final(task, own, partial(answered, row, data.test), prepared),
         )
         kept = {f"{PREPROCESSING}/{name}": array for name, array in (job.learned or {}).get(run.run_id, {}).items()}
         store.save(runs_folder, result, kept | model_arrays(own.model) if isinstance(own, State) else None)
@@ -184,7 +184,7 @@ def _secure_aggregation(plans: Mapping[str, PrivacyPlan]) -> dict[SecureAggregat
 def _run_segments(
     program: Program,
     data: Any,
-    hypers: Any,
+    run_params: Any,
     state: PyTree,
     block: int,
     *,
@@ -206,7 +206,7 @@ def _run_segments(
         ahead = SEGMENT_SECONDS / rate if rate else 0.0
         stop = max(block + 1, bisect.bisect_right(done, done[block] + ahead) - 1)
         started = time.perf_counter()
-        state = jax.block_until_ready(program.advance(data, hypers, state, stop))
+        state = jax.block_until_ready(program.advance(data, run_params, state, stop))
         took = time.perf_counter() - started
         if compiling:
             log(f"compiled, first block in {took:.1f} s")

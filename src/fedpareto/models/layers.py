@@ -92,7 +92,7 @@ class Conv(nn.Module):
         return jax.lax.conv_general_dilated(x, kernel, strides, "VALID", dimension_numbers=dimensions)
 
     def _patches(self, x: jax.Array, channels_axis: int) -> jax.Array:
-        """What each output pixel sees: `x` with size * size * channels channels, its next two axes those of the output.
+        """The patch of each output pixel: `x` with size * size * channels channels, its next two axes those of the output.
 
         Columns are gathered first, then rows of these: size + size slices instead of size * size.
         """

@@ -33,7 +33,7 @@ class Numerics:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """What is traced inside is computed this way; what names a precision of its own keeps it."""
+        """Computes all that is traced inside in this form; an operation that names a precision keeps it."""
         token = _CONVOLUTION.set(self.convolution)
         try:
             with jax.default_matmul_precision(self.precision):

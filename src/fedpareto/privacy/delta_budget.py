@@ -1,4 +1,4 @@
-"""What delta pays for beside the divergence of the run: events that are unlikely, and void the guarantee."""
+"""The parts of delta reserved for failure events: unlikely events that void the guarantee."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often one unit takes part, and how large a cohort can get: bounds that hold but for a probability paid from delta."""
+"""High-probability bounds on cohort size and on participations of a unit; their failure is charged to delta."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ class PrivacyPlan:
 
     @cached_property
     def budget(self) -> DeltaBudget:
-        """What delta pays for; all is 0 where nothing is guaranteed."""
+        """The parts of delta by event; all are 0 where nothing is guaranteed."""
         delta = self.delta or 0.0
         drawn = not (self.amplified or self.setting.scheduled) and self.inclusion_probability < 1
         return DeltaBudget(
@@ -235,7 +235,7 @@ class PrivacyPlan:
 
     @property
     def reserved_delta(self) -> float:
-        """What the Renyi divergence of the whole run leaves out of delta: 0 where nothing may go wrong."""
+        """Delta reserved for failure events (overflow, participation cap, sampler error)."""
         if not self.private or self.delta is None:
             return 0.0
         seen = self.replace(participation="seen") if self.uses_black_box_amplification else self
@@ -286,7 +286,7 @@ class PrivacyPlan:
         return self.noise_multiplier * self.clip_norm / self.sensitivity
 
     @property
-    def preliminary_noise(self) -> tuple[float, ...]:
+    def preprocessing_relative_noise(self) -> tuple[float, ...]:
         """Noise standard deviation over sensitivity of each preliminary release: neighbours may swap a record."""
         return tuple(
             noise / (2.0 if self.setting.adjacency == "replace_one" else 1.0)

@@ -29,7 +29,7 @@ VALUES = {
 
 @dataclass(frozen=True)
 class PrivacySetting:
-    """What decides whether a mechanism is sound.
+    """The privacy setting of a run: it decides whether a mechanism is sound.
 
     Attributes:
       unit: What neighbouring data sets differ in.
@@ -110,7 +110,7 @@ class PrivacySetting:
 
     @property
     def summand(self) -> Summand:
-        """What a member of a cohort adds to the sum: a client's update, a record's gradient, or integers that hide either."""
+        """The summand of a cohort's member: a client's update, a record's gradient, or integers that hide either."""
         if self.trust == "distributed":
             return "integers"
         return "gradient" if self.sums_records else "update"

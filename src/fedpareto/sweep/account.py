@@ -21,7 +21,7 @@ UNCALIBRATED = 1.0  # the noise of a plan that is still to be calibrated
 
 @dataclass(frozen=True)
 class DataSizes:
-    """What only the prepared data can tell, and only some mechanisms need.
+    """Sizes that only the prepared data can tell, and only some mechanisms need.
 
     Attributes:
       parameters: Number of model parameters.
@@ -83,7 +83,7 @@ def privacy_plan(run: Run, measured: DataSizes | None = None) -> PrivacyPlan:
     if mechanism:
         sizes["strategy"] = registry.build("mechanism", mechanism).strategy(training.rounds)
     if privacy is not None and training.preprocessing is not None:
-        sizes["preprocessing_noise_multipliers"] = _preliminary(training.preprocessing)
+        sizes["preprocessing_noise_multipliers"] = _preprocessing_noise(training.preprocessing)
     return PrivacyPlan(
         setting=setting,
         population=data.clients if data.records is None else data.records,
@@ -102,7 +102,7 @@ def releases_of(preprocessing: Mapping[str, Any] | None) -> int:
     return int(registry.constant("preprocessing", preprocessing, "RELEASES", 0))
 
 
-def _preliminary(preprocessing: Mapping[str, Any]) -> tuple[float, ...]:
+def _preprocessing_noise(preprocessing: Mapping[str, Any]) -> tuple[float, ...]:
     """The noise of each release that the preprocessing of a private run makes."""
     releases, noise = releases_of(preprocessing), preprocessing.get("noise_multiplier")
     if noise is None and releases:

@@ -141,7 +141,7 @@ class Run:
 
     @cached_property
     def run_id(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of all keys that are set, but the label of a baseline.
+        """First 16 hexadecimal digits of the SHA-256 of all keys that are set, except `baseline`.
 
         A key that is None is left out, so that an option of a later version does not rename the runs that do without it.
         """
@@ -149,7 +149,7 @@ class Run:
 
     @cached_property
     def setting(self) -> PrivacySetting:
-        """What decides whether the run's guarantee is sound: who draws, what is summed."""
+        """The privacy setting of the run, by which its guarantee is judged sound."""
         return privacy_setting(self.to_dict())
 
     @property
@@ -227,7 +227,7 @@ class Bundle:
 
     @cached_property
     def bundle_id(self) -> str:
-        """16 hexadecimal digits that stand for the runs."""
+        """First 16 hexadecimal digits of the SHA-256 of the runs' ids, in their order."""
         return digest([run.run_id for run in self.runs])
 
     @property
@@ -261,5 +261,5 @@ def canonical(value: Any) -> str:
 
 
 def digest(value: Any) -> str:
-    """16 hexadecimal digits that stand for a JSON value."""
+    """First 16 hexadecimal digits of the SHA-256 of a JSON value in canonical form."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]

@@ -51,9 +51,9 @@ class Sweep:
 
     @cached_property
     def digest(self) -> str:
-        """Stands for all that tables say beside what the runs' files hold: they are made again when it changes."""
-        said = (dict(self.titles), dict(self.comparisons), dict(self.policies), dict(self.attacks))
-        return digest([list(map(list, self.studies.items())), *said])
+        """Hash of the plan fields that tables use: studies, titles, comparisons, policies, attacks. Tables follow its changes."""
+        fields = (dict(self.titles), dict(self.comparisons), dict(self.policies), dict(self.attacks))
+        return digest([list(map(list, self.studies.items())), *fields])
 
     @property
     def attacked(self) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ class Sweep:
         return tuple(name for name, bundle in self.bundles.items() if self.attacks_on(bundle))
 
     def attacks_on(self, bundle: Bundle) -> dict[str, tuple[Mapping[str, Any], ...]]:
-        """What is tried on each attacked run of a bundle."""
+        """The attacks on each attacked run of a bundle."""
         return {run.run_id: self.attacks[run.run_id] for run in bundle.runs if run.run_id in self.attacks}
 
     def figures(self, study: str) -> tuple[str, ...]:

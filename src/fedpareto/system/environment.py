@@ -68,7 +68,7 @@ def trains_on_a_cpu_unasked() -> bool:
 
 
 def platform() -> str:
-    """What JAX computes on here. It starts in a process of its own, so that this one stays light.
+    """The platform that JAX computes on here. JAX starts in a separate process, so that the caller stays light.
 
     Raises:
       SettingsError: It does not start.

@@ -90,7 +90,7 @@ def flags() -> str:
 
 
 def nothing_starts(reason: object, environ: Mapping[str, str] = os.environ) -> SettingsError:
-    """What to raise where JAX does not start: the variables that it was told of, and the way out."""
+    """The error for a JAX that does not start: the variables that it was given, and the way out."""
     said = [f"{name}={value}" for name, value in environ.items() if _KEPT.match(name) or name == "XLA_FLAGS"]
     told = f" with {' '.join(sorted(said))}" if said else ""
     why = (str(reason).strip().splitlines() or [""])[-1]

@@ -1,4 +1,4 @@
-"""What a task is: the loss that is trained on, and the metrics by which a model is judged.
+"""The interface of a task: the loss that is trained on, and the metrics by which a model is judged.
 
 A task is one frozen dataclass in one file. It inherits from `Task`, names its metrics in literal class constants, which are read
 without importing the file, and defines `outputs`, `loss` and `example_scores`; the rest has defaults.
@@ -21,7 +21,7 @@ STRATA = 10  # of targets that are numbers, equally filled
 
 
 class Task(ABC):
-    """What is learned.
+    """A task: a loss, scores and metrics.
 
     Outputs are what a model returns, float32 [batch, outputs]; targets are int32 [batch], class numbers, where `TARGETS` is
     `classes`, and float32 [batch] or [batch, ...] where it is `numbers`.
@@ -88,7 +88,7 @@ class Task(ABC):
         return dict(means)
 
     def predictions(self, outputs: jax.Array) -> jax.Array:
-        """What `final_metrics` needs of the outputs, [batch] or [batch, ...]; by default the outputs."""
+        """Compact predictions, [batch] or [batch, ...], from which every final metric is computed; by default the outputs."""
         return outputs
 
     def final_metrics(self, predictions: np.ndarray, targets: np.ndarray) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What privacy costs under each answer to "protect whom, from whom", at equal epsilon, with what it costs to run."""
+"""The cost of privacy under each answer to "protect whom, from whom", at equal epsilon, and the cost of running it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLACES = {"protects": 0.02, "against": 0.3, "s": 0.68, "up": 0.755, "down": 0.83
 
 
 class Comparison:
-    """What privacy costs under each answer to "protect whom, from whom", at equal epsilon, with what it costs to run."""
+    """The cost of privacy under each answer to "protect whom, from whom", at equal epsilon, and the cost of running it."""
 
     NAME: ClassVar = "comparison"
     ORDER: ClassVar = 6

@@ -1,4 +1,4 @@
-"""What training costs: seconds, and bytes up and down, against clients and rounds."""
+"""The cost of training: seconds, and bytes up and down, against clients and rounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEGABYTE = 1e6
 
 
 class Cost:
-    """What training costs: seconds, and bytes up and down, against clients and rounds."""
+    """The cost of training: seconds, and bytes up and down, against clients and rounds."""
 
     NAME: ClassVar = "cost"
     ORDER: ClassVar = 4

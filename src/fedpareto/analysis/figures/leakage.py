@@ -1,4 +1,4 @@
-"""What each adversary got, against epsilon, with accuracy on the same axis."""
+"""The success of each adversary against epsilon, with accuracy on the same axis."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ SUCCESSES = (
 
 
 class Leakage:
-    """What each adversary got, against epsilon, with accuracy on the same axis."""
+    """The success of each adversary against epsilon, with accuracy on the same axis."""
 
     NAME: ClassVar = "leakage"
     ORDER: ClassVar = 7

@@ -79,7 +79,7 @@ class Pareto:
 
 
 def _price_of_choice(private: pd.DataFrame) -> str:
-    """What the choice would cost on private data, at the front point with the smallest epsilon."""
+    """The epsilon of a choice on private data, at the front point with the smallest epsilon."""
     front = private[private["on_front"] & np.isfinite(private["epsilon_if_selected"])]
     if front.empty:
         return ""

@@ -175,7 +175,7 @@ def _limits(axes: Axes, policy: dict, pool: pd.DataFrame) -> None:
 
 
 def _text(panel: pd.DataFrame, name: str, metric: Metric) -> str:
-    """What is picked for each assumption about the coordinator, and why, wrapped."""
+    """The recommended point and the reason for it under each assumption about the coordinator, wrapped."""
     lines = []
     about = f"{name}: " if name else ""
     for row in panel.itertuples():

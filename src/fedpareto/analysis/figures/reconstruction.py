@@ -1,4 +1,4 @@
-"""What was rebuilt: true images on top, what each adversary makes of them below, epsilon rising to the right."""
+"""Reconstructions: true images on top, each adversary's below, epsilon rising to the right."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Section(NamedTuple):
 
 
 class Reconstructions:
-    """What was rebuilt: true images on top, what each adversary makes of them below, epsilon rising to the right."""
+    """Reconstructions: true images on top, each adversary's below, epsilon rising to the right."""
 
     NAME: ClassVar = "reconstructions"
     ORDER: ClassVar = 8
@@ -166,7 +166,7 @@ def _chosen(own: pd.DataFrame, kind: str, adversary: str, each: int) -> pd.DataF
 
 
 def _range(pictures: pd.DataFrame) -> tuple[float, float]:
-    """What is drawn black and white: the extremes of what is true, or [0, 1] where that is nearly all of it."""
+    """Grey-scale limits: the range of the true images, or (0, 1) if that nearly covers it."""
     low = min(float(np.min(pixels)) for pixels in pictures["pixels"])
     high = max(float(np.max(pixels)) for pixels in pictures["pixels"])
     return (0.0, 1.0) if low >= 0 and 0.5 < high <= 1 else (low, max(high, low + 1e-6))

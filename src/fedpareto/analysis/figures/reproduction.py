@@ -25,7 +25,7 @@ CLAIMS = {"reproduced": "#029e73", "loose": "#0173b2", "wrong": "#d55e00", "what
 
 
 def of_numbers(table: pd.DataFrame, title: str, curves: Sequence[tuple[str, pd.DataFrame]] = ()) -> Figure:
-    """What is in print and ours, in the form that fits.
+    """Draws the published numbers and ours in the form that fits.
 
     Where nothing is in print, ours against epsilon; accuracy against epsilon where epsilons are in print, and not too many;
     else a line for each number, ours against the tolerance.

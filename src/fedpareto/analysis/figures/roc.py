@@ -18,7 +18,7 @@ from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.tradeoff import comparable_epsilon
 
 TITLES = {("membership", "record"): "is this record a member?", ("membership", "client"): "did this client take part?"}
-DRAWN = "lira_online"
+PREFERRED_METHOD = "lira_online"
 CURVE = ["run_id", "method", "adversary", "client"]
 FEWEST = 10  # trials that the axes of a panel are drawn for at least
 # Every curve's impossible region is a layer of grey: the darker, the more of the runs rule it out.
@@ -89,8 +89,8 @@ def _by_coverage(rows: pd.DataFrame, attacks: pd.DataFrame) -> list[tuple[bool, 
     Of the method that reads most where it was tried, which is no choice made after looking; of several runs of one epsilon the
     curve with the largest area; over all clients where there is such a curve.
     """
-    if rows["method"].eq(DRAWN).any():
-        rows = rows[rows["method"].eq(DRAWN)]
+    if rows["method"].eq(PREFERRED_METHOD).any():
+        rows = rows[rows["method"].eq(PREFERRED_METHOD)]
     against = set(attacks.loc[attacks["covered"] & attacks["attack"].isin(rows["attack"]), "adversary"])
     found = []
     for covered in (True, False):

@@ -142,7 +142,7 @@ def counted(number: Any, noun: str) -> str:
 
 
 def means_over(seeds: int) -> str:
-    """What a point shows: one run has no interval."""
+    """Describes a point: a mean over seeds and its interval; a single run has no interval."""
     return "one seed, no interval" if seeds == 1 else f"means over {seeds} seeds, 95 % intervals"
 
 
@@ -167,7 +167,7 @@ def plain_log(axis: Axis) -> None:
 
 
 def headline(figure: Figure, text: str) -> int:
-    """What the figure shows, in bold at the top left; a long one on several lines instead of over the page's edge or a legend.
+    """Writes the headline in bold at the top left; a long one takes several lines and so stays off the page's edge and the legend.
 
     Returns:
       The number of lines.
@@ -246,7 +246,7 @@ def nothing_to_draw(title: str, why: str) -> Figure:
 
 
 def panel_title(group: pd.Series | pd.DataFrame, varying: list[str]) -> str:
-    """What tells a panel from the others."""
+    """The panel's title: the values that distinguish it from the other panels."""
     first = group.iloc[0] if isinstance(group, pd.DataFrame) else group
     return ", ".join(
         counted(first[column], "client") if column == "clients" else drawable(first[column], LONGEST_NAME)

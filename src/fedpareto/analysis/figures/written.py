@@ -1,4 +1,4 @@
-"""What users wrote (titles, class names, words of a paper) as it can be drawn and put in tables.
+"""Users' texts (titles, class names, words of a paper), made safe for figures and tables.
 
 Matplotlib takes text between dollars for mathematics, draws boxes for characters that no font has, and leaves labels that
 begin with an underscore out of legends.
@@ -79,7 +79,7 @@ def cell(text: object) -> str:
 
 
 def _in_words(character: str) -> str:
-    """What stands for a character without a font."""
+    """The text that replaces a character without a font."""
     if unicodedata.category(character) == "So":
         return f" ({unicodedata.name(character, 'symbol').lower()}) "
     return "…"

@@ -196,7 +196,7 @@ def _sure(best: pd.Series, rivals: pd.DataFrame, runs: pd.DataFrame, smallest: f
 
 
 def _binding(pool: pd.DataFrame) -> list[str]:
-    """The limits without each of which alone a point would fit; `trust` where no point is left to choose from."""
+    """The limits that alone exclude every point; `trust` where no point is left to choose from."""
     if pool.empty:
         return ["trust"]
     found = [

@@ -73,7 +73,7 @@ def curve_points(curve: Any, study: Sequence[str], runs: pd.DataFrame) -> pd.Dat
 
 
 def row_names(table: pd.DataFrame) -> list[str]:
-    """What each number is, with its metric where these differ between the rows."""
+    """The name of each number, with its metric where metrics differ between the rows."""
     several = table["metric"].nunique() > 1
     pairs = zip(table["metric"], table["what"], strict=True)
     return [f"{LABELS[metric]}, {what}" if several else what for metric, what in pairs]
@@ -150,7 +150,7 @@ def _pick(number: Any, name: str, study: pd.DataFrame, metrics: pd.DataFrame, ad
 
 
 def _guarantee(point: pd.DataFrame) -> dict[str, Any]:
-    """What stands beside an epsilon, for the runs of one point."""
+    """The qualifiers of an epsilon, for the runs of one point."""
     names = [accountant.column.name for accountant in ACCOUNTANTS]
     # Each client's own under local trust is that of the worst; seeds that deal the records out anew may differ.
     worst = {name: float(point[name].max()) for name in names}

@@ -1,4 +1,4 @@
-"""What choosing the best of several private runs costs, if the choice is made on private data.
+"""The privacy cost of choosing the best of several private runs on private data.
 
 Papernot and Steinke (2022): a number of runs is drawn from a distribution fixed in advance, each is made with fresh
 randomness, and only the best is released. The cost depends on the mean of that number and on the Rényi divergence of a

@@ -33,7 +33,7 @@ def client_rounds(rows: pd.DataFrame) -> pd.Series:
 
 
 def kind_of(runs: pd.DataFrame) -> pd.Series:
-    """What a run is for.
+    """The purpose of each run.
 
     Returns:
         Strings: a baseline's own label (`non_private`, `centralised`, `alone`); else `private` (noise is added), `clipped` (clipped
@@ -109,7 +109,7 @@ def _point_row(point: pd.DataFrame, additions: Additions) -> dict[str, Any]:
 
 
 def _over_seeds(metric: Metric, values: pd.Series) -> dict[str, float]:
-    """What a point says of a metric, from its values by seed."""
+    """Statistics of a metric at one point, from its values by seed."""
     said = {}
     if "mean" in metric.over_seeds:
         said["mean"] = values.mean()

@@ -32,9 +32,9 @@ import numpy as np
 from fedpareto.attacks.audit.canary_runs import CanaryTrace, copies_of, observe, population_of
 from fedpareto.attacks.audit.epsilon_bounds import CONFIDENCE, area, gaussian_fit, guess_counts, many_runs, one_run
 from fedpareto.attacks.audit.scores import canary_law, log_likelihood_ratio, simulated_scores
-from fedpareto.attacks.guarantee_bounds import covers, largest_auc
+from fedpareto.attacks.guarantee_bounds import covers, max_auc
 from fedpareto.attacks.interface import refusal
-from fedpareto.attacks.results import AttackResult, AttackResults, together
+from fedpareto.attacks.results import AttackResult, AttackResults, concatenate
 from fedpareto.attacks.target import Target
 from fedpareto.components.rules import Rule
 from fedpareto.components.threats import OUTSIDER, PARTICIPANTS, SERVER
@@ -103,7 +103,7 @@ class Audit:
         for i, run in enumerate(target.runs):
             if self.not_applicable(run) is None:  # an absent canary sends something else under another adjacency
                 groups.setdefault(canary_law(target.plans[run.run_id], 0.0).absent, []).append(i)
-        return together(_audited(self, target, rows, absent) for absent, rows in sorted(groups.items()))
+        return concatenate(_audited(self, target, rows, absent) for absent, rows in sorted(groups.items()))
 
 
 def _audited(attack: Audit, target: Target, rows: Sequence[int], absent: float) -> AttackResults:
@@ -111,11 +111,11 @@ def _audited(attack: Audit, target: Target, rows: Sequence[int], absent: float) 
     runs, method, copies = [target.runs[i] for i in rows], attack.method, attack.runs
     static, data = target.static, target.device_data
     count = canaries_in(population_of(static, data), static.model.parameters, method, attack.canaries)
-    hypers = jax.tree.map(lambda leaf: leaf[np.asarray(rows)], target.hypers)
+    run_params = jax.tree.map(lambda leaf: leaf[np.asarray(rows)], target.run_params)
     names = [f"{method}/{run.run_id}" for run in runs]
     # Runs that are counted one by one must be independent: what to expect is then learned from those that are not counted.
     known = np.ones(copies, bool) if method == "one_run" else np.arange(copies) % 2 == 0
-    seen = observe(static, data, copies_of(hypers, names, copies), count, absent, known)
+    seen = observe(static, data, copies_of(run_params, names, copies), count, absent, known)
     findings: list[AttackResult] = []
     for i, run in enumerate(runs):
         own = jax.tree.map(lambda leaf, i=i: leaf[i * copies : (i + 1) * copies], seen)
@@ -133,7 +133,7 @@ def canaries_in(population: int, parameters: int, method: str, asked: int | None
 
 
 def findings_of(run: Run, accounted: AccountedRun, copies: CanaryTrace, method: str) -> list[AttackResult]:
-    """What the copies of one run show, to each adversary that its guarantee is against.
+    """Evidence from the copies of one run, for each adversary that its guarantee covers.
 
     Args:
       run: The run.
@@ -147,7 +147,7 @@ def findings_of(run: Run, accounted: AccountedRun, copies: CanaryTrace, method: 
     rng = np.random.default_rng(key_data(f"audit/{run.run_id}/guesses"))
     expected_ratios, expected_sums, simulated = simulated_scores(law, rng)
     present = np.asarray(copies.present).ravel()
-    possible = largest_auc(accounted)
+    possible = max_auc(accounted)
     found = []
     for adversary, scores, expected in (
         (PARTICIPANTS, ratios, expected_ratios),

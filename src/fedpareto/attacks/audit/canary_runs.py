@@ -56,7 +56,7 @@ class Copy(NamedTuple):
 
 
 class CanaryTrace(NamedTuple):
-    """What is known of copies, on the host.
+    """The record of an audit's copies, on the host.
 
     Attributes:
       present: bool [copies, canaries], the secret.
@@ -78,28 +78,28 @@ def population_of(static: ProgramConfig, data: DeviceData) -> int:
     return int(data.train.x.shape[0]) if contribution_of(static).DRAWS_RECORDS else static.clients
 
 
-def copies_of(hypers: RunParams, names: Sequence[str], copies: int) -> RunParams:
+def copies_of(run_params: RunParams, names: Sequence[str], copies: int) -> RunParams:
     """Hyper-parameters [runs * copies, ...] of copies with secret keys of their own, the copies of one run in a row.
 
     Args:
-      hypers: Those of the runs, [runs, ...].
+      run_params: Those of the runs, [runs, ...].
       names: A name for each run, which its copies' keys are made of.
       copies: Copies of each.
     """
-    repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, copies, axis=0), hypers)
+    repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, copies, axis=0), run_params)
     keys = [key_data(f"audit/{name}/copy/{copy}") for name in names for copy in range(copies)]
     return repeated._replace(secret_key=jnp.asarray(np.stack(keys)))
 
 
 def observe(
-    static: ProgramConfig, data: DeviceData, hypers: RunParams, canaries: int, absent: float, known: np.ndarray
+    static: ProgramConfig, data: DeviceData, run_params: RunParams, canaries: int, absent: float, known: np.ndarray
 ) -> CanaryTrace:
     """Runs copies of one run with canaries on all devices.
 
     Args:
       static: What shapes the program.
       data: Its data.
-      hypers: Hyper-parameters of the copies, [runs * copies, ...]; their secret keys make coins and directions too.
+      run_params: Hyper-parameters of the copies, [runs * copies, ...]; their secret keys make coins and directions too.
       canaries: Canaries in each, at most as many as members and as parameters.
       absent: What an absent canary sends in terms of what it would send: 0 or -1.
       known: bool [copies], the copies of a run whose mean is what to expect of any other.
@@ -112,7 +112,7 @@ def observe(
     def make(own: ProgramConfig, where: tuple[jax.Device, ...], copies_at_once: int) -> Program:
         return _program(own, list(where), first, canaries, absent, copies_at_once)
 
-    done = final_states(make, static, data, hypers, lambda state: state)
+    done = final_states(make, static, data, run_params, lambda state: state)
     expected = _expected(np.concatenate([done.spans, done.moved[:, None]], axis=1), known)
     spans, moved = expected[:, :-1], done.moved - expected[:, -1]
 
@@ -120,7 +120,7 @@ def observe(
     def projected(keys: jax.Array, vectors: jax.Array) -> jax.Array:
         return jax.lax.map(lambda own: _along_each(own[0], own[1], canaries), (keys, vectors))
 
-    along_it = np.asarray(projected(hypers.secret_key, np.concatenate([spans, moved[:, None]], axis=1)))
+    along_it = np.asarray(projected(run_params.secret_key, np.concatenate([spans, moved[:, None]], axis=1)))
     of_round = _span(np.arange(static.rounds), static.rounds, spans.shape[1])
     return CanaryTrace(done.present, done.sampled, done.released - along_it[:, of_round], along_it[:, -1])
 
@@ -144,30 +144,30 @@ def _program(
 ) -> Program:
     spans = max(1, min(MOST_SPANS, static.rounds, SPANS_MEMORY // static.model.parameters))
 
-    def init_copy(data: DeviceData, hyper: RunParams) -> Copy:
+    def init_copy(data: DeviceData, run_params: RunParams) -> Copy:
         shape = (static.rounds, canaries)
         return Copy(
-            present=jax.random.bernoulli(_keys(hyper.secret_key)[0], shape=(canaries,)),
+            present=jax.random.bernoulli(_keys(run_params.secret_key)[0], shape=(canaries,)),
             sampled=jnp.zeros(shape, bool),
             released=jnp.full(shape, jnp.nan, jnp.float32),
             spans=jnp.zeros((spans, static.model.parameters), jnp.float32),
             moved=jnp.zeros(static.model.parameters, jnp.float32),
         )
 
-    def run_copy(data: DeviceData, hyper: RunParams, copy: Copy, stop: jax.Array) -> Copy:
-        own = static.preprocessed(hyper)
-        length = TIMES_CLIP * hyper.clip_norm
-        planted = _planted(hyper.secret_key, own.model.parameters, first, copy.present, length, absent)
-        hyper = hyper._replace(canaries=planted)
-        divisor = own.public_divisor(hyper)
-        start = first_state(own, hyper).carried
+    def run_copy(data: DeviceData, run_params: RunParams, copy: Copy, stop: jax.Array) -> Copy:
+        own = static.preprocessed(run_params)
+        length = TIMES_CLIP * run_params.clip_norm
+        planted = _planted(run_params.secret_key, own.model.parameters, first, copy.present, length, absent)
+        run_params = run_params._replace(canaries=planted)
+        divisor = own.public_divisor(run_params)
+        start = first_state(own, run_params).carried
         of_round = _span(np.arange(own.rounds), own.rounds, spans)
         share = jnp.asarray(1 / np.bincount(of_round, minlength=spans)[of_round], jnp.float32)
 
         def body(number: jax.Array, carry: tuple[Carried, Copy]) -> tuple[Carried, Copy]:
             carried, copy = carry
-            cohort, _ = begin(own, data, hyper, carried, number)
-            carried, report, mean = one_round(own, data, hyper, carried, number)
+            cohort, _ = begin(own, data, run_params, carried, number)
+            carried, report, mean = one_round(own, data, run_params, carried, number)
             released = ravel_pytree(mean)[0] * divisor / report.clip_norm
             projected = jnp.where(report.refused > 0, jnp.nan, along(planted, released))
             real = jnp.arange(cohort.members.shape[0]) < cohort.size
@@ -179,7 +179,7 @@ def _program(
             )
             return carried, copy
 
-        rounds = jnp.minimum(hyper.max_rounds, own.rounds)
+        rounds = jnp.minimum(run_params.max_rounds, own.rounds)
         final, copy = jax.lax.fori_loop(0, rounds, body, (start, copy))
         moved = jax.tree.map(jnp.subtract, final.model, start.params)
         return copy._replace(moved=ravel_pytree(moved)[0])

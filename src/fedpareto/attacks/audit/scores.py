@@ -1,4 +1,4 @@
-"""How much what is seen speaks for a canary: scores of what was seen, and what a plan leads one to expect of them.
+"""Log-likelihood ratios of a canary, and their simulated distribution under a plan.
 
 The adversary knows the plan (rates, clip norm, noise), the canaries' directions and nothing of the coins. Its scores take each
 round for a Gaussian of the plan's noise around what a canary adds, which is what the proof compares. Where rounds are otherwise
@@ -20,13 +20,13 @@ SIMULATED = 2**14  # canaries whose scores are simulated, at most
 
 @dataclass(frozen=True)
 class CanaryLaw:
-    """What a plan says of the released sum along a canary's direction, in clip norms.
+    """The law of the released sum along a canary's direction under a plan, in clip norms.
 
     Attributes:
       rounds: Number of rounds.
       noise: Standard deviation of the noise.
       inclusion_probability: Probability that the canary is in a round's cohort, or 1 over the rounds from one turn to the next.
-      answers: Probability that a member of a cohort answers.
+      response_probability: Probability that a member of a cohort answers.
       seen: Whether the adversary sees who is in a cohort.
       scheduled: Whether turns come at regular distances.
       absent: What an absent canary adds: 0, or -1 where neighbours swap a member.
@@ -36,7 +36,7 @@ class CanaryLaw:
     rounds: int
     noise: float
     inclusion_probability: float
-    answers: float
+    response_probability: float
     seen: bool
     scheduled: bool
     absent: float
@@ -44,7 +44,7 @@ class CanaryLaw:
 
 
 def canary_law(plan: PrivacyPlan, dropout: float) -> CanaryLaw:
-    """What a private plan says of a canary."""
+    """The law of a canary's score under a private plan."""
     if plan.clip_norm is None:
         raise ValueError("canaries are bounded by a clip norm, and the plan has none")
     # Noise shares are strong enough for the fewest answers that are summed; more of them make more noise.
@@ -53,7 +53,7 @@ def canary_law(plan: PrivacyPlan, dropout: float) -> CanaryLaw:
         rounds=plan.rounds,
         noise=plan.noise_stddev / plan.clip_norm * shares**0.5,
         inclusion_probability=plan.inclusion_probability,
-        answers=1 - dropout,
+        response_probability=1 - dropout,
         seen=plan.setting.effective_participation == "seen",
         scheduled=plan.setting.scheduled,
         absent=-1.0 if plan.setting.adjacency == "replace_one" else 0.0,
@@ -86,7 +86,7 @@ def log_likelihood_ratio(released: np.ndarray, sampled: np.ndarray, law: CanaryL
         y, v = _whitened(np.nan_to_num(x), law.strategy), _whitened(adds, law.strategy)
         each = (2 * (1 - law.absent) * y * v - (1 - law.absent**2) * v**2) / (2 * law.noise**2)
     else:
-        rate = law.answers * (1.0 if law.seen else law.inclusion_probability)
+        rate = law.response_probability * (1.0 if law.seen else law.inclusion_probability)
         each = _mixture(x, 1.0, rate, law.noise) - _mixture(x, law.absent, rate, law.noise)
         if law.seen:
             each = np.where(sampled, each, 0.0)
@@ -108,7 +108,7 @@ def simulated_scores(law: CanaryLaw, rng: np.random.Generator) -> tuple[np.ndarr
         sampled = (np.arange(law.rounds)[:, None] - rng.integers(turn, size=count)) % turn == 0
     else:
         sampled = rng.random(shape) < law.inclusion_probability
-    adds = sampled & (rng.random(shape) < law.answers)
+    adds = sampled & (rng.random(shape) < law.response_probability)
     x = adds * np.where(present, 1.0, law.absent) + law.noise * _correlated(rng.normal(size=shape), law.strategy)
     return log_likelihood_ratio(x, sampled, law), x.sum(axis=0), present
 

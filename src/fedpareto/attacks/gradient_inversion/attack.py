@@ -132,7 +132,7 @@ class GradientInversion:
             reason = "no layer with a weight for every feature and a bias sees the records as they are"
             return AttackResults([_not_made(self, run, reason) for run in target.runs])
         public = public_of(target.data, target.runs[0].data.dataset)
-        transcripts = first_rounds(target.static, target.device_data, target.hypers, self.records, self.victims)
+        transcripts = first_rounds(target.static, target.device_data, target.run_params, self.records, self.victims)
         seen = [
             update
             for run, transcript in enumerate(transcripts)
@@ -184,20 +184,20 @@ def _missing(
 def _seen(
     target: Target, run: int, transcript: Transcript, public: AuxiliaryData, records: int
 ) -> list[ObservedUpdate]:
-    """The updates of one run that there is anything in."""
-    hyper = jax.tree.map(lambda leaf: leaf[run], target.hypers)
+    """The finite, non-zero updates that each adversary observes in a run."""
+    run_params = jax.tree.map(lambda leaf: leaf[run], target.run_params)
     result = []
     for adversary, updates in transcript.seen.items():
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(updates)]
         victims = len(leaves[0])
         one_sum = victims > 1 and all((leaf == leaf[:1]).all() for leaf in leaves)
-        noise = noise_of(target.static, hyper, adversary, records)
+        noise = noise_of(target.static, run_params, adversary, records)
         for victim in range(1 if one_sum else victims):
             length = math.sqrt(sum(float(np.square(leaf[victim], dtype=np.float64).sum()) for leaf in leaves))
             if length == 0 or not math.isfinite(length):
                 continue
             update = jax.tree.map(lambda leaf, v=victim: np.asarray(leaf)[v], updates)
-            counts = labels_of(target.static, hyper, transcript.params, update, noise, public, records)
+            counts = labels_of(target.static, run_params, transcript.params, update, noise, public, records)
             whose = tuple(range(victims)) if one_sum else (victim,)
             result.append(ObservedUpdate(run, adversary, whose, update, noise, counts))
     return result
@@ -205,8 +205,8 @@ def _seen(
 
 def _first_layer(target: Target) -> tuple[str, ...] | None:
     """The path of the layer that sees the records themselves, or None."""
-    hyper = jax.tree.map(lambda leaf: leaf[0], target.hypers)
-    model = target.static.preprocessed(hyper).model
+    run_params = jax.tree.map(lambda leaf: leaf[0], target.run_params)
+    model = target.static.preprocessed(run_params).model
     return first_layer(model, model.init(jax.random.key(0)), target.data.x_test[:1])
 
 
@@ -248,7 +248,7 @@ def _searched(
     if weight is None:
         weight = TOTAL_VARIATION if attack.method == "cosine" else 0.0
     recipe = Recipe(attack.method, attack.steps, attack.restarts, weight, public.picture, public.example)
-    found, _ = search(target.static, target.hypers, params, items, public, recipe)
+    found, _ = search(target.static, target.run_params, params, items, public, recipe)
     return list(found)
 
 

@@ -79,7 +79,7 @@ def records_of(kernel: np.ndarray, bias: np.ndarray, records: int, noise: float,
 
 
 def _quotients(product: np.ndarray, square: float, units: int, noise: float, public: AuxiliaryData) -> np.ndarray:
-    """The record behind sums of weights' times bias's parts (float64 [features]) and of squared bias's parts."""
+    """The record that explains sums of weights' times bias's parts (float64 [features]) and of squared bias's parts."""
     if noise == 0:
         return product / square if square > 0 else public.mean.astype(np.float64)
     # What noise alone adds to a sum of squares, and two standard deviations of that.

@@ -34,7 +34,7 @@ UNCLIPPED = 0.999  # of the clip norm, below which an update's length tells that
 
 def labels_of(
     static: ProgramConfig,
-    hyper: RunParams,
+    run_params: RunParams,
     params: PyTree,
     update: PyTree,
     noise: float,
@@ -45,7 +45,7 @@ def labels_of(
 
     Args:
       static: The run's program.
-      hyper: Its hyper-parameters.
+      run_params: Its hyper-parameters.
       params: Parameters at the start of the round.
       update: What was seen, a pytree like the parameters.
       noise: Standard deviation of the noise on each coordinate.
@@ -56,16 +56,16 @@ def labels_of(
     if path is None:
         return public.label_guess(records)
     bias = _bias_part(update, path)
-    apply = static.preprocessed(hyper).model.apply
+    apply = static.preprocessed(run_params).model.apply
     chances = np.asarray(jax.nn.softmax(apply(params, jnp.asarray(public.records[:PUBLIC_ROWS]))), np.float64)
     predicted = public.by_class(chances)
     steps = steps_of(static, records)
     scale = None
     length = math.sqrt(sum(float(np.square(leaf, dtype=np.float64).sum()) for leaf in jax.tree.leaves(update)))
     of_clients = not contribution_of(static).OF_RECORDS
-    if of_clients and steps == 1 and noise == 0 and length < UNCLIPPED * float(hyper.clip_norm):
+    if of_clients and steps == 1 and noise == 0 and length < UNCLIPPED * float(run_params.clip_norm):
         cap = static.weight_cap
-        scale = float(hyper.client_learning_rate) * (1.0 if cap is None else min(records, cap) / cap)
+        scale = float(run_params.client_learning_rate) * (1.0 if cap is None else min(records, cap) / cap)
     likeliest = count_labels(bias, predicted, records, scale)
     ordered = of_clients and static.work.batch_size is not None and records > static.work.batch_size
     if steps == 1 or ordered or len(likeliest) == 1:
@@ -73,7 +73,7 @@ def labels_of(
     like = public.by_class(public.x[:PUBLIC_ROWS]).reshape(-1, *public.example).astype(np.float32)
     tried = likeliest[np.minimum(np.arange(HYPOTHESES), len(likeliest) - 1)]
     labels = np.stack([np.repeat(np.arange(public.classes), counts) for counts in tried]).astype(np.int32)
-    sent = np.asarray(_simulated_bias(static, path, hyper, params, like, labels))
+    sent = np.asarray(_simulated_bias(static, path, run_params, params, like, labels))
     apart = np.linalg.norm(sent - bias, axis=1)
     return tried[int(np.argmin(np.where(np.isfinite(apart), apart, np.inf)))]
 
@@ -133,12 +133,12 @@ def _bias_part(update: PyTree, path: Path) -> np.ndarray:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _simulated_bias(
-    static: ProgramConfig, path: Path, hyper: RunParams, params: PyTree, like: jax.Array, labels: jax.Array
+    static: ProgramConfig, path: Path, run_params: RunParams, params: PyTree, like: jax.Array, labels: jax.Array
 ) -> jax.Array:
     """The bias's part of what clients send whose records are like `like` [classes, ...], by labels int32 [clients, records]."""
 
     def one(own: jax.Array) -> jax.Array:
-        update = update_of(static.preprocessed(hyper), hyper, params, like[own], own)
+        update = update_of(static.preprocessed(run_params), run_params, params, like[own], own)
         for name in path:
             update = update[name]
         return update["bias"] if "bias" in update else jnp.sum(update["kernel"], axis=0)

@@ -83,13 +83,13 @@ class _Known(NamedTuple):
 
 
 def search(
-    static: ProgramConfig, hypers: RunParams, params: PyTree, items: Item, public: AuxiliaryData, recipe: Recipe
+    static: ProgramConfig, run_params: RunParams, params: PyTree, items: Item, public: AuxiliaryData, recipe: Recipe
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The records behind each item.
+    """The records that each item was computed from.
 
     Args:
       static: The runs' program.
-      hypers: Hyper-parameters [runs, ...].
+      run_params: Hyper-parameters [runs, ...].
       params: First parameters [runs, ...].
       items: The updates.
       public: What is known of the data.
@@ -104,7 +104,7 @@ def search(
     padded = np.minimum(np.arange(-(-count // len(devices)) * len(devices)), count - 1)
     spread = jax.tree.map(lambda leaf: leaf[padded], items)
     known = _Known(*(jnp.asarray(v) for v in (public.mean, public.deviation, public.unit, *public.box)))
-    found, distance = _search(static, recipe, devices, hypers, params, known, spread)
+    found, distance = _search(static, recipe, devices, run_params, params, known, spread)
     return np.asarray(found)[:count], np.asarray(distance)[:count]
 
 
@@ -113,13 +113,13 @@ def _search(
     static: ProgramConfig,
     recipe: Recipe,
     devices: tuple[jax.Device, ...],
-    hypers: RunParams,
+    run_params: RunParams,
     params: PyTree,
     known: _Known,
     items: Item,
 ) -> tuple[jax.Array, jax.Array]:
     def one(item: Item) -> tuple[jax.Array, jax.Array]:
-        own, start = jax.tree.map(lambda leaf: leaf[item.run], (hypers, params))
+        own, start = jax.tree.map(lambda leaf: leaf[item.run], (run_params, params))
         own_static = static.preprocessed(own)
         keys = jax.random.split(jax.random.wrap_key_data(item.key), recipe.restarts)
         found, distance = jax.vmap(lambda key: _descend(own_static, recipe, own, start, known, item, key))(keys)
@@ -135,11 +135,17 @@ def _search(
         out_specs=split,
         check_vma=False,
     )
-    return mapped(hypers, params, known, items)
+    return mapped(run_params, params, known, items)
 
 
 def _descend(
-    static: ProgramConfig, recipe: Recipe, hyper: RunParams, params: PyTree, known: _Known, item: Item, key: jax.Array
+    static: ProgramConfig,
+    recipe: Recipe,
+    run_params: RunParams,
+    params: PyTree,
+    known: _Known,
+    item: Item,
+    key: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """One search: records float32 [records, features] and the distance reached."""
     shape = (len(item.labels), len(known.mean))
@@ -149,7 +155,7 @@ def _descend(
 
     def distance(z: jax.Array) -> jax.Array:
         x = known.mean + known.unit * z
-        simulated = update_of(static, hyper, params, x.reshape(len(z), *recipe.example), item.labels)
+        simulated = update_of(static, run_params, params, x.reshape(len(z), *recipe.example), item.labels)
         return _distance(recipe, known, item, simulated, z)
 
     def step(_: int, carry: tuple[jax.Array, PyTree]) -> tuple[jax.Array, PyTree]:

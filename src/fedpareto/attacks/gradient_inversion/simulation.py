@@ -22,18 +22,18 @@ PyTree = Any
 NO_CLIP = 1e12  # stands for an infinite clip norm, through which no gradient could be taken
 
 
-def update_of(static: ProgramConfig, hyper: RunParams, params: PyTree, x: jax.Array, y: jax.Array) -> PyTree:
+def update_of(static: ProgramConfig, run_params: RunParams, params: PyTree, x: jax.Array, y: jax.Array) -> PyTree:
     """The update of a client with records `x` (float32 [records, ...]) and `y` (int32 [records]), before any noise.
 
     Args:
       static: The run's program, whose model takes examples as they are (`ProgramConfig.preprocessed`).
-      hyper: Its hyper-parameters.
+      run_params: Its hyper-parameters.
       params: Parameters at the start of the round.
       x: The records.
       y: Their labels.
     """
-    hyper = hyper._replace(clip_norm=jnp.minimum(hyper.clip_norm, NO_CLIP))
-    return contribution_of(static).simulated(static, hyper, params, Examples(x, y))
+    run_params = run_params._replace(clip_norm=jnp.minimum(run_params.clip_norm, NO_CLIP))
+    return contribution_of(static).simulated(static, run_params, params, Examples(x, y))
 
 
 def steps_of(static: ProgramConfig, records: int) -> int:
@@ -41,13 +41,13 @@ def steps_of(static: ProgramConfig, records: int) -> int:
     return contribution_of(static).local_steps(static, records)
 
 
-def noise_of(static: ProgramConfig, hyper: RunParams, adversary: str, records: int) -> float:
+def noise_of(static: ProgramConfig, run_params: RunParams, adversary: str, records: int) -> float:
     """Standard deviation of the noise on each coordinate that an adversary sees in the first round; it knows that.
 
     Args:
       static: The run's program.
-      hyper: Its hyper-parameters (without a runs axis).
+      run_params: Its hyper-parameters (without a runs axis).
       adversary: `server` or `participants`.
       records: Records that the client holds.
     """
-    return contribution_of(static).first_stddev(static, hyper, records, adversary == SERVER)
+    return contribution_of(static).first_stddev(static, run_params, records, adversary == SERVER)

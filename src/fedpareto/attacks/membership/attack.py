@@ -12,7 +12,7 @@ the population. Everybody else sees at least as much. That it does badly proves 
 What a guarantee covers. A record (client) that is out sends nothing. With `add_or_remove_one` this is precisely the neighbouring
 data set, and with `replace_one` and `zero_out` it is one of them, its contribution being replaced by none. Where the unit is the
 client and the secret a record, the record's client is another one without it, which is up to two such steps away
-(`bounds.steps`). A record that several clients hold, or none, is not asked for: no guarantee is for it.
+(`bounds.group_size`). A record that several clients hold, or none, is not asked for: no guarantee is for it.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ from fedpareto.attacks.membership.shadow_runs import (
     places_of,
     shadow_signals,
 )
-from fedpareto.attacks.results import AttackResult, AttackResults, RocPoint, not_made, together
+from fedpareto.attacks.results import AttackResult, AttackResults, RocPoint, concatenate, not_made
 from fedpareto.attacks.target import Target
 from fedpareto.components.rules import Rule
 from fedpareto.components.threats import CLIENT, OUTSIDER
 from fedpareto.federated.inputs.setup import key_data
 from fedpareto.sweep.run import Run
 
-DRAWN = "lira_online"  # of single clients only its curves are kept: it reads most
+# Per-client ROC curves are kept for this score only: it uses the most information.
+CLIENT_CURVES_OF = "lira_online"
 LEVELS = (0.01, 0.001)
 MOST_CLIENTS = 20  # up to which each has rows of its own
 POPULATION = 500  # records that `rmia` compares with
@@ -119,7 +120,7 @@ class _Game:
       run: The run.
       places: bool [clients, pad], which places of `index` hold a record.
       index: int32 [clients, pad], rows of the training set.
-      halves: The shadows of each pair.
+      in_out_split: The shadows of each pair.
       train: float64 [shadows, records], phi.
       test: float64 [shadows, test records], phi.
     """
@@ -127,7 +128,7 @@ class _Game:
     run: Run
     places: np.ndarray
     index: np.ndarray
-    halves: InOut
+    in_out_split: InOut
     train: np.ndarray
     test: np.ndarray
 
@@ -147,22 +148,24 @@ def _play(
     whole_clients, shadows = attack.SECRET == CLIENT, attack.shadows
     units = target.static.clients if whole_clients else len(target.data.y_train)
     # Runs of one seed share their halves, so that noise levels are compared on equal terms.
-    halves = [
+    in_out_split = [
         balanced_halves(
             units, shadows, np.random.default_rng(key_data(f"{attack.NAME}/{target.runs[0].data.dataset}/{seed}"))
         )
         for seed in target.partitions
     ]
-    signals = shadow_signals(target, attack.NAME, np.stack([membership_of(half) for half in halves]), whole_clients)
+    signals = shadow_signals(
+        target, attack.NAME, np.stack([membership_of(half) for half in in_out_split]), whole_clients
+    )
     parts = []
     for number, run in enumerate(target.runs):
-        game = _game(target, run, halves, signals, number)
+        game = _game(target, run, in_out_split, signals, number)
         scores, client = scored(game)
-        parts.append(AttackResults(*_rows(target, run, attack, scores, client, game.halves)))
-    return together(parts)
+        parts.append(AttackResults(*_rows(target, run, attack, scores, client, game.in_out_split)))
+    return concatenate(parts)
 
 
-def _game(target: Target, run: Run, halves: list[InOut], signals: Signals, number: int) -> _Game:
+def _game(target: Target, run: Run, in_out_split: list[InOut], signals: Signals, number: int) -> _Game:
     partition = list(target.partitions).index(run.seed)
     index = np.asarray(target.device_data.train_index[partition])
     places = places_of(target.device_data, partition, np.ones((1, len(target.data.y_train)), bool), False)[0]
@@ -171,19 +174,19 @@ def _game(target: Target, run: Run, halves: list[InOut], signals: Signals, numbe
     train, test = phi
     lost = ~(np.isfinite(train).all(axis=1) & np.isfinite(test).all(axis=1))
     train[lost], test[lost] = np.nan, np.nan
-    return _Game(run, places, index, halves[partition], train, test)
+    return _Game(run, places, index, in_out_split[partition], train, test)
 
 
 def _of_records(game: _Game) -> tuple[_Scores, np.ndarray]:
     owner = game.owners()
     drawn_by_server = game.run.setting.sums_records and not game.run.setting.clients_draw_records
-    signals = paired(np.where(drawn_by_server | (owner >= 0), game.train, np.nan), game.halves)
+    signals = paired(np.where(drawn_by_server | (owner >= 0), game.train, np.nan), game.in_out_split)
     some = np.unique(np.linspace(0, game.test.shape[1] - 1, POPULATION).astype(int))
     scores = {
         "loss_threshold": loss_threshold(signals),
-        DRAWN: lira_online(signals),
+        CLIENT_CURVES_OF: lira_online(signals),
         "lira_offline": lira_offline(signals),
-        "rmia": rmia(signals, game.halves, game.test[:, some]),
+        "rmia": rmia(signals, game.in_out_split, game.test[:, some]),
     }
     return scores, owner
 
@@ -192,10 +195,10 @@ def _of_clients(game: _Game) -> tuple[_Scores, np.ndarray]:
     count = game.places.sum(axis=1)
     of_records = loss_threshold(InOut(game.train, game.train)).inside
     sums = np.where(game.places, of_records[:, game.index], 0.0).sum(axis=-1)
-    signals = whole_pairs(paired(np.where(count > 0, sums / np.maximum(count, 1), np.nan), game.halves))
+    signals = whole_pairs(paired(np.where(count > 0, sums / np.maximum(count, 1), np.nan), game.in_out_split))
     scores = {
         "loss_threshold": signals,
-        DRAWN: lira_online(signals),
+        CLIENT_CURVES_OF: lira_online(signals),
         "lira_offline": lira_offline(signals),
     }
     return scores, np.arange(len(count))
@@ -218,7 +221,7 @@ def _rows(
                     findings.append(not_made(run.run_id, attack.NAME, reason, method=method, adversary=OUTSIDER))
                 continue
             findings += _findings(target, run, attack, method, client, part, of)
-            if client is None or method == DRAWN:
+            if client is None or method == CLIENT_CURVES_OF:
                 points += _points(target, run, attack, method, client, inside, outside)
     return findings, points
 
@@ -235,7 +238,7 @@ def _findings(
     secret = attack.SECRET
     covered = bounds.covers(run, OUTSIDER, secret)
     accounted = target.accounted[run.run_id]
-    steps = bounds.steps(accounted.plan, secret)
+    group_size = bounds.group_size(accounted.plan, secret)
     inside, outside = trials(scores)
 
     def row(score: str, found: Estimate, baseline: float, bound: float) -> AttackResult:
@@ -256,9 +259,9 @@ def _findings(
             realised_fpr=found.realised_fpr,
         )
 
-    yield row("auc", area(scores, runs), 0.5, bounds.largest_auc(accounted, steps))
+    yield row("auc", area(scores, runs), 0.5, bounds.max_auc(accounted, group_size))
     for level in LEVELS:
-        possible = float(bounds.power(level, accounted, steps)[0])
+        possible = float(bounds.max_tpr(level, accounted, group_size)[0])
         yield row(f"tpr_at_fpr_{level}", tpr_at(scores, level), level, possible)
 
 
@@ -276,6 +279,6 @@ def _points(
     accounted = target.accounted[run.run_id]
     allowed = np.ones_like(fpr)
     if bounds.covers(run, OUTSIDER, secret):
-        allowed = bounds.power(fpr, accounted, bounds.steps(accounted.plan, secret))
+        allowed = bounds.max_tpr(fpr, accounted, bounds.group_size(accounted.plan, secret))
     for a, b, c in zip(fpr, tpr, allowed, strict=True):
         yield RocPoint(run.run_id, attack.NAME, method, OUTSIDER, client, float(a), float(b), float(c))

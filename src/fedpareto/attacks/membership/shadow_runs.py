@@ -59,31 +59,31 @@ def balanced_halves(units: int, shadows: int, rng: np.random.Generator) -> InOut
     return InOut(order[: shadows // 2], order[shadows // 2 :])
 
 
-def membership_of(halves: InOut) -> np.ndarray:
+def membership_of(in_out_split: InOut) -> np.ndarray:
     """Which units each shadow has, bool [shadows, units]."""
-    pairs, units = halves.inside.shape
-    has = np.zeros((2 * pairs, units), bool)
-    np.put_along_axis(has, halves.inside, True, axis=0)
-    return has
+    pairs, units = in_out_split.inside.shape
+    membership_mask = np.zeros((2 * pairs, units), bool)
+    np.put_along_axis(membership_mask, in_out_split.inside, True, axis=0)
+    return membership_mask
 
 
-def paired(values: np.ndarray, halves: InOut) -> InOut:
+def paired(values: np.ndarray, in_out_split: InOut) -> InOut:
     """Values of the shadows, [shadows, units], in the order of their pairs."""
-    return InOut(*(np.take_along_axis(values, numbers, axis=0) for numbers in halves))
+    return InOut(*(np.take_along_axis(values, numbers, axis=0) for numbers in in_out_split))
 
 
-def places_of(data: DeviceData, partition: int, has: np.ndarray, whole_clients: bool) -> np.ndarray:
+def places_of(data: DeviceData, partition: int, membership_mask: np.ndarray, whole_clients: bool) -> np.ndarray:
     """Which places of a partition's index each shadow fills, bool [shadows, clients, pad].
 
     Args:
       data: The data of the attacked runs.
       partition: Number of the partition.
-      has: bool [shadows, units], units being clients or training records.
+      membership_mask: bool [shadows, units], units being clients or training records.
       whole_clients: Whether they are clients.
     """
     index, count = np.asarray(data.train_index[partition]), np.asarray(data.train_count[partition])
     held = np.arange(index.shape[1]) < count[:, None]
-    return held & (has[:, :, None] if whole_clients else has[:, index])
+    return held & (membership_mask[:, :, None] if whole_clients else membership_mask[:, index])
 
 
 def leave_out(static: ProgramConfig, data: DeviceData, places: np.ndarray, record_mask: np.ndarray) -> DeviceData:
@@ -114,22 +114,22 @@ def leave_out(static: ProgramConfig, data: DeviceData, places: np.ndarray, recor
     )
 
 
-def shadow_signals(target: Target, attack: str, has: np.ndarray, whole_clients: bool) -> Signals:
+def shadow_signals(target: Target, attack: str, membership_mask: np.ndarray, whole_clients: bool) -> Signals:
     """Trains the shadows of all runs of a target in one program, and reads phi of every record off their models.
 
     Args:
       target: The attacked runs.
       attack: Name of the attack: what random keys are made from.
-      has: bool [partitions, shadows, units], what each shadow has; the partitions are those of the target.
+      membership_mask: bool [partitions, shadows, units], what each shadow has; the partitions are those of the target.
       whole_clients: Whether units are clients, or records.
     """
-    shadows = has.shape[1]
-    places = np.stack([places_of(target.device_data, i, own, whole_clients) for i, own in enumerate(has)])
-    record_mask = _present(target, places) if whole_clients else has
+    shadows = membership_mask.shape[1]
+    places = np.stack([places_of(target.device_data, i, own, whole_clients) for i, own in enumerate(membership_mask)])
+    record_mask = _present(target, places) if whole_clients else membership_mask
     data = leave_out(target.static, target.device_data, places, record_mask)
-    hypers = hypers_of_shadows(target, attack, shadows, record_mask)
-    models = train(target.static, data, hypers)
-    train_phi, test_phi = _phi(target.static, data, hypers, models)
+    run_params = run_params_of_shadows(target, attack, shadows, record_mask)
+    models = train(target.static, data, run_params)
+    train_phi, test_phi = _phi(target.static, data, run_params, models)
     return Signals(*(phi.reshape(len(target.runs), shadows, -1) for phi in (train_phi, test_phi)))
 
 
@@ -143,7 +143,7 @@ def _present(target: Target, places: np.ndarray) -> np.ndarray:
     return record_mask
 
 
-def hypers_of_shadows(target: Target, attack: str, shadows: int, record_mask: np.ndarray) -> RunParams:
+def run_params_of_shadows(target: Target, attack: str, shadows: int, record_mask: np.ndarray) -> RunParams:
     """Hyper-parameters of all shadows, those of a run one after another.
 
     Args:
@@ -152,22 +152,22 @@ def hypers_of_shadows(target: Target, attack: str, shadows: int, record_mask: np
       shadows: Shadows of each run.
       record_mask: bool [partitions, shadows, training records], what a preprocessing may learn from.
     """
-    hypers = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf), shadows, axis=0), target.hypers)
+    run_params = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf), shadows, axis=0), target.run_params)
     names = [f"{attack}/{run.run_id}/{shadow}" for run in target.runs for shadow in range(shadows)]
-    hypers = hypers._replace(
-        partition=hypers.partition * shadows + np.tile(np.arange(shadows, dtype=np.int32), len(target.runs)),
+    run_params = run_params._replace(
+        partition=run_params.partition * shadows + np.tile(np.arange(shadows, dtype=np.int32), len(target.runs)),
         secret_key=np.stack([key_data(name) for name in names]),
     )
     if releases_of(target.runs[0].training.preprocessing):
         rows = [row for half in record_mask for row in half]
-        hypers = hypers._replace(preprocessing=_relearned(target, names, hypers.partition, rows))
-    return jax.tree.map(jnp.asarray, hypers)
+        run_params = run_params._replace(preprocessing=_relearned(target, names, run_params.partition, rows))
+    return jax.tree.map(jnp.asarray, run_params)
 
 
 def _relearned(
     target: Target, names: list[str], partitions: np.ndarray, rows: list[np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """What each shadow's preprocessing learns of the shadow's records, with noise of its own."""
+    """Learns each shadow's preprocessing from the shadow's records, with fresh noise."""
     preprocessing = learning.build(target.runs[0].training.preprocessing)  # of a bundle's runs only its noise differs
     everyone = len(target.data.y_train)
     expected = everyone // 2  # public, unlike how many a shadow really has
@@ -186,17 +186,19 @@ def _relearned(
     return {name: np.stack([arrays[name] for arrays in found]) for name in found[0]}
 
 
-def _phi(static: ProgramConfig, data: DeviceData, hypers: RunParams, models: PyTree) -> tuple[np.ndarray, np.ndarray]:
+def _phi(
+    static: ProgramConfig, data: DeviceData, run_params: RunParams, models: PyTree
+) -> tuple[np.ndarray, np.ndarray]:
     """The phi of training and test records under each model, float32 [models, records]."""
 
-    def one(data: DeviceData, hyper: RunParams, params: PyTree) -> tuple[jax.Array, ...]:
-        apply = static.preprocessed(hyper).model.apply
+    def one(data: DeviceData, row: RunParams, params: PyTree) -> tuple[jax.Array, ...]:
+        apply = static.preprocessed(row).model.apply
         return tuple(by_chunk(apply, params, part.x, part.y, confidence) for part in (data.train, data.test))
 
-    def all_models(data: DeviceData, hypers: RunParams, models: PyTree) -> tuple[jax.Array, ...]:
-        return jax.lax.map(lambda pair: one(data, *pair), (hypers, models))
+    def all_models(data: DeviceData, run_params: RunParams, models: PyTree) -> tuple[jax.Array, ...]:
+        return jax.lax.map(lambda pair: one(data, *pair), (run_params, models))
 
-    train_phi, test_phi = jax.device_get(jax.jit(all_models)(data, hypers, models))
+    train_phi, test_phi = jax.device_get(jax.jit(all_models)(data, run_params, models))
     return train_phi, test_phi
 
 

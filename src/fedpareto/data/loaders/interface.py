@@ -1,4 +1,4 @@
-"""What a data set is: files that are fetched and checked, and how they become prepared arrays.
+"""The interface of a data set: files that are fetched and checked, and the code that makes them prepared arrays.
 
 A class with literal constants, which a configuration and `fedpareto doctor` read without importing it:
 

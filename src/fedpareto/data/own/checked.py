@@ -1,4 +1,4 @@
-"""What every prepared data set is, whoever prepared it: looked at once, after all of it is done and before any training."""
+"""Invariants of every prepared data set, checked once, after preparation and before any training."""
 
 from __future__ import annotations
 

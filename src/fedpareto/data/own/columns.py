@@ -1,4 +1,4 @@
-"""What a column of a user's table means: numbers, dates or categories, decided by its values and never in silence."""
+"""The meaning of a column of a user's table: numbers, dates or categories, decided by its values and never in silence."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Column:
 
 
 def understood(path: Path, name: str, array: pa.ChunkedArray, rows: np.ndarray, options: Mapping[str, Any]) -> Column:
-    """What a feature column holds.
+    """Decides the kind of a feature column.
 
     Args:
       path: The file, for messages.
@@ -225,7 +225,7 @@ def _numbers(
 
 
 def _about_numbers(name: str, numbers: np.ndarray, zeros: int) -> tuple[str, ...]:
-    """What numbers may be beside quantities: names, dates, ids, codes for what is missing."""
+    """Warnings that numbers may be no quantities: names, dates, ids, codes for missing values."""
     held = np.sort(numbers[~np.isnan(numbers)])
     if not len(held):
         return ()

@@ -105,11 +105,11 @@ def _read_delimited(path: Path, options: Mapping[str, Any], limit: float) -> tup
     separator = options.get("separator") or ("\t" if format_of(path) == ".tsv" else ",")
     with _opened(path) as file:
         names, skipped, separator = _header(path, file, separator)
-    faults: list[Any] = []
+    bad_rows: list[Any] = []
 
     def misfit(row: Any) -> str:
         if row.text.strip():  # a line of blanks is no row
-            faults.append(row)
+            bad_rows.append(row)
         return "skip"
 
     columns = [str(i) for i in range(len(names))]  # names may stand twice, which is for later to say
@@ -128,9 +128,9 @@ def _read_delimited(path: Path, options: Mapping[str, Any], limit: float) -> tup
                 column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False, null_values=[]
             ),
         )
-        table = _collected(path, reader.schema, reader, limit, faults)
-    if faults:
-        row = faults[0]
+        table = _collected(path, reader.schema, reader, limit, bad_rows)
+    if bad_rows:
+        row = bad_rows[0]
         number, fields = row.number + skipped, f"{row.actual_columns} field" + "s" * (row.actual_columns != 1)
         hint = "an opened quote may miss its end" if '"' in row.text and "\n" in row.text else _about(row, names)
         raise unfit(
@@ -219,14 +219,14 @@ def _header(path: Path, file: IO[bytes], separator: str) -> tuple[list[str], int
 
 
 def _collected(
-    path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], limit: float, faults: Sequence[Any] = ()
+    path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], limit: float, bad_rows: Sequence[Any] = ()
 ) -> pa.Table:
     """The batches as one table, given up as soon as they take more than `limit` bytes."""
     kept, size = [], 0
     for batch in batches:
         size += batch.nbytes
         _within(path, size, limit)
-        if faults:
+        if bad_rows:
             break  # one is enough to refuse the file
         kept.append(batch)
     return pa.Table.from_batches(kept, schema)

@@ -30,7 +30,7 @@ COLOURS = (1, 3)
 
 @dataclass(frozen=True)
 class Header:
-    """What an array says of itself: shape, dtype, and the bytes that it takes."""
+    """The header of an array: shape, dtype, and its size in bytes."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -146,7 +146,7 @@ def load(path: Path, options: Mapping[str, Any]) -> tuple[PreparedData, dict[str
 
 
 def report_of(found: Outline) -> dict[str, Any]:
-    """What `summary.show` prints of the arrays."""
+    """The report of the arrays that `summary.show` prints."""
     return {
         "preprocessing": "none: arrays are taken as they are",
         "fitted_on": "nothing",

@@ -75,8 +75,8 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Choice(Labelled):
-    """What the roles say of the rows of a table.
+class SelectedRows(Labelled):
+    """The rows of a table that its roles select.
 
     Attributes:
       rows: int [examples], the rows of the table that train or test.
@@ -114,7 +114,7 @@ def roles_of(path: Path, columns: Sequence[str], options: Mapping[str, Any]) -> 
     return roles
 
 
-def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, Any]) -> Choice:
+def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, Any]) -> SelectedRows:
     """Which rows train and test, their classes and whose they are.
 
     Rows that the split leaves out are gone before anything is counted.
@@ -172,11 +172,11 @@ def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, An
         notes += [
             f"{role} column {roles[role]}: {' and '.join(map(shown, m[:3]))} are one" for m in own.merged.values()
         ][:3]
-    return Choice(train, test, labels, class_names, owners, tuple(notes), everything, how, left_out, texts)
+    return SelectedRows(train, test, labels, class_names, owners, tuple(notes), everything, how, left_out, texts)
 
 
 def without_training(labels: np.ndarray, names: np.ndarray, train: np.ndarray) -> list[str]:
-    """The classes of which no example trains."""
+    """The classes without a training example."""
     return [str(names[i]) for i in np.flatnonzero(np.bincount(labels[train], minlength=len(names)) == 0)]
 
 

@@ -1,4 +1,4 @@
-"""What was read of a user's data, said so that its owner sees in ten seconds whether it is what they meant."""
+"""A summary of a user's data from which its owner sees in ten seconds whether it was read as they meant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fedpareto.data.own.columns import Column
-from fedpareto.data.own.roles import Choice, Owners
+from fedpareto.data.own.roles import Owners, SelectedRows
 from fedpareto.data.own.spelling import Spelled
 from fedpareto.data.own.words import listed
 
@@ -25,7 +25,7 @@ def of_table(
     apart: Mapping[str, str],
     constant: AbstractSet[str],
     features: Sequence[Column],
-    choice: Choice,
+    choice: SelectedRows,
     number: int,
     more: Sequence[str] = (),
 ) -> dict[str, Any]:

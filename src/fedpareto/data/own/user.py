@@ -20,7 +20,7 @@ from fedpareto.data.loaders.tabular import encode
 from fedpareto.data.own import npz, summary
 from fedpareto.data.own.columns import Column, understood
 from fedpareto.data.own.delimited import TABLES, format_of, largest, read_table
-from fedpareto.data.own.roles import Choice, choose, roles_of
+from fedpareto.data.own.roles import SelectedRows, choose, roles_of
 from fedpareto.data.own.spelling import spelled
 from fedpareto.data.own.words import clean, shown
 
@@ -32,7 +32,7 @@ ROW_NUMBERS = re.compile(r"\(column \d+\)|Unnamed: \d+(\.\d+)?|__index_level_\d+
 
 @dataclass(frozen=True)
 class Described:
-    """What a study must know of a user's data before anything is trained.
+    """Facts about a user's data that a study needs before anything is trained.
 
     Attributes:
       train: Training examples.
@@ -51,13 +51,13 @@ class Described:
 class Selection:
     """A table whose rows and columns all have a role."""
 
-    choice: Choice
+    choice: SelectedRows
     features: tuple[Column, ...]
     report: Mapping[str, Any]
 
 
 def describe(options: Mapping[str, Any]) -> Described:
-    """What a file of the user's holds, and no arrays of it; read once as long as the file stays as it is.
+    """Describes a user's file, without its arrays; reads it once as long as the file stays as it is.
 
     Args:
       options: `path`, and the other keys of a data set in the configuration.
@@ -170,7 +170,7 @@ def _without_meaning(path: Path, table: pa.Table, named: Mapping[str, str]) -> d
     return found
 
 
-def _beside_the_label(column: Column, chosen: Choice) -> list[str]:
+def _beside_the_label(column: Column, chosen: SelectedRows) -> list[str]:
     """Notes on a column that says the label in other words, and on categories that only test."""
     if column.words is None:
         assert column.numbers is not None

@@ -26,7 +26,7 @@ def _is_hidden(character: str) -> bool:
 
 
 def folded(text: str) -> str:
-    """What two spellings of one thing share: case, width, kinds of dashes and quotes and a point at the end do not count."""
+    """The folded form of a text: case, width, kinds of dashes and quotes and a final point do not count."""
     plain = unicodedata.normalize("NFKC", text.translate(SAME)).casefold()
     return "".join(c for c in plain if c not in JOINERS).rstrip(".")
 

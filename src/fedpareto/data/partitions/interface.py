@@ -1,4 +1,4 @@
-"""What a partition scheme is: who holds which training examples.
+"""The interface of a partition scheme: it deals training examples to clients.
 
 A configuration is checked by these literal constants of the class:
 

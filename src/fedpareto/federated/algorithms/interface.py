@@ -77,7 +77,7 @@ class LocalProblem:
 
 
 class ClientUpdate(NamedTuple):
-    """What a client hands over: new minus old parameters, and how many steps it made."""
+    """A client's update: new minus old parameters, and its number of steps."""
 
     delta: PyTree
     steps: jax.Array

@@ -40,7 +40,7 @@ class LocalOnly(Algorithm):
 
 
 def expected_work(work: LocalWork, rounds: int, sampling_rate: float) -> LocalWork:
-    """What the federated run asks of one client in expectation over all its rounds."""
+    """The expected work of one client over all rounds of the federated run."""
     times = rounds * sampling_rate
     if work.steps is None:
         return LocalWork(max(1, round(times * (work.epochs or 1))), None, work.batch_size)
@@ -62,14 +62,14 @@ def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at
     """The program of a bundle of `alone` runs."""
     work, task = expected_work(static.work, static.rounds, static.sampling_rate), static.task
 
-    def first_params(model: Model, hyper: RunParams) -> PyTree:
-        public = jax.random.wrap_key_data(hyper.public_key)
+    def first_params(model: Model, run_params: RunParams) -> PyTree:
+        public = jax.random.wrap_key_data(run_params.public_key)
         return model.init(jax.random.fold_in(public, static.rounds + 1))
 
-    def init_run(data: DeviceData, hyper: RunParams) -> AloneState:
-        model = static.preprocessed(hyper).model
+    def init_run(data: DeviceData, run_params: RunParams) -> AloneState:
+        model = static.preprocessed(run_params).model
         unknown = jnp.full((static.clients,), jnp.nan, jnp.float32)
-        params = first_params(model, hyper)
+        params = first_params(model, run_params)
         first_scores, predictions = _scored(task, model, params, data)
         return AloneState(
             block=jnp.int32(0),
@@ -78,10 +78,10 @@ def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at
             first_scores=first_scores,
         )
 
-    def advance_run(data: DeviceData, hyper: RunParams, state: AloneState, stop: jax.Array) -> AloneState:
-        public = jax.random.wrap_key_data(hyper.public_key)
-        model = static.preprocessed(hyper).model
-        params = first_params(model, hyper)
+    def advance_run(data: DeviceData, run_params: RunParams, state: AloneState, stop: jax.Array) -> AloneState:
+        public = jax.random.wrap_key_data(run_params.public_key)
+        model = static.preprocessed(run_params).model
+        params = first_params(model, run_params)
 
         def train_client(client: jax.Array, state: AloneState) -> AloneState:
             problem = LocalProblem(
@@ -90,9 +90,9 @@ def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at
                 work=work,
                 params=params,
                 examples=data.train,
-                index=data.train_index[hyper.partition, client],
-                count=data.train_count[hyper.partition, client],
-                learning_rate=hyper.client_learning_rate,
+                index=data.train_index[run_params.partition, client],
+                count=data.train_count[run_params.partition, client],
+                learning_rate=run_params.client_learning_rate,
                 key=jax.random.fold_in(public, client),
                 client=client,
                 augmentation=static.augmentation,

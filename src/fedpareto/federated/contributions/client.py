@@ -21,16 +21,19 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class ClientUpdates(Contribution):
-    """What the algorithm makes of a client's examples, clipped, and weighted by their number where weights are asked for."""
+    """The algorithm's update of each client, clipped, and weighted by its number of examples if weights are asked for."""
 
-    def members(self, static: ProgramConfig, data: DeviceData, hyper: RunParams, this: Round) -> Members:
+    def members(self, static: ProgramConfig, data: DeviceData, run_params: RunParams, this: Round) -> Members:
         """The updates of several clients."""
-        key_local = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), this.number)
-        algorithm = static.algorithm_of(hyper)
+        key_local = jax.random.fold_in(jax.random.wrap_key_data(run_params.public_key), this.number)
+        algorithm = static.algorithm_of(run_params)
 
         def one(client: jax.Array) -> tuple[Sums, PyTree | None]:
-            index, count = data.train_index[hyper.partition, client], data.train_count[hyper.partition, client]
-            responds, share_of_steps = behaviour(static, hyper, this, client)
+            index, count = (
+                data.train_index[run_params.partition, client],
+                data.train_count[run_params.partition, client],
+            )
+            responds, share_of_steps = behaviour(static, run_params, this, client)
             problem = LocalProblem(
                 apply=static.model.apply,
                 loss=static.task.loss,
@@ -39,7 +42,7 @@ class ClientUpdates(Contribution):
                 examples=data.train,
                 index=index,
                 count=count,
-                learning_rate=hyper.client_learning_rate,
+                learning_rate=run_params.client_learning_rate,
                 key=jax.random.fold_in(key_local, client),
                 client=client,
                 responds=responds,
@@ -47,17 +50,17 @@ class ClientUpdates(Contribution):
                 augmentation=static.augmentation,
             )
             update, kept = algorithm.client(problem, this.memory.algorithm)
-            if hyper.canaries is not None:
-                update = update._replace(delta=in_place_of(hyper.canaries, client, update.delta))
+            if run_params.canaries is not None:
+                update = update._replace(delta=in_place_of(run_params.canaries, client, update.delta))
             norm = global_norm(update.delta)
             clipped = scale(update.delta, _factor(static, norm, this.clip_norm, count))
             noise_key = jax.random.fold_in(this.key_noise, client)
-            sent = self.noise.on_member(static, hyper, this, noise_key, clipped)
+            sent = self.noise.on_member(static, run_params, this, noise_key, clipped)
             return sums_of_one(sent, responds, is_clipped(norm, this.clip_norm), norm), kept
 
         return one_by_one(one)
 
-    def simulated(self, static: ProgramConfig, hyper: RunParams, params: PyTree, examples: Examples) -> PyTree:
+    def simulated(self, static: ProgramConfig, run_params: RunParams, params: PyTree, examples: Examples) -> PyTree:
         """The clipped and weighted update of a client with these examples, which it takes in their order."""
         records = len(examples.x)
         problem = LocalProblem(
@@ -68,13 +71,13 @@ class ClientUpdates(Contribution):
             examples=examples,
             index=jnp.arange(records),
             count=jnp.int32(records),
-            learning_rate=hyper.client_learning_rate,
+            learning_rate=run_params.client_learning_rate,
             key=jax.random.key(0),
             client=jnp.int32(0),
             in_order=True,
         )
-        update, _ = static.algorithm_of(hyper).client(problem, None)
-        return scale(update.delta, _factor(static, global_norm(update.delta), hyper.clip_norm, records))
+        update, _ = static.algorithm_of(run_params).client(problem, None)
+        return scale(update.delta, _factor(static, global_norm(update.delta), run_params.clip_norm, records))
 
     def local_steps(self, static: ProgramConfig, records: int) -> int:
         """Steps of local training."""

@@ -1,4 +1,4 @@
-"""What a member of the cohort contributes to a round, by unit of privacy and trust model.
+"""The contribution of a cohort's member to a round, by unit of privacy and trust model.
 
 | unit   | trust       | a member | its contribution                                             |
 |--------|-------------|----------|--------------------------------------------------------------|

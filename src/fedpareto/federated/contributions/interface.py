@@ -18,7 +18,7 @@ Members = Callable[[jax.Array, jax.Array], "tuple[Sums, PyTree | None]"]
 
 
 class Round(NamedTuple):
-    """What all contributions of a round share.
+    """Values that all contributions of a round share.
 
     Attributes:
       number: int32 scalar, from 0.
@@ -26,7 +26,7 @@ class Round(NamedTuple):
       memory: What earlier rounds left.
       clip_norm: float32 scalar, that of this round.
       key_noise: Key of the round's noise, whoever adds it.
-      key_answers: Key of who fails to answer and who is late.
+      key_responses: Key of who fails to answer and who is late.
       key_records: Key of which of its records a client draws.
     """
 
@@ -35,7 +35,7 @@ class Round(NamedTuple):
     memory: ServerState
     clip_norm: jax.Array
     key_noise: jax.Array
-    key_answers: jax.Array
+    key_responses: jax.Array
     key_records: jax.Array
 
 
@@ -60,7 +60,7 @@ class Sums(NamedTuple):
 
 
 class NoisySum(NamedTuple):
-    """What is released of the sums of a round.
+    """The released sum of a round.
 
     Attributes:
       noisy: The noisy sum, not yet divided.
@@ -85,21 +85,21 @@ class Noise(Protocol):
     HIDES_MEMBERS: ClassVar[bool]
 
     def on_member(
-        self, static: ProgramConfig, hyper: RunParams, this: Round, key: jax.Array, clipped: PyTree
+        self, static: ProgramConfig, run_params: RunParams, this: Round, key: jax.Array, clipped: PyTree
     ) -> PyTree:
-        """What a member sends instead of its clipped vector; `key` is the member's in this round."""
+        """The message that a member sends instead of its clipped vector; `key` is the member's in this round."""
         ...
 
-    def release(self, static: ProgramConfig, hyper: RunParams, this: Round, sums: Sums) -> NoisySum:
+    def release(self, static: ProgramConfig, run_params: RunParams, this: Round, sums: Sums) -> NoisySum:
         """The noisy sum of what members sent."""
         ...
 
-    def first_stddev(self, static: ProgramConfig, hyper: RunParams, of_member: float, by_server: bool) -> float:
+    def first_stddev(self, static: ProgramConfig, run_params: RunParams, of_member: float, by_server: bool) -> float:
         """Standard deviation of the noise on what the server (or any who see the models) sees in the first round.
 
         Args:
           static: What shapes the program.
-          hyper: The run's numbers.
+          run_params: The run's numbers.
           of_member: That of the noise on one member's contribution, or on the sum.
           by_server: Whether the server looks, and not those who see the models.
         """
@@ -122,16 +122,16 @@ class Contribution:
     DRAWS_RECORDS: ClassVar[bool] = False
     ASKS_EVERYBODY: ClassVar[bool] = False
 
-    def members(self, static: ProgramConfig, data: DeviceData, hyper: RunParams, this: Round) -> Members:
+    def members(self, static: ProgramConfig, data: DeviceData, run_params: RunParams, this: Round) -> Members:
         """The contributions of several members at once."""
         raise NotImplementedError
 
-    def simulated(self, static: ProgramConfig, hyper: RunParams, params: PyTree, examples: Examples) -> PyTree:
-        """What a client with these examples would send, before any noise: differentiable with respect to them.
+    def simulated(self, static: ProgramConfig, run_params: RunParams, params: PyTree, examples: Examples) -> PyTree:
+        """Simulates the message of a client with these examples, before any noise; differentiable with respect to them.
 
         Args:
           static: What shapes the program, whose model takes examples as they are (`ProgramConfig.preprocessed`).
-          hyper: The run's numbers, its clip norm finite.
+          run_params: The run's numbers, its clip norm finite.
           params: Parameters at the start of the round.
           examples: The client's, in the order in which it takes them.
         """
@@ -141,13 +141,13 @@ class Contribution:
         """Gradient steps behind a client's update, where it holds `records` records."""
         return 1
 
-    def first_stddev(self, static: ProgramConfig, hyper: RunParams, records: int, by_server: bool) -> float:
+    def first_stddev(self, static: ProgramConfig, run_params: RunParams, records: int, by_server: bool) -> float:
         """Standard deviation of the noise that the server (or those who see the models) sees in the first round.
 
         Args:
           static: What shapes the program.
-          hyper: The run's numbers (without a runs axis).
+          run_params: The run's numbers (without a runs axis).
           records: Records that the client holds.
           by_server: Whether the server looks, and not those who see the models.
         """
-        return self.noise.first_stddev(static, hyper, float(hyper.noise_stddev), by_server)
+        return self.noise.first_stddev(static, run_params, float(run_params.noise_stddev), by_server)

@@ -24,12 +24,12 @@ class NoisySteps(LocalRecords):
     """New minus old parameters after noisy local steps."""
 
     def message(
-        self, static: ProgramConfig, hyper: RunParams, this: Round, held: HeldRecords
+        self, static: ProgramConfig, run_params: RunParams, this: Round, held: HeldRecords
     ) -> tuple[PyTree, RecordStats]:
-        """The update; whoever sees it learns no more than the steps' guarantee allows.
+        """The update; an adversary that sees it learns no more than the steps' guarantee allows.
 
         Each step draws a Poisson sample of the client's records, adds up their clipped gradients and noise of
-        `hyper.noise_stddev`, and divides by the public expected size of the sample, in which all of the client's records count.
+        `run_params.noise_stddev`, and divides by the public expected size of the sample, as all of the client's records count.
         Fewer steps than planned (a straggler) release less than was accounted for.
         """
         expected = jnp.maximum((held.last.astype(jnp.float32) + 1) * 2.0**-32 * held.count, 1e-6)
@@ -43,12 +43,12 @@ class NoisySteps(LocalRecords):
             drawn = poisson_subset(key_records, held.eligible, held.last, static.max_batch_size)
             rows, real = held.index[drawn.members], jnp.arange(static.max_batch_size) < drawn.size
             x, y = held.examples.x[rows], held.examples.y[rows]
-            total = clipped_gradient_sum(static.model, static.task.loss, local, x, y, real, hyper.clip_norm)
+            total = clipped_gradient_sum(static.model, static.task.loss, local, x, y, real, run_params.clip_norm)
             key_noise = jax.random.fold_in(held.key_noise, s)
-            noisy = self.noise.on_member(static, hyper, this, key_noise, total.gradient)
-            rate = hyper.client_learning_rate / expected
+            noisy = self.noise.on_member(static, run_params, this, key_noise, total.gradient)
+            rate = run_params.client_learning_rate / expected
             local = jax.tree.map(lambda p, g: p - rate * g, local, noisy)
-            long = jnp.sum(real & ~(total.norms <= hyper.clip_norm)).astype(jnp.float32)
+            long = jnp.sum(real & ~(total.norms <= run_params.clip_norm)).astype(jnp.float32)
             return local, RecordStats(
                 stats.records + drawn.size,
                 stats.clipped + long,
@@ -61,13 +61,13 @@ class NoisySteps(LocalRecords):
         # A client without records has nothing to protect and nothing to say.
         return jax.tree.map(lambda new, old: jnp.where(held.count > 0, new - old, 0.0), trained, params), stats
 
-    def simulated(self, static: ProgramConfig, hyper: RunParams, params: PyTree, examples: Examples) -> PyTree:
+    def simulated(self, static: ProgramConfig, run_params: RunParams, params: PyTree, examples: Examples) -> PyTree:
         """The update after steps on all of the examples, each taken for one on a sample of them, in proportion."""
-        rate, real = hyper.client_learning_rate / len(examples.x), jnp.ones(len(examples.x), bool)
+        rate, real = run_params.client_learning_rate / len(examples.x), jnp.ones(len(examples.x), bool)
 
         def step(local: PyTree, _: None) -> tuple[PyTree, None]:
             total = clipped_gradient_sum(
-                static.model, static.task.loss, local, examples.x, examples.y, real, hyper.clip_norm
+                static.model, static.task.loss, local, examples.x, examples.y, real, run_params.clip_norm
             )
             return jax.tree.map(lambda p, g: p - rate * g, local, total.gradient), None
 
@@ -78,11 +78,11 @@ class NoisySteps(LocalRecords):
         """Noisy steps of a client."""
         return static.local_steps
 
-    def first_stddev(self, static: ProgramConfig, hyper: RunParams, records: int, by_server: bool) -> float:
+    def first_stddev(self, static: ProgramConfig, run_params: RunParams, records: int, by_server: bool) -> float:
         """The noise of all steps together, in the scale of one client's update."""
-        if hyper.record_draws is None:
+        if run_params.record_draws is None:
             raise ValueError("clients that draw their records need the rates at which they do (RunParams.record_draws)")
-        expected = max(1e-6, records * (float(np.max(hyper.record_draws)) + 1) * 2.0**-32)
-        of_member = float(hyper.noise_stddev)
-        of_member *= float(hyper.client_learning_rate) * static.local_steps**0.5 / expected
-        return self.noise.first_stddev(static, hyper, of_member, by_server)
+        expected = max(1e-6, records * (float(np.max(run_params.record_draws)) + 1) * 2.0**-32)
+        of_member = float(run_params.noise_stddev)
+        of_member *= float(run_params.client_learning_rate) * static.local_steps**0.5 / expected
+        return self.noise.first_stddev(static, run_params, of_member, by_server)

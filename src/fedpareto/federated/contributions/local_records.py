@@ -64,23 +64,26 @@ class LocalRecords(Contribution):
     OF_RECORDS: ClassVar[bool] = True
 
     def message(
-        self, static: ProgramConfig, hyper: RunParams, this: Round, held: HeldRecords
+        self, static: ProgramConfig, run_params: RunParams, this: Round, held: HeldRecords
     ) -> tuple[PyTree, RecordStats]:
-        """What a client sends, and statistics of its records."""
+        """The message of a client, and statistics of its records."""
         raise NotImplementedError
 
-    def members(self, static: ProgramConfig, data: DeviceData, hyper: RunParams, this: Round) -> Members:
+    def members(self, static: ProgramConfig, data: DeviceData, run_params: RunParams, this: Round) -> Members:
         """The messages of several clients."""
-        if hyper.record_draws is None:
+        if run_params.record_draws is None:
             raise ValueError("clients that draw their records need the rates at which they do (RunParams.record_draws)")
-        last = hyper.record_draws
+        last = run_params.record_draws
 
         def one(client: jax.Array) -> tuple[Sums, None]:
-            index, count = data.train_index[hyper.partition, client], data.train_count[hyper.partition, client]
-            responds, share_of_steps = behaviour(static, hyper, this, client)
+            index, count = (
+                data.train_index[run_params.partition, client],
+                data.train_count[run_params.partition, client],
+            )
+            responds, share_of_steps = behaviour(static, run_params, this, client)
             eligible = jnp.arange(index.shape[0]) < count
             if data.record_mask is not None:
-                eligible &= data.record_mask[hyper.partition, index]
+                eligible &= data.record_mask[run_params.partition, index]
             held = HeldRecords(
                 examples=data.train,
                 index=index,
@@ -91,7 +94,7 @@ class LocalRecords(Contribution):
                 key_noise=jax.random.fold_in(this.key_noise, client),
                 share_of_steps=share_of_steps,
             )
-            update, stats = self.message(static, hyper, this, held)
+            update, stats = self.message(static, run_params, this, held)
             drawn = jnp.maximum(stats.records, 1)
             sums = sums_of_one(update, responds, stats.clipped / drawn, stats.norm / drawn)
             return sums._replace(overflow=stats.overflow), None

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from fedpareto.federated.contributions.interface import Members, Round, Sums
-from fedpareto.federated.contributions.per_example import only
+from fedpareto.federated.contributions.per_example import mask_rows
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 
 PyTree = Any
@@ -24,30 +24,30 @@ def one_by_one(one: Member) -> Members:
             sums, kept = one(members[0])
             return sums, jax.tree.map(lambda leaf: leaf[None], kept)
         sums, kept = jax.vmap(one)(members)
-        return jax.tree.map(lambda leaf: jnp.sum(only(real, leaf), axis=0).astype(leaf.dtype), sums), kept
+        return jax.tree.map(lambda leaf: jnp.sum(mask_rows(real, leaf), axis=0).astype(leaf.dtype), sums), kept
 
     return several
 
 
 def behaviour(
-    static: ProgramConfig, hyper: RunParams, this: Round, client: jax.Array
+    static: ProgramConfig, run_params: RunParams, this: Round, client: jax.Array
 ) -> tuple[jax.Array | None, jax.Array | None]:
     """Whether the client answers (bool), and the share of its steps that it finishes; None where all do."""
-    key_drop, key_late, key_share = jax.random.split(jax.random.fold_in(this.key_answers, client), 3)
-    answers = jax.random.uniform(key_drop) >= hyper.dropout if static.drops else None
+    key_drop, key_late, key_share = jax.random.split(jax.random.fold_in(this.key_responses, client), 3)
+    responds = jax.random.uniform(key_drop) >= run_params.dropout if static.drops else None
     if not static.straggles:
-        return answers, None
-    late = jax.random.uniform(key_late) < hyper.stragglers
-    return answers, jnp.where(late, jax.random.uniform(key_share), 1.0)
+        return responds, None
+    late = jax.random.uniform(key_late) < run_params.stragglers
+    return responds, jnp.where(late, jax.random.uniform(key_share), 1.0)
 
 
-def sums_of_one(update: PyTree, answers: jax.Array | None, clipped: jax.Array, norm: jax.Array) -> Sums:
+def sums_of_one(update: PyTree, responds: jax.Array | None, clipped: jax.Array, norm: jax.Array) -> Sums:
     """The sums of one member; all zero if it does not answer."""
     one, zero = jnp.float32(1), jnp.float32(0)
     sums = Sums(update, one, 0.5 - clipped, clipped, norm, zero)
-    if answers is None:
+    if responds is None:
         return sums
-    return jax.tree.map(lambda leaf: jnp.where(answers, leaf, jnp.zeros_like(leaf)), sums)
+    return jax.tree.map(lambda leaf: jnp.where(responds, leaf, jnp.zeros_like(leaf)), sums)
 
 
 def is_clipped(norm: jax.Array, clip_norm: jax.Array) -> jax.Array:

@@ -33,7 +33,7 @@ HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class ClippedSum(NamedTuple):
-    """What a batch contributes.
+    """The contribution of a batch.
 
     Attributes:
       gradient: Sum of the clipped per-example gradients, a pytree like the parameters.
@@ -91,11 +91,13 @@ def differentiated(
         return jax.grad(lambda p: jnp.mean(loss(model.apply(p, x), jnp.broadcast_to(y, (len(x), *y.shape)))))(params)
 
     gradients = jax.vmap(one)(views, y)
-    gradients = jax.tree.map(lambda leaf: only(real, leaf), gradients)
+    gradients = jax.tree.map(lambda leaf: mask_rows(real, leaf), gradients)
     squares = sum(jnp.sum(jnp.square(leaf.reshape(leaf.shape[0], -1)), axis=1) for leaf in jax.tree.leaves(gradients))
     norms = jnp.sqrt(squares)
     factors = clip_factor(norms, clip_norm)
-    total = jax.tree.map(lambda leaf: jnp.tensordot(factors, only(factors > 0, leaf), 1, precision=HIGHEST), gradients)
+    total = jax.tree.map(
+        lambda leaf: jnp.tensordot(factors, mask_rows(factors > 0, leaf), 1, precision=HIGHEST), gradients
+    )
     return ClippedSum(total, norms)
 
 
@@ -104,7 +106,7 @@ def _factored(
 ) -> ClippedSum:
     def total_loss(perturbations: PyTree) -> tuple[jax.Array, PyTree]:
         batch_outputs, inputs = model.observed(params, perturbations, x)
-        losses = only(real, loss(batch_outputs, y))
+        losses = mask_rows(real, loss(batch_outputs, y))
         return jnp.sum(losses), inputs
 
     outputs, inputs = jax.grad(total_loss, has_aux=True)(model.perturbations(x.shape[0]))
@@ -144,8 +146,8 @@ def _dense(a: jax.Array, g: jax.Array, bias: bool) -> _Part:
     """Input [batch, n] and output gradient [batch, features]; a bias is one more input, which is 1."""
 
     def weighted(factors: jax.Array) -> tuple[jax.Array, jax.Array]:
-        clipped = only(factors > 0, g) * factors[:, None]
-        return jnp.matmul(only(factors > 0, a).T, clipped, precision=HIGHEST), jnp.sum(clipped, axis=0)
+        clipped = mask_rows(factors > 0, g) * factors[:, None]
+        return jnp.matmul(mask_rows(factors > 0, a).T, clipped, precision=HIGHEST), jnp.sum(clipped, axis=0)
 
     return _Part((jnp.sum(jnp.square(a), axis=1) + bias) * jnp.sum(jnp.square(g), axis=1), weighted)
 
@@ -161,12 +163,14 @@ def _conv(a: jax.Array, g: jax.Array, precision: str) -> _Part:
 
     def weighted(factors: jax.Array) -> tuple[jax.Array, jax.Array]:
         kept = factors > 0
-        kernel, bias = (jnp.tensordot(factors, only(kept, part), 1, precision=HIGHEST) for part in (kernels, biases))
+        kernel, bias = (
+            jnp.tensordot(factors, mask_rows(kept, part), 1, precision=HIGHEST) for part in (kernels, biases)
+        )
         return kernel, bias
 
     return _Part(jnp.sum(jnp.square(kernels), axis=(1, 2)) + jnp.sum(jnp.square(biases), axis=1), weighted)
 
 
-def only(chosen: jax.Array, rows: jax.Array) -> jax.Array:
+def mask_rows(chosen: jax.Array, rows: jax.Array) -> jax.Array:
     """`rows` [batch, ...] with those that are not `chosen` (bool [batch]) replaced by zeros, whatever they held."""
     return jnp.where(chosen.reshape(-1, *(1,) * (rows.ndim - 1)), rows, 0.0)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from fedpareto.federated.augmentation import keys_of
 from fedpareto.federated.contributions.interface import Contribution, Members, Round, Sums
 from fedpareto.federated.contributions.members import is_clipped
-from fedpareto.federated.contributions.per_example import clipped_gradient_sum, only
+from fedpareto.federated.contributions.per_example import clipped_gradient_sum, mask_rows
 from fedpareto.federated.inputs.canaries import planted_sum
 from fedpareto.federated.inputs.device_data import DeviceData, Examples
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
@@ -27,18 +27,20 @@ class RecordGradients(Contribution):
     OF_RECORDS: ClassVar[bool] = True
     DRAWS_RECORDS: ClassVar[bool] = True
 
-    def members(self, static: ProgramConfig, data: DeviceData, hyper: RunParams, this: Round) -> Members:
+    def members(self, static: ProgramConfig, data: DeviceData, run_params: RunParams, this: Round) -> Members:
         """The gradients of several records."""
-        key_views = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), this.number)
+        key_views = jax.random.fold_in(jax.random.wrap_key_data(run_params.public_key), this.number)
 
         def several(members: jax.Array, real: jax.Array) -> tuple[Sums, None]:
             if data.record_mask is not None:
-                real &= data.record_mask[hyper.partition, members]
+                real &= data.record_mask[run_params.partition, members]
             planted = None
-            if hyper.canaries is not None:
-                factors = only(real, jnp.full(members.shape, clip_factor(hyper.canaries.length, this.clip_norm)))
-                planted = planted_sum(hyper.canaries, members, factors, this.params)
-                real &= members < hyper.canaries.first
+            if run_params.canaries is not None:
+                factors = mask_rows(
+                    real, jnp.full(members.shape, clip_factor(run_params.canaries.length, this.clip_norm))
+                )
+                planted = planted_sum(run_params.canaries, members, factors, this.params)
+                real &= members < run_params.canaries.first
             x, y = data.train.x[members], data.train.y[members]
             if static.augmentation is not None:
                 x = static.augmentation.views(keys_of(key_views, members), x)
@@ -46,7 +48,7 @@ class RecordGradients(Contribution):
             total = clipped_gradient_sum(
                 static.model, static.task.loss, this.params, x, y, real, this.clip_norm, in_views
             )
-            clipped = jnp.sum(only(real, is_clipped(total.norms, this.clip_norm)))
+            clipped = jnp.sum(mask_rows(real, is_clipped(total.norms, this.clip_norm)))
             answered = jnp.sum(real).astype(jnp.float32)
             zero = jnp.float32(0)
             update = jax.tree.map(jnp.negative, total.gradient)
@@ -56,13 +58,15 @@ class RecordGradients(Contribution):
 
         return several
 
-    def simulated(self, static: ProgramConfig, hyper: RunParams, params: PyTree, examples: Examples) -> PyTree:
+    def simulated(self, static: ProgramConfig, run_params: RunParams, params: PyTree, examples: Examples) -> PyTree:
         """The sum of the records' clipped gradients, negated."""
-        return negated_gradients(static, hyper, params, examples)
+        return negated_gradients(static, run_params, params, examples)
 
 
-def negated_gradients(static: ProgramConfig, hyper: RunParams, params: PyTree, examples: Examples) -> PyTree:
+def negated_gradients(static: ProgramConfig, run_params: RunParams, params: PyTree, examples: Examples) -> PyTree:
     """The sum of the examples' clipped gradients, negated."""
     real = jnp.ones(len(examples.x), bool)
-    total = clipped_gradient_sum(static.model, static.task.loss, params, examples.x, examples.y, real, hyper.clip_norm)
+    total = clipped_gradient_sum(
+        static.model, static.task.loss, params, examples.x, examples.y, real, run_params.clip_norm
+    )
     return jax.tree.map(jnp.negative, total.gradient)

@@ -28,7 +28,7 @@ class RoundedGradients(LocalRecords):
     ASKS_EVERYBODY: ClassVar[bool] = True
 
     def message(
-        self, static: ProgramConfig, hyper: RunParams, this: Round, held: HeldRecords
+        self, static: ProgramConfig, run_params: RunParams, this: Round, held: HeldRecords
     ) -> tuple[jax.Array, RecordStats]:
         """The integers, int32 [dimension], not yet reduced.
 
@@ -36,7 +36,7 @@ class RoundedGradients(LocalRecords):
         """
         drawn = poisson_subset(held.key_records, held.eligible, held.last, static.max_batch_size)
         key_round, key_share = jax.random.split(held.key_noise)
-        mechanism, signs, params = integers(static), signs_key(hyper, this.number), this.params
+        mechanism, signs, params = integers(static), signs_key(run_params, this.number), this.params
 
         def add(i: jax.Array, carry: tuple[jax.Array, RecordStats]) -> tuple[jax.Array, RecordStats]:
             total, stats = carry
@@ -44,9 +44,9 @@ class RoundedGradients(LocalRecords):
             x, y = held.examples.x[row][None], held.examples.y[row][None]
             gradient = jax.grad(lambda p: static.task.loss(static.model.apply(p, x), y)[0])(params)
             norm = global_norm(gradient)
-            clipped = jax.tree.map(jnp.negative, scale(gradient, clip_factor(norm, hyper.clip_norm)))
-            rounded = mechanism.encode(jax.random.fold_in(key_round, i), signs, clipped, hyper.mechanism)
-            long = (~(norm <= hyper.clip_norm)).astype(jnp.float32)
+            clipped = jax.tree.map(jnp.negative, scale(gradient, clip_factor(norm, run_params.clip_norm)))
+            rounded = mechanism.encode(jax.random.fold_in(key_round, i), signs, clipped, run_params.mechanism)
+            long = (~(norm <= run_params.clip_norm)).astype(jnp.float32)
             return total + rounded, RecordStats(
                 stats.records + 1, stats.clipped + long, stats.norm + norm, stats.overflow
             )
@@ -58,8 +58,8 @@ class RoundedGradients(LocalRecords):
             RecordStats(zero, zero, zero, drawn.overflow.astype(jnp.float32)),
         )
         total, stats = jax.lax.fori_loop(0, drawn.size, add, start)
-        return total + mechanism.share(key_share, parameters, hyper.mechanism), stats
+        return total + mechanism.share(key_share, parameters, run_params.mechanism), stats
 
-    def simulated(self, static: ProgramConfig, hyper: RunParams, params: PyTree, examples: Examples) -> PyTree:
+    def simulated(self, static: ProgramConfig, run_params: RunParams, params: PyTree, examples: Examples) -> PyTree:
         """The sum of the records' clipped gradients, negated and not rounded."""
-        return negated_gradients(static, hyper, params, examples)
+        return negated_gradients(static, run_params, params, examples)

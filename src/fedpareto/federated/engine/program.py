@@ -20,12 +20,12 @@ PyTree = Any
 def make_program(static: ProgramConfig, devices: list[jax.Device], runs_at_once: int = 1) -> Program:
     """The program of a bundle on `devices`, `runs_at_once` runs at a time on each group that shares a cohort."""
 
-    def init_run(data: DeviceData, hyper: RunParams) -> State:
-        return first_state(static, hyper)
+    def init_run(data: DeviceData, run_params: RunParams) -> State:
+        return first_state(static, run_params)
 
-    def advance_run(data: DeviceData, hyper: RunParams, state: State, stop: jax.Array) -> State:
-        own = static.preprocessed(hyper)
-        return jax.lax.fori_loop(state.block, stop, lambda b, s: _block(own, data, hyper, s), state)
+    def advance_run(data: DeviceData, run_params: RunParams, state: State, stop: jax.Array) -> State:
+        own = static.preprocessed(run_params)
+        return jax.lax.fori_loop(state.block, stop, lambda b, s: _block(own, data, run_params, s), state)
 
     return compile_over_runs(
         init_run,
@@ -37,15 +37,15 @@ def make_program(static: ProgramConfig, devices: list[jax.Device], runs_at_once:
     )
 
 
-def _block(static: ProgramConfig, data: DeviceData, hyper: RunParams, state: State) -> State:
+def _block(static: ProgramConfig, data: DeviceData, run_params: RunParams, state: State) -> State:
     """Trains up to the next evaluation round, unless the run has diverged, and scores the model."""
     ends = jnp.asarray(static.evaluation_rounds, jnp.int32)
-    stop = jnp.minimum(ends[state.block], hyper.max_rounds)
+    stop = jnp.minimum(ends[state.block], run_params.max_rounds)
     start = jnp.minimum(jnp.where(state.block > 0, ends[state.block - 1], 0), stop)
 
     def body(r: jax.Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
         carried, diverged_round, overflow_rounds, refused_rounds, _ = carry
-        carried, now, _ = one_round(static, data, hyper, carried, r)
+        carried, now, _ = one_round(static, data, run_params, carried, r)
         # Asked of the released model alone: what members hand in or lose may decide nothing that anybody sees.
         finite = jnp.bool_(True)
         for leaf in jax.tree.leaves(carried.params):
@@ -66,7 +66,7 @@ def _block(static: ProgramConfig, data: DeviceData, hyper: RunParams, state: Sta
     # So are those of one that is as good as was asked for; accuracies that are not known yet are NaN, and no reason to stop.
     ended = state.diverged_round >= 0
     if "accuracy" in state.metrics:
-        ended |= jnp.any(state.metrics["accuracy"] >= hyper.target_accuracy)
+        ended |= jnp.any(state.metrics["accuracy"] >= run_params.target_accuracy)
     start = jnp.where(ended, stop, start)
     carry = jax.lax.fori_loop(start, stop, body, carry)
     carried, diverged_round, overflow_rounds, refused_rounds, report = carry
@@ -76,7 +76,7 @@ def _block(static: ProgramConfig, data: DeviceData, hyper: RunParams, state: Sta
         carried.model,
         data.test.x,
         data.test.y,
-        data.test_client[hyper.partition],
+        data.test_client[run_params.partition],
         static.clients,
         static.cohort_devices,
     )

@@ -1,4 +1,4 @@
-"""The release of a round: the noisy mean update, and what the server remembers of it."""
+"""The release of a round: the noisy mean update, and the server's state after it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PyTree = Any
 
 
 class Released(NamedTuple):
-    """All that anybody learns of a round.
+    """The public outcome of a round.
 
     Attributes:
-      mean_update: What the server steps with, like the parameters.
+      mean_update: The mean update that the server steps with, like the parameters.
       memory: The memory for the next round.
       wrapped: float32 scalar, the share of coordinates that wrapped around.
       refused: bool scalar, whether too few answered and the round is to change nothing; None where no round is refused.
@@ -33,29 +33,32 @@ class Released(NamedTuple):
 
 
 def release(
-    static: ProgramConfig, hyper: RunParams, this: Round, sums: Sums, *, cohort: Cohort, kept: PyTree | None
+    static: ProgramConfig, run_params: RunParams, this: Round, sums: Sums, *, cohort: Cohort, kept: PyTree | None
 ) -> Released:
-    """Adds the server's noise to the sum where it is the server that adds it, divides, and steps the algorithm's state.
+    """Adds noise to the cohort sum, divides by the public expected cohort, and steps the carried state.
+
+    The carried state is the adaptive clip norm, the noise of earlier rounds and the algorithm's state (control variates).
+    Only a trusted server adds noise here; other contributions arrive noised.
 
     Args:
-      static: What shapes the program.
-      hyper: The run's numbers.
-      this: What all contributions of the round share.
+      static: The program configuration.
+      run_params: The run's numbers.
+      this: Values that all contributions of the round share.
       sums: Sums over the cohort.
-      cohort: Who took part.
-      kept: What each left behind, [cohort buffer, ...], or None.
+      cohort: The members of the round.
+      kept: Each member's own state after the round, [cohort buffer, ...], or None.
     """
-    total = contribution_of(static).noise.release(static, hyper, this, sums)
-    divisor = static.public_divisor(hyper)
+    total = contribution_of(static).noise.release(static, run_params, this, sums)
+    divisor = static.public_divisor(run_params)
     mean = jax.tree.map(lambda leaf: leaf / divisor, total.noisy)
     problem = ServerProblem(
         work=static.work,
         examples_pad=static.examples_pad,
         clients=static.clients,
         expected_cohort=static.expected_cohort,
-        learning_rate=hyper.client_learning_rate,
+        learning_rate=run_params.client_learning_rate,
         cohort=cohort,
         kept=kept,
     )
-    mean, state = static.algorithm_of(hyper).server(mean, total.memory.algorithm, problem)
+    mean, state = static.algorithm_of(run_params).server(mean, total.memory.algorithm, problem)
     return Released(mean, total.memory._replace(algorithm=state), total.wrapped, total.refused)

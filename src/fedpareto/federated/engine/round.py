@@ -21,7 +21,7 @@ PyTree = Any
 
 
 class RoundReport(NamedTuple):
-    """What one round looked like, float32 scalars: simulation diagnostics that no epsilon covers.
+    """Diagnostics of one round, float32 scalars. They are of the simulation: no epsilon covers them.
 
     Attributes:
       cohort_size: Members that answered.
@@ -46,9 +46,9 @@ class RoundResult(NamedTuple):
     """Results of one round.
 
     Attributes:
-      carried: What the next round starts from.
+      carried: The state that the next round starts from.
       report: Diagnostics.
-      mean_update: The mean update that the server stepped with: all that is released of the round.
+      mean_update: The released mean update: the server steps with it, and nothing else is released.
     """
 
     carried: Carried
@@ -57,20 +57,20 @@ class RoundResult(NamedTuple):
 
 
 def one_round(
-    static: ProgramConfig, data: DeviceData, hyper: RunParams, carried: Carried, round_index: jax.Array
+    static: ProgramConfig, data: DeviceData, run_params: RunParams, carried: Carried, round_index: jax.Array
 ) -> RoundResult:
-    """Runs round `round_index` (int32, from 0)."""
-    if hyper.client_decay is not None:
-        rate = hyper.client_learning_rate * hyper.client_decay**round_index
-        hyper = hyper._replace(client_learning_rate=rate)
+    """Runs round `round_index` (int32, from 0), and returns the released mean update as well."""
+    if run_params.client_decay is not None:
+        rate = run_params.client_learning_rate * run_params.client_decay**round_index
+        run_params = run_params._replace(client_learning_rate=rate)
     params, optimizer_state, memory = carried
-    cohort, this = begin(static, data, hyper, carried, round_index)
+    cohort, this = begin(static, data, run_params, carried, round_index)
     at_once = min(static.at_once, cohort.members.shape[0])
-    contribution = contribution_of(static).members(static, data, hyper, this)
+    contribution = contribution_of(static).members(static, data, run_params, this)
     sums, kept = sum_over_cohort(contribution, cohort, at_once, static.cohort_devices)
-    released = release(static, hyper, this, sums, cohort=cohort, kept=kept)
+    released = release(static, run_params, this, sums, cohort=cohort, kept=kept)
     memory = released.memory
-    stepped = server_update(static.server(hyper.server), params, optimizer_state, released.mean_update)
+    stepped = server_update(static.server(run_params.server), params, optimizer_state, released.mean_update)
     if released.refused is not None:
         stepped = _unless(released.refused, stepped, (params, optimizer_state))
     if memory.average is not None and static.averaging is not None:
@@ -96,25 +96,25 @@ def _unless(refused: jax.Array, new: PyTree, old: PyTree) -> PyTree:
 
 
 def begin(
-    static: ProgramConfig, data: DeviceData, hyper: RunParams, carried: Carried, round_index: jax.Array
+    static: ProgramConfig, data: DeviceData, run_params: RunParams, carried: Carried, round_index: jax.Array
 ) -> tuple[Cohort, Round]:
     """Who takes part in round `round_index`, and what all of them share."""
-    secret = jax.random.fold_in(jax.random.wrap_key_data(hyper.secret_key), round_index)
-    key_cohort, key_noise, key_answers, key_records = jax.random.split(secret, 4)
-    cohort = cohort_of(static, data, hyper, key_cohort, round_index)
+    secret = jax.random.fold_in(jax.random.wrap_key_data(run_params.secret_key), round_index)
+    key_cohort, key_noise, key_responses, key_records = jax.random.split(secret, 4)
+    cohort = cohort_of(static, data, run_params, key_cohort, round_index)
     return cohort, Round(
         number=round_index,
         params=carried.params,
         memory=carried.memory,
-        clip_norm=hyper.clip_norm if carried.memory.clip_norm is None else carried.memory.clip_norm,
+        clip_norm=run_params.clip_norm if carried.memory.clip_norm is None else carried.memory.clip_norm,
         key_noise=key_noise,
-        key_answers=key_answers,
+        key_responses=key_responses,
         key_records=key_records,
     )
 
 
 def cohort_of(
-    static: ProgramConfig, data: DeviceData, hyper: RunParams, key: jax.Array, round_index: jax.Array
+    static: ProgramConfig, data: DeviceData, run_params: RunParams, key: jax.Array, round_index: jax.Array
 ) -> Cohort:
     """Who takes part: clients, or records where the server itself draws them."""
     row = contribution_of(static)
@@ -125,7 +125,7 @@ def cohort_of(
         return poisson_cohort(key, population, static.sampling_rate, static.max_cohort_size)
     if static.sampling == "fixed_size":
         return fixed_size_cohort(key, population, static.max_cohort_size)
-    order = jax.random.wrap_key_data(hyper.secret_key)
+    order = jax.random.wrap_key_data(run_params.secret_key)
     # A key that no round has: rounds count from 0.
     one_pass = jax.random.fold_in(jax.random.fold_in(order, 2**31 - 1), round_index // static.batches)
     order = one_pass if static.sampling == "shuffled" else jax.random.fold_in(order, 2**31 - 1)

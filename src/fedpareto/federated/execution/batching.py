@@ -19,7 +19,7 @@ MEMORY_SHARE = 0.6  # of the memory that batched runs may fill; the rest is for 
 def fill_memory(
     layout: Layout,
     make: Callable[[int], Program],
-    hypers: Callable[[int], RunParams],
+    run_params: Callable[[int], RunParams],
     data: DeviceData,
     runs: int,
     device: jax.Device,
@@ -31,7 +31,7 @@ def fill_memory(
     Args:
       layout: `runs_at_once` is 0 where it is to be chosen.
       make: Runs at once -> the bundle's program.
-      hypers: Number of runs -> hyper-parameters of so many.
+      run_params: Number of runs -> hyper-parameters of so many.
       data: The data of the bundle.
       runs: Number of runs.
       device: One of the devices.
@@ -41,7 +41,7 @@ def fill_memory(
     share = math.ceil(runs / layout.groups)
     if share == 1:
         return replace(layout, runs_at_once=1)
-    one, two = (make(k).temporary_bytes(data, hypers(k)) for k in (1, 2))
+    one, two = (make(k).temporary_bytes(data, run_params(k)) for k in (1, 2))
     return replace(layout, runs_at_once=affordable_runs(one, two, share, memory_of(device)))
 
 

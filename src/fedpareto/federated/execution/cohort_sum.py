@@ -47,7 +47,7 @@ def sum_over_cohort(
     turns = -(-(members.shape[0] // at_once) // LANES)
     nothing = jax.tree.map(lambda leaf: jnp.zeros((turns, *leaf.shape), leaf.dtype), left)
 
-    def lane(number: jax.Array) -> tuple[PyTree, PyTree]:
+    def partial_sum(number: jax.Array) -> tuple[PyTree, PyTree]:
         def add(step: jax.Array, carry: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
             total, kept = carry
             first = (number + step * LANES) * at_once
@@ -59,7 +59,7 @@ def sum_over_cohort(
         return jax.lax.fori_loop(0, (chunks - number + LANES - 1) // LANES, add, (zero, nothing))
 
     own = 0 if devices == 1 else jax.lax.axis_index(COHORT_AXIS)
-    lanes = jax.lax.map(lane, own + devices * jnp.arange(LANES // devices, dtype=jnp.int32))
+    lanes = jax.lax.map(partial_sum, own + devices * jnp.arange(LANES // devices, dtype=jnp.int32))
     if devices > 1:
         # [device, lane of it, ...] -> [lane, ...]: device d holds the lanes d, d + devices, ...
         lanes = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, COHORT_AXIS, axis=1), lanes)

@@ -26,9 +26,9 @@ class Program:
     """A compiled bundle. Its data are a `DeviceData`, its hyper-parameters a `RunParams`.
 
     Attributes:
-      init: (data, hypers) -> state, hypers and state with a leading runs axis.
-      advance: (data, hypers, state, stop) -> state after blocks up to `stop`; `state` is donated.
-      temporary_bytes: (data, hypers) -> what `advance` needs beside its arguments and its result, as compiled.
+      init: (data, run_params) -> state, `run_params` and state with a leading runs axis.
+      advance: (data, run_params, state, stop) -> state after blocks up to `stop`; `state` is donated.
+      temporary_bytes: (data, run_params) -> bytes that `advance` needs besides its arguments and result, as compiled.
       blocks: Number of blocks to run in all.
       shards: Groups of devices; the runs axis must be a multiple of it.
       rounds_after: Rounds done after each number of blocks (for progress).
@@ -57,8 +57,8 @@ def compile_over_runs(
     the other runs of its bundle.
 
     Args:
-      init_run: (data, hyper) -> the first state of a run.
-      advance_run: (data, hyper, state, stop) -> the state after blocks up to `stop`.
+      init_run: (data, run_params) -> the first state of a run.
+      advance_run: (data, run_params, state, stop) -> the state after blocks up to `stop`.
       devices: The devices.
       cohort_devices: How many of them share the cohort of one run.
       runs_at_once: Runs in one vectorised batch on each group of devices.
@@ -68,12 +68,12 @@ def compile_over_runs(
     split, whole = PartitionSpec(RUNS), PartitionSpec()
     batch_size = None if runs_at_once == 1 else runs_at_once
 
-    def init(data: PyTree, hypers: PyTree) -> PyTree:
-        return jax.lax.map(lambda hyper: init_run(data, hyper), hypers, batch_size=batch_size)
+    def init(data: PyTree, run_params: PyTree) -> PyTree:
+        return jax.lax.map(lambda row: init_run(data, row), run_params, batch_size=batch_size)
 
-    def advance(data: PyTree, hypers: PyTree, state: PyTree, stop: jax.Array) -> PyTree:
+    def advance(data: PyTree, run_params: PyTree, state: PyTree, stop: jax.Array) -> PyTree:
         return jax.lax.map(
-            lambda pair: advance_run(data, pair[0], pair[1], stop), (hypers, state), batch_size=batch_size
+            lambda pair: advance_run(data, pair[0], pair[1], stop), (run_params, state), batch_size=batch_size
         )
 
     def sharded(function: Callable[..., PyTree], specs: tuple[PartitionSpec, ...]) -> Callable[..., PyTree]:
@@ -85,18 +85,18 @@ def compile_over_runs(
     compiled_advance = jax.jit(sharded(advance, (whole, split, split, whole)), donate_argnums=2)
     place_runs = NamedSharding(mesh, split)
 
-    def run_advance(data: PyTree, hypers: PyTree, state: PyTree, stop: int) -> PyTree:
+    def run_advance(data: PyTree, run_params: PyTree, state: PyTree, stop: int) -> PyTree:
         state = jax.device_put(state, place_runs)
-        return compiled_advance(data, jax.device_put(hypers, place_runs), state, jnp.int32(stop))
+        return compiled_advance(data, jax.device_put(run_params, place_runs), state, jnp.int32(stop))
 
-    def temporary_bytes(data: PyTree, hypers: PyTree) -> int:
-        state = jax.eval_shape(compiled_init, data, hypers)
-        memory: Any = compiled_advance.lower(data, hypers, state, jnp.int32(0)).compile().memory_analysis()
+    def temporary_bytes(data: PyTree, run_params: PyTree) -> int:
+        state = jax.eval_shape(compiled_init, data, run_params)
+        memory: Any = compiled_advance.lower(data, run_params, state, jnp.int32(0)).compile().memory_analysis()
         return int(memory.temp_size_in_bytes)
 
     return Program(
         temporary_bytes=temporary_bytes,
-        init=lambda data, hypers: compiled_init(data, jax.device_put(hypers, place_runs)),
+        init=lambda data, run_params: compiled_init(data, jax.device_put(run_params, place_runs)),
         advance=run_advance,
         blocks=len(rounds_after),
         shards=len(devices) // cohort_devices,

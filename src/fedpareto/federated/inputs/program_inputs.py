@@ -24,7 +24,7 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class ProgramConfig:
-    """What shapes the compiled program. Runs that differ here cannot share one.
+    """The configuration of a compiled program. Runs that differ here cannot share one.
 
     Attributes:
       model: The model.
@@ -93,26 +93,26 @@ class ProgramConfig:
         """The server optimizer with its traced float arguments."""
         return server_optimizer(self.optimizer, dict(self.optimizer_flags) | arguments)
 
-    def algorithm_of(self, hyper: RunParams) -> Algorithm:
+    def algorithm_of(self, run_params: RunParams) -> Algorithm:
         """The algorithm with the numbers of one run."""
-        return replace(self.algorithm, **hyper.algorithm)
+        return replace(self.algorithm, **run_params.algorithm)
 
-    def public_divisor(self, hyper: RunParams) -> float | jax.Array:
+    def public_divisor(self, run_params: RunParams) -> float | jax.Array:
         """The divisor of a sum: the public expected number of answers, never the realised one, which depends on the data.
 
         Dividing by that would break the sensitivity bound.
         """
-        return self.expected_cohort * (1 - hyper.dropout) if self.drops else self.expected_cohort
+        return self.expected_cohort * (1 - run_params.dropout) if self.drops else self.expected_cohort
 
-    def preprocessed(self, hyper: RunParams) -> ProgramConfig:
+    def preprocessed(self, run_params: RunParams) -> ProgramConfig:
         """The same for one run: its model takes the examples as they are."""
         if self.preprocessing is None:
             return self
-        return replace(self, model=prepend(self.model, self.preprocessing, hyper.preprocessing or {}))
+        return replace(self, model=prepend(self.model, self.preprocessing, run_params.preprocessing or {}))
 
 
 class RunParams(NamedTuple):
-    """What varies between runs of one program; every leaf has a leading runs axis outside `jax.lax.map`.
+    """The numbers of the runs of one program; every leaf has a leading runs axis outside `jax.lax.map`.
 
     Attributes:
       partition: int32, which of the data's partitions the run uses.

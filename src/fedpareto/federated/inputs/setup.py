@@ -39,7 +39,7 @@ def program_config(
     model: Model,
     layout: Layout,
 ) -> ProgramConfig:
-    """What the runs of a bundle share. Buffers are the largest that any of their plans asks for."""
+    """The program configuration that the runs of a bundle share. Buffers are the largest that any of their plans asks for."""
     run, plan = runs[0], plans[runs[0].run_id]
     return ProgramConfig(
         model=model,
@@ -128,7 +128,7 @@ def lay_out(
 def learned_of(
     runs: Sequence[Run], plans: Mapping[str, PrivacyPlan], data: PreparedData
 ) -> Mapping[str, Mapping[str, np.ndarray]] | None:
-    """What the preprocessing of each run has learned of the training records, by run id; None where it learns nothing.
+    """Learns the preprocessing of each run from the training records, by run id; None where it learns nothing.
 
     The noise is what the run's plan was accounted for with.
     """
@@ -149,7 +149,7 @@ def learned_of(
 
 
 def measure(runs: Sequence[Run], data: PreparedData) -> DataSizes:
-    """What accounting needs to know of the data: the number of parameters, and every client's records."""
+    """Data sizes that accounting needs: the number of parameters, and every client's records."""
     model = model_of(runs[0], data)
     records = {seed: tuple(map(int, p.train_count)) for seed, p in partitions_of(runs, data).items()}
     return DataSizes(model.parameters, records)
@@ -170,7 +170,7 @@ def _batch_pad(run: Run, plan: PrivacyPlan, dealt: Partition) -> int:
     return max(plan.max_batch_size(n, rate) for n, rate in {*zip(map(int, dealt.train_count), rates, strict=True)} if n)
 
 
-def run_params(
+def stack_run_params(
     runs: Sequence[Run],
     plans: Mapping[str, PrivacyPlan],
     seeds: Sequence[int],

@@ -1,4 +1,4 @@
-"""What a run remembers: from round to round, and from one evaluation to the next."""
+"""The state of a run: from round to round, and from one evaluation to the next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OF_LAST_ROUND = ("cohort_size", "clipped_fraction", "update_norm", "clip_norm", 
 
 
 class ServerState(NamedTuple):
-    """What a run remembers from round to round beside model and optimizer; None where it need not.
+    """The server's state from round to round, other than model and optimizer; a field is None where a run has no use for it.
 
     Attributes:
       clip_norm: float32 scalar, the adaptive clip norm.
@@ -32,7 +32,7 @@ class ServerState(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """What one round hands to the next: parameters, state of the server optimizer, and what else the server remembers."""
+    """The state that one round hands to the next: parameters, server optimizer, and `ServerState`."""
 
     params: PyTree
     optimizer_state: PyTree
@@ -70,7 +70,7 @@ class State(NamedTuple):
 
     @property
     def carried(self) -> Carried:
-        """What the next round starts from."""
+        """The state that the next round starts from."""
         return Carried(self.params, self.optimizer_state, self.memory)
 
     @property
@@ -100,28 +100,28 @@ def metric_names(task: Task) -> tuple[str, ...]:
     return *task.score_names, *OF_LAST_ROUND
 
 
-def first_state(static: ProgramConfig, hyper: RunParams) -> State:
+def first_state(static: ProgramConfig, run_params: RunParams) -> State:
     """The state of one run before its first round."""
-    key = jax.random.fold_in(jax.random.wrap_key_data(hyper.public_key), static.rounds + 1)
+    key = jax.random.fold_in(jax.random.wrap_key_data(run_params.public_key), static.rounds + 1)
     params = static.model.init(key)
     empty = jnp.full((len(static.evaluation_rounds),), jnp.nan, jnp.float32)
     return State(
         block=jnp.int32(0),
         params=params,
-        optimizer_state=static.server(hyper.server).init(params),
+        optimizer_state=static.server(run_params.server).init(params),
         metrics=dict.fromkeys(metric_names(static.task), empty),
         diverged_round=jnp.int32(-1),
         overflow_rounds=jnp.int32(0),
         refused_rounds=jnp.int32(0),
-        memory=first_memory(static, hyper, params),
+        memory=first_memory(static, run_params, params),
     )
 
 
-def first_memory(static: ProgramConfig, hyper: RunParams, params: PyTree) -> ServerState:
+def first_memory(static: ProgramConfig, run_params: RunParams, params: PyTree) -> ServerState:
     """The memory before the first round."""
     return ServerState(
-        clip_norm=None if hyper.adaptive is None else hyper.clip_norm,
-        mechanism=static.mechanism.init(params, hyper.mechanism),
+        clip_norm=None if run_params.adaptive is None else run_params.clip_norm,
+        mechanism=static.mechanism.init(params, run_params.mechanism),
         algorithm=static.algorithm.init(params, static.clients),
         average=None if static.averaging is None else params,
     )

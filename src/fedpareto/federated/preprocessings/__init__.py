@@ -1,1 +1,1 @@
-"""What is done to every example before the model sees it."""
+"""Preprocessings: transformations of every example before the model sees it."""

@@ -1,4 +1,4 @@
-"""What a preprocessing is: done to every example before the model sees it, perhaps by what it has learned of all records.
+"""The interface of a preprocessing: it transforms every example, perhaps with statistics learned from all records.
 
 What is learned for a private run is noised, once, before the first round: `PrivacyPlan.preprocessing_noise_multipliers`
 says how much, and the accountant charges it. A configuration is checked by these literal constants of the class:

@@ -49,7 +49,7 @@ def output_shape(preprocessing: Preprocessing | None, example_shape: tuple[int, 
 
 
 def statistics(preprocessing: Learning, x: np.ndarray, bounded: bool) -> tuple[np.ndarray, ...]:
-    """What a preprocessing learns of all records, before any noise: means over records, float64.
+    """The statistics that a preprocessing learns from all records, before any noise: means over records, float64.
 
     Args:
       preprocessing: The preprocessing.
@@ -64,7 +64,7 @@ def statistics(preprocessing: Learning, x: np.ndarray, bounded: bool) -> tuple[n
 def learned(
     preprocessing: Learning, means: Sequence[np.ndarray], noise: Sequence[float], records: int, key: jax.Array
 ) -> dict[str, np.ndarray]:
-    """What examples are transformed with, from the statistics and one run's noise.
+    """The parameters of the transformation, from the statistics and one run's noise.
 
     The divisor of the noisy sums is the number of records, which is public: part of the configuration of a run with unit
     `record`.

@@ -1,4 +1,4 @@
-"""What became of a run: its status and the scores of its evaluations, from its final state."""
+"""The outcome of a run: its status and the scores of its evaluations, from its final state."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def metric_rows(run: Run, accounted: AccountedRun, result: RunResult) -> pd.Data
 
 
 def client_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun], data: PreparedData) -> pd.DataFrame:
-    """What each client proves for its own records, where clients do: one row a run and client."""
+    """The guarantee that each client proves for its records, where clients add the noise: one row a run and client."""
     runs = [run for run in bundle.runs if accounted[run.run_id].client_epsilons]
     dealt = partitions_of(runs, data) if runs else {}
     rows = [

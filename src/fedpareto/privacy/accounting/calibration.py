@@ -31,7 +31,7 @@ def calibrate(plan: PrivacyPlan, target_epsilon: float, accountant: str = "rdp")
     """
     if not (math.isfinite(target_epsilon) and target_epsilon > 0):
         raise PrivacyPlanError(f"target epsilon = {target_epsilon} must be finite and above 0")
-    _check_preliminary(plan, target_epsilon, accountant, "target epsilon")
+    _check_preprocessing(plan, target_epsilon, accountant, "target epsilon")
     epsilon = _epsilon_of(plan, accountant)
     if epsilon(SMALLEST_NOISE) <= target_epsilon:
         return replace(plan, noise_multiplier=SMALLEST_NOISE)
@@ -81,7 +81,7 @@ def stopped(plan: PrivacyPlan, epsilon: float, accountant: str = "rdp") -> Priva
     def spent(rounds: int) -> float:
         return _spent(plan.after(rounds), accountant)
 
-    _check_preliminary(plan, epsilon, accountant, "stop_at_epsilon")
+    _check_preprocessing(plan, epsilon, accountant, "stop_at_epsilon")
     if spent(plan.rounds) <= epsilon:
         return plan
     low, high = 0, plan.rounds
@@ -96,8 +96,8 @@ def stopped(plan: PrivacyPlan, epsilon: float, accountant: str = "rdp") -> Priva
     return plan.after(low)
 
 
-def _check_preliminary(plan: PrivacyPlan, epsilon: float, accountant: str, what: str) -> None:
-    """What is released before the first round must leave something of the budget."""
+def _check_preprocessing(plan: PrivacyPlan, epsilon: float, accountant: str, what: str) -> None:
+    """Checks that the releases before the first round leave some of the budget."""
     before = _spent(plan.after(0), accountant) if plan.preprocessing_noise_multipliers else 0.0
     if before >= epsilon:
         raise PrivacyPlanError(

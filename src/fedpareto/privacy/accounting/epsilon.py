@@ -14,7 +14,7 @@ from dp_accounting import rdp
 from fedpareto.columns.declared import ACCOUNTANTS
 from fedpareto.privacy.accounting.guarantee import Guarantee
 from fedpareto.privacy.accounting.pld import pld_epsilons
-from fedpareto.privacy.accounting.rdp import classic_epsilon, preliminary_rdp, rdp_curve
+from fedpareto.privacy.accounting.rdp import classic_epsilon, preprocessing_rdp, rdp_curve
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
 
@@ -49,7 +49,7 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
 def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> list[Guarantee]:
     delta = plan.accounted_delta
     orders, step_rdp, dropped = rdp_curve(plan)
-    before = preliminary_rdp(plan, orders)
+    before = preprocessing_rdp(plan, orders)
     releases = {t: plan.releases(t) for t in {*rounds} if t or plan.preprocessing_noise_multipliers}
     by_pld: dict[int, float] = {}
     pld_warnings: dict[int, str] = {}

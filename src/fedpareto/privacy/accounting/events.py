@@ -45,5 +45,5 @@ def whole_event(plan: PrivacyPlan) -> dp_accounting.DpEvent:
     rounds = dp_accounting.SelfComposedDpEvent(step_event(plan), int(plan.releases(plan.rounds)))
     if not plan.preprocessing_noise_multipliers:
         return rounds
-    before = [dp_accounting.GaussianDpEvent(noise) for noise in plan.preliminary_noise]
+    before = [dp_accounting.GaussianDpEvent(noise) for noise in plan.preprocessing_relative_noise]
     return dp_accounting.ComposedDpEvent([*before, rounds])

@@ -1,4 +1,4 @@
-"""What a run proves."""
+"""The guarantee that a run proves."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ PLD_DENSE_COMPOSITIONS = 64
 def pld_epsilons(
     plan: PrivacyPlan, releases: Mapping[int, float], delta: float, scale: float
 ) -> tuple[dict[int, float], dict[int, str]]:
-    """Epsilon by PLD after each number of rounds in `releases`, and what there is to know about it.
+    """PLD epsilon by round, and warnings by round; ({}, warnings) if PLD does not apply.
 
     Args:
       plan: The plan.
@@ -42,7 +42,7 @@ def pld_epsilons(
       scale: Epsilon by RDP after the last of them, which sets the discretisation.
 
     Returns:
-      Rounds -> epsilon, for those that PLD has one for; rounds -> a warning: why there is none, or why it is not tight.
+      Rounds -> epsilon where PLD applies; rounds -> the reason why it does not, or why its epsilon is not tight.
     """
     if plan.noise.event(plan) is None or (plan.local is not None and plan.amplified):
         return {}, dict.fromkeys(releases, "PLD not computed: dp-accounting's PLD does not cover this mechanism")
@@ -56,7 +56,8 @@ def pld_epsilons(
         why = f"PLD not computed: dp-accounting's PLD does not cover {plan.setting.sampling} sampling"
         return {}, dict.fromkeys(releases, why)
     rate = _sampled(plan)
-    precision = sum(noise**-2 for noise in plan.preliminary_noise)  # Gaussians on everything compose to one, exactly
+    # Gaussians on everything compose to one, exactly.
+    precision = sum(noise**-2 for noise in plan.preprocessing_relative_noise)
     gaussian = pld.privacy_loss_distribution.from_gaussian_mechanism
     found: dict[int, float] = {}
     warnings: dict[int, str] = {}
@@ -112,7 +113,7 @@ def _composed_grid(pmf: Any, times: int) -> int:
 
 
 def _self_compose(step: Any, times: int) -> Any:
-    """What `step.self_compose` returns, in a time that does not grow with the compositions."""
+    """The result of `step.self_compose`, in a time that does not grow with the compositions."""
     if times < PLD_DENSE_COMPOSITIONS:
         return step.self_compose(times)
     return pld.privacy_loss_distribution.PrivacyLossDistribution(

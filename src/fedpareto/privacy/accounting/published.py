@@ -13,7 +13,7 @@ from fedpareto.privacy.setting import LocalSteps, PrivacySetting
 
 
 class Claimed(Protocol):
-    """What an epsilon was computed from, see `fedpareto.config.papers.Claim`."""
+    """The inputs of a published epsilon, see `fedpareto.config.papers.Claim`."""
 
     @property
     def rate(self) -> float: ...

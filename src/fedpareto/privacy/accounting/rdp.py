@@ -57,15 +57,15 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
     return kept, curve, int((~bounded).sum())
 
 
-def preliminary_rdp(plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
+def preprocessing_rdp(plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
     """The Rényi divergence of all preliminary releases together at each order, float64 [k] (Mironov 2017, Corollary 3)."""
-    return orders * sum(1 / (2 * noise**2) for noise in plan.preliminary_noise)
+    return orders * sum(1 / (2 * noise**2) for noise in plan.preprocessing_relative_noise)
 
 
 def whole_curve(plan: PrivacyPlan) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Rényi orders, and the divergence of the whole run at each, which holds but for `PrivacyPlan.reserved_delta`."""
     orders, step_rdp, _ = rdp_curve(plan)
-    whole = step_rdp * plan.releases(plan.rounds) + preliminary_rdp(plan, orders)
+    whole = step_rdp * plan.releases(plan.rounds) + preprocessing_rdp(plan, orders)
     if plan.uses_black_box_amplification:
         seen = plan.replace(participation="seen")
         more, seen_rdp, _ = rdp_curve(seen, orders.tolist())
@@ -77,7 +77,7 @@ def whole_curve(plan: PrivacyPlan) -> tuple[tuple[float, ...], tuple[float, ...]
 def classic_epsilon(plan: PrivacyPlan, rounds: int) -> float:
     """Epsilon by the conversion used before 2020 (Mironov 2017, Proposition 3), for comparison with old papers."""
     orders, step_rdp, _ = rdp_curve(plan, CLASSIC_ORDERS)
-    spent = step_rdp * plan.releases(rounds) + preliminary_rdp(plan, orders)
+    spent = step_rdp * plan.releases(rounds) + preprocessing_rdp(plan, orders)
     return float(np.min(spent - np.log(plan.accounted_delta) / (orders - 1)))
 
 

@@ -46,7 +46,7 @@ def check_distinguishing(mechanism: Mechanism, seed: int = 0, runs: int = 600) -
 
 
 def check_released(mechanism: Mechanism, seed: int = 0, runs: int = 200) -> list[str]:
-    """What a run releases, and how often, follows from its units through the noisy releases alone.
+    """Checks that a run's releases, and their number, depend on its units through the noisy releases alone.
 
     Every extreme takes the place of the last unit, and whole runs (`Mechanism.run`) are made with it and without it (with the
     unit as it is under `replace_one`). Counted are the releases that move (differ from the one before) and those that are

@@ -16,7 +16,7 @@ Cohort = np.ndarray  # int [size], the numbers of the units that take part in on
 
 @dataclass(frozen=True)
 class Claim:
-    """What a program says of its own mechanism.
+    """The claims of a program about its mechanism.
 
     Attributes:
       unit: What neighbouring data sets differ in, for messages: `client` or `record`.

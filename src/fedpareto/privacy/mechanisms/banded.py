@@ -186,7 +186,7 @@ def correlated_noise(
 
 
 def _optimised(rounds: int, bands: int) -> list[float]:
-    """What jax_privacy finds: c_0..c_{bands-1}, in the precision that JAX is set to."""
+    """The coefficients c_0..c_{bands-1} that jax_privacy optimises, in the precision that JAX is set to."""
     from jax_privacy.matrix_factorization import toeplitz
 
     return [float(coefficient) for coefficient in toeplitz.optimize_banded_toeplitz(rounds, bands)]

@@ -35,19 +35,19 @@ FLOAT32_ROOM = 2.0**-20
 LEAST_DISCRETE_GAUSSIAN_VARIANCE = 0.25
 
 
-class LatticeError(ValueError):
+class EncodingError(ValueError):
     """The requested grid cannot hold the sum, or is not defined."""
 
 
 def padded(dimension: int) -> int:
     """The smallest power of two that is at least `dimension`: the Hadamard rotation needs one."""
     if dimension < 1:
-        raise LatticeError(f"dimension = {dimension} must be at least 1")
+        raise EncodingError(f"dimension = {dimension} must be at least 1")
     return 1 << (dimension - 1).bit_length()
 
 
 @dataclass(frozen=True)
-class Lattice:
+class IntegerEncoding:
     """How clipped vectors become integers modulo 2^bits, and what their noisy sum proves.
 
     Every contributing client adds one vector and one independent noise share of variance `share_variance`. Between
@@ -66,7 +66,7 @@ class Lattice:
         `clip_norm`.
 
     Raises:
-      LatticeError: If a value is out of range, or `bits` are too few for so many contributions: the rounding alone
+      EncodingError: If a value is out of range, or `bits` are too few for so many contributions: the rounding alone
         would then fill the range, however coarse the grid.
     """
 
@@ -81,24 +81,24 @@ class Lattice:
 
     def __post_init__(self) -> None:
         if self.distribution not in DISTRIBUTIONS:
-            raise LatticeError(f"distribution = {self.distribution} must be {' or '.join(DISTRIBUTIONS)}")
+            raise EncodingError(f"distribution = {self.distribution} must be {' or '.join(DISTRIBUTIONS)}")
         if self.dimension != padded(self.dimension):
-            raise LatticeError(f"dimension = {self.dimension} must be a power of two: {padded(self.dimension)} fits")
+            raise EncodingError(f"dimension = {self.dimension} must be a power of two: {padded(self.dimension)} fits")
         if not LEAST_BITS <= self.bits <= MOST_BITS:
-            raise LatticeError(f"bits = {self.bits} must be in {LEAST_BITS} to {MOST_BITS}")
+            raise EncodingError(f"bits = {self.bits} must be in {LEAST_BITS} to {MOST_BITS}")
         if not 1 <= self.threshold <= self.shares:
-            raise LatticeError(f"threshold = {self.threshold} must be at least 1 and at most shares = {self.shares}")
+            raise EncodingError(f"threshold = {self.threshold} must be at least 1 and at most shares = {self.shares}")
         for name in ("contributions", "clip_norm", "noise_stddev"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise LatticeError(f"{name} = {getattr(self, name)} must be finite and above 0")
+                raise EncodingError(f"{name} = {getattr(self, name)} must be finite and above 0")
         if self._room <= 0:
-            raise LatticeError(
+            raise EncodingError(
                 f"bits = {self.bits} are too few for {self.contributions:g} contributions: {_advice(self)}"
             )
 
     @property
     def _room(self) -> float:
-        """What 4^bits leaves once the variance of the rounding is taken off; the scale exists where it is above 0."""
+        """The remainder of 4^bits after the variance of the rounding; the scale exists where it is above 0."""
         return 4.0**self.bits - RANGE_IN_STDDEVS**2 * self.contributions
 
     @cached_property
@@ -154,11 +154,11 @@ class Lattice:
           float64 array, one upper bound for each order; infinite where nothing is proved.
 
         Raises:
-          LatticeError: If an order is not above 1.
+          EncodingError: If an order is not above 1.
         """
         orders = np.asarray(orders, np.float64)
         if not np.all(orders > 1):
-            raise LatticeError("a Renyi order must be above 1")
+            raise EncodingError("a Renyi order must be above 1")
         sensitivity = self.norm_bound * (2.0 if swapped else 1.0)
         variance = self.share_variance * self.threshold
         if self.distribution == "skellam":
@@ -228,9 +228,9 @@ def skellam_rdp(orders: np.ndarray, l2: float, variance: float, dimension: int) 
     return a * l2**2 / (2 * variance) + excess
 
 
-def _advice(lattice: Lattice) -> str:
-    """What to ask for instead of too few bits."""
-    enough = next(
-        (b for b in range(LEAST_BITS, MOST_BITS + 1) if 4.0**b > RANGE_IN_STDDEVS**2 * lattice.contributions), None
+def _advice(encoding: IntegerEncoding) -> str:
+    """The advice for an encoding with too few bits."""
+    enough_bits = next(
+        (b for b in range(LEAST_BITS, MOST_BITS + 1) if 4.0**b > RANGE_IN_STDDEVS**2 * encoding.contributions), None
     )
-    return f"at least {enough} are needed" if enough else f"not even {MOST_BITS} would do"
+    return f"at least {enough_bits} are needed" if enough_bits else f"not even {MOST_BITS} would do"

@@ -1,6 +1,6 @@
 """A client's part of distributed discrete noise, on the device: rotate, round, add an integer noise share, wrap.
 
-The steps of Kairouz, Liu and Steinke 2021 (arXiv 2102.06387: KLS21 below); `lattice` says what they prove. Everything
+The steps of Kairouz, Liu and Steinke 2021 (arXiv 2102.06387: KLS21 below); `encoding` says what they prove. Everything
 that privacy rests on is exact integer arithmetic: the bound on a rounded vector's norm, the law of the noise and the
 reduction modulo 2^bits. Float32 touches only the rotation and the probabilities of rounding up.
 The generator is threefry, right for simulation and not for a deployment: see `noise`.
@@ -21,7 +21,7 @@ RADIX_BITS = 3
 # A redraw is needed with probability at most exp(-1/2): 64 of them in a row with probability below 2e-14.
 ATTEMPTS = 64
 
-# What float32 may have added to a vector's norm is far below this share of it: see `lattice.FLOAT32_ROOM`.
+# What float32 may have added to a vector's norm is far below this share of it: see `encoding.FLOAT32_ROOM`.
 SHRUNK = 1 - 2.0**-18
 
 # Squares of integers below this have 60 bits.
@@ -89,7 +89,7 @@ def round_conditionally(key: jax.Array, vector: jax.Array, norm_bound: jax.Array
     Args:
       key: A typed PRNG key, never used for anything else.
       vector: float32 [d] in integer units; d a power of two, or anything below 2^16; at most 2^28.
-      norm_bound: `Lattice.norm_bound`, scalar below 2^30; may be traced.
+      norm_bound: `IntegerEncoding.norm_bound`, scalar below 2^30; may be traced.
 
     Returns:
       int32 [d].

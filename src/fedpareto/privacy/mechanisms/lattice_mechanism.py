@@ -18,7 +18,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from fedpareto.privacy.delta_budget import SAMPLER_SHARE, largest_epsilon
-from fedpareto.privacy.mechanisms.discrete import Lattice, padded
+from fedpareto.privacy.mechanisms.discrete import IntegerEncoding, padded
 from fedpareto.privacy.mechanisms.discrete_encoding import (
     DeviceAliasTable,
     noise_share,
@@ -34,8 +34,8 @@ from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 PyTree = Any
 
 
-class IntegerGrid(NamedTuple):
-    """A run's `Lattice` on the device: `granularity` and `norm_bound` float32 scalars, and the table of a noise share."""
+class DeviceEncoding(NamedTuple):
+    """A run's `IntegerEncoding` on the device: `granularity` and `norm_bound` float32 scalars, and the table of a noise share."""
 
     granularity: Any
     norm_bound: Any
@@ -43,7 +43,7 @@ class IntegerGrid(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def lattice_of(plan: PrivacyPlan) -> Lattice:
+def encoding_of(plan: PrivacyPlan) -> IntegerEncoding:
     """How contributions become integers under secure aggregation, and what their noisy sum proves.
 
     Raises:
@@ -52,7 +52,7 @@ def lattice_of(plan: PrivacyPlan) -> Lattice:
     if plan.sum is None or plan.clip_norm is None or not plan.private:
         raise PrivacyPlanError("only a private run with trust distributed has a lattice")
     try:
-        return Lattice(
+        return IntegerEncoding(
             distribution=plan.setting.mechanism,
             dimension=padded(plan.sum.dimension),
             bits=plan.sum.bits,
@@ -71,10 +71,10 @@ def sampler_error(plan: PrivacyPlan) -> float:
     if plan.sum is None:
         return 0.0
     try:
-        one = largest_total_variation(plan.setting.mechanism, lattice_of(plan).share_variance)
+        one = largest_total_variation(plan.setting.mechanism, encoding_of(plan).share_variance)
     except ValueError as error:
         raise PrivacyPlanError(f"bits = {plan.sum.bits} for {plan.sum.participants} noise shares: {error}") from error
-    return one * lattice_of(plan).dimension * plan.sum.participants * plan.rounds
+    return one * encoding_of(plan).dimension * plan.sum.participants * plan.rounds
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class LatticeMechanism(IntegerMechanism):
 
     def rdp(self, plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
         """That of one sum of rounded vectors and noise shares."""
-        return lattice_of(plan).rdp(orders, swapped=plan.setting.adjacency == "replace_one")
+        return encoding_of(plan).rdp(orders, swapped=plan.setting.adjacency == "replace_one")
 
     def delta_share(self, plan: PrivacyPlan) -> float:
         """The part of delta that pays for `sampler_error`."""
@@ -101,28 +101,28 @@ class LatticeMechanism(IntegerMechanism):
         """The epsilon up to which the sampler is exact enough for the delta set aside for it."""
         return largest_epsilon(self.delta_share(plan), sampler_error(plan))
 
-    def device_params(self, plans: Sequence[PrivacyPlan]) -> Sequence[IntegerGrid]:
+    def device_params(self, plans: Sequence[PrivacyPlan]) -> Sequence[DeviceEncoding]:
         """The plans' grids, their tables of noise brought to one size."""
-        lattices = [lattice_of(plan) for plan in plans]
-        size = max(len(share_table(lattice.distribution, lattice.share_variance).alias) for lattice in lattices)
-        return [_on_device(lattice, size) for lattice in lattices]
+        encodings = [encoding_of(plan) for plan in plans]
+        size = max(len(share_table(encoding.distribution, encoding.share_variance).alias) for encoding in encodings)
+        return [_on_device(encoding, size) for encoding in encodings]
 
     def dimension(self, parameters: int) -> int:
         """Coordinates after padding to a power of two, as the rotation needs it."""
         return padded(parameters)
 
-    def encode(self, key: jax.Array, signs_key: jax.Array, vector: PyTree, device: IntegerGrid) -> jax.Array:
+    def encode(self, key: jax.Array, signs_key: jax.Array, vector: PyTree, device: DeviceEncoding) -> jax.Array:
         """The vector rotated, divided by the granularity, and rounded within the norm bound of the lattice."""
         flat, _ = ravel_pytree(vector)
         rotated = rotate(signs_key, flat, self.dimension(flat.shape[0]))
         return round_conditionally(key, rotated / device.granularity, device.norm_bound)
 
-    def share(self, key: jax.Array, parameters: int, device: IntegerGrid) -> jax.Array:
+    def share(self, key: jax.Array, parameters: int, device: DeviceEncoding) -> jax.Array:
         """One noise share for each coordinate."""
         return noise_share(key, device.share, (self.dimension(parameters),))
 
     def decode(
-        self, signs_key: jax.Array, total: jax.Array, like: PyTree, device: IntegerGrid
+        self, signs_key: jax.Array, total: jax.Array, like: PyTree, device: DeviceEncoding
     ) -> tuple[PyTree, jax.Array]:
         """The modular sum scaled and rotated back."""
         reduced = wrap(total, self.bits)
@@ -132,11 +132,11 @@ class LatticeMechanism(IntegerMechanism):
         return unravel(unrotate(signs_key, rotated, flat.shape[0])), wrapped
 
 
-def _on_device(lattice: Lattice, size: int) -> IntegerGrid:
-    table = share_table(lattice.distribution, lattice.share_variance, size)
+def _on_device(encoding: IntegerEncoding, size: int) -> DeviceEncoding:
+    table = share_table(encoding.distribution, encoding.share_variance, size)
     words: Any = (table.high, table.middle, table.low, table.alias, np.int32(table.offset))
-    return IntegerGrid(
-        granularity=np.float32(lattice.granularity),
-        norm_bound=np.float32(lattice.norm_bound),
+    return DeviceEncoding(
+        granularity=np.float32(encoding.granularity),
+        norm_bound=np.float32(encoding.norm_bound),
         share=DeviceAliasTable(*words),
     )

@@ -55,7 +55,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Cost:
-    """What one aggregation costs each party.
+    """The cost of one aggregation to each party.
 
     Attributes:
       participants: Number of clients that advertised keys.
@@ -136,7 +136,7 @@ class _StandIn(Client):
 
 @dataclass
 class _Ledger:
-    """What one party has spent so far."""
+    """The spending of one party so far."""
 
     seconds: float = 0.0
     up: int = 0
@@ -182,7 +182,7 @@ def aggregate(
 
 
 def measure(participants: int, dimension: int, bits: int, threshold: int, dropouts: int = 0, seed: int = 0) -> Cost:
-    """What an aggregation of random vectors costs.
+    """Measures the cost of an aggregation of random vectors.
 
     Every client deals with every other: simulating all of them takes participants^2 key agreements, participants^2 x
     threshold field steps and participants^2 x dimension mask words. Above `PARTICIPANTS_LIMIT` participants or

@@ -38,7 +38,7 @@ class SecureAggregationError(RuntimeError):
 
 
 class PublicKeys(NamedTuple):
-    """What a client advertises: X25519 public keys of 32 bytes, for the encryption of shares and for the masks."""
+    """The keys that a client advertises: X25519 public keys of 32 bytes, for the encryption of shares and for the masks."""
 
     encryption: bytes
     mask: bytes

@@ -72,7 +72,7 @@ def lagrange_at_zero(points: Sequence[int]) -> dict[int, int]:
 
 
 def reconstruct(shares: Mapping[int, bytes], weights: Mapping[int, int]) -> bytes:
-    """The secret behind the shares held at the points of `weights`.
+    """The secret of the shares held at the points of `weights`.
 
     With fewer points than the threshold of the sharing, or with a share that was changed, the answer is another
     secret: the scheme itself cannot tell.
