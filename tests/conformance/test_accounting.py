@@ -27,8 +27,9 @@ from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
 from fedpareto.privacy.accounting import amplification
-from fedpareto.privacy.accounting import epsilon as accounting
-from fedpareto.privacy.accounting.epsilon import by_client, guarantee, guarantees, rdp_curve, whole_curve
+from fedpareto.privacy.accounting import pld as by_pld
+from fedpareto.privacy.accounting.epsilon import by_client, guarantee, guarantees
+from fedpareto.privacy.accounting.rdp import rdp_curve, whole_curve
 from fedpareto.privacy.mechanisms import lattice_mechanism
 from fedpareto.privacy.plan import PrivacyPlanError
 from fedpareto.privacy.setting import LocalSteps
@@ -482,7 +483,7 @@ def test_the_error_of_rounding_is_paid_for_out_of_delta():
     step = privacy_loss_distribution.from_gaussian_mechanism(
         0.726,
         sampling_prob=0.00503,
-        value_discretization_interval=accounting._pld_interval(0.726, by_rdp(plan), 3000)[0],
+        value_discretization_interval=by_pld._pld_interval(0.726, by_rdp(plan), 3000)[0],
     )
     assert found == pytest.approx(step.self_compose(3000).get_epsilon_for_delta(2e-11 - 6e-12), rel=1e-12)
 

@@ -11,7 +11,7 @@ from scipy.special import ive, logsumexp
 from scipy.stats import norm
 
 from fedpareto.privacy.accounting import amplification
-from fedpareto.privacy.accounting.epsilon import rdp_curve
+from fedpareto.privacy.accounting.rdp import rdp_curve
 
 LINE = np.arange(-60.0, 100.0, 0.02)  # for Gaussians: sums over it are integrals to many digits
 INTEGERS = np.arange(-400, 401).astype(float)

@@ -5,8 +5,8 @@ import math
 import pytest
 from scipy.stats import norm
 
-from fedpareto.privacy.accounting import epsilon as accounting
 from fedpareto.privacy.accounting.epsilon import guarantee, guarantees
+from fedpareto.privacy.accounting.rdp import ORDERS
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.setting import PrivacySetting
 
@@ -76,5 +76,5 @@ def test_what_would_run_without_bound_is_said_and_not_done():
 
 def test_an_optimal_order_at_the_end_of_the_grid_is_reported():
     proven = guarantee(GAUSSIAN.replace(noise_multiplier=500.0))
-    assert proven.rdp_order == accounting.ORDERS[-1]
+    assert proven.rdp_order == ORDERS[-1]
     assert any("largest of the grid" in line for line in proven.warnings)

@@ -10,8 +10,8 @@ from dp_accounting import rdp
 
 from fedpareto.config.papers import VERDICTS, read
 from fedpareto.privacy.accounting.calibration import stopped
-from fedpareto.privacy.accounting.epsilon import CLASSIC_ORDERS, rdp_curve
 from fedpareto.privacy.accounting.published import recompute
+from fedpareto.privacy.accounting.rdp import CLASSIC_ORDERS, rdp_curve
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.setting import PrivacySetting
 

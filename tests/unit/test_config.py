@@ -502,7 +502,7 @@ def test_checking_and_planning_import_no_numerical_library():
 
 def test_smallest_epsilon_is_what_the_accountant_leaves():
     from fedpareto.config.check_privacy import LARGEST_ORDER, smallest_epsilon
-    from fedpareto.privacy.accounting.epsilon import ORDERS
+    from fedpareto.privacy.accounting.rdp import ORDERS
 
     assert max(ORDERS) == LARGEST_ORDER
     orders = np.array(ORDERS)

@@ -14,7 +14,8 @@ from fedpareto.federated.algorithms.interface import shape_of, traced_arguments
 from fedpareto.federated.contributions.contribution import CONTRIBUTIONS
 from fedpareto.federated.engine.round import one_round
 from fedpareto.federated.inputs.state import Carried, first_memory
-from fedpareto.privacy.accounting.epsilon import guarantee, rdp_curve
+from fedpareto.privacy.accounting.epsilon import guarantee
+from fedpareto.privacy.accounting.rdp import rdp_curve
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 from fedpareto.privacy.setting import PrivacySetting
 from fedpareto.privacy.soundness import violations

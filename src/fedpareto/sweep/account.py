@@ -120,7 +120,8 @@ def account(bundle: Bundle, measured: DataSizes | None = None) -> dict[str, Acco
     """
     # The trainer reads what was proven, and need not wait for the accountants to be imported.
     from fedpareto.privacy.accounting.calibration import calibrate, end_of_search, stopped
-    from fedpareto.privacy.accounting.epsilon import by_client, guarantees, whole_curve
+    from fedpareto.privacy.accounting.epsilon import by_client, guarantees
+    from fedpareto.privacy.accounting.rdp import whole_curve
 
     shared: dict[tuple[Any, ...], AccountedRun] = {}
     accounted = {}

@@ -47,8 +47,8 @@ TRACED = (
     "client_learning_rate_decay",
 )
 
-# Key of a run's flat form -> the group and the field that hold it ("" is the run itself): keys with a name of their own, or with a
-# rule in `expand`. The order is that of the stored files.
+# Key of a run's flat form -> the group and the field that hold it ("" is the run itself), for keys with a name of their own or with
+# a rule in `expand`. The order is that of the stored files.
 NAMED = {
     "dataset": ("data", "dataset"),
     "partition": ("data", "partition"),
