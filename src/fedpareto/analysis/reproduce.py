@@ -62,8 +62,8 @@ def compare_claims(
     """Writes published epsilons beside those that were computed anew, and returns the table."""
     declared = declared_table("claims")
     rows = []
-    for claim, found in zip(claims, recomputed, strict=True):
-        rows.append({name: getattr(claim, name) for name in declared.names if name not in found} | dict(found))
+    for claim, computed in zip(claims, recomputed, strict=True):
+        rows.append({name: getattr(claim, name) for name in declared.names if name not in computed} | dict(computed))
     table = of_rows(rows, declared)
     style.apply()
     style.save(reproduction_figure.of_claims(table, title), folder / "figure")

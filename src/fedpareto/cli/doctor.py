@@ -58,58 +58,58 @@ class Diagnosis:
 
 def run(as_json: bool) -> int:
     """Prints the diagnosis; returns 1 if something is wrong, else 0."""
-    found = diagnose()
+    diagnosis = diagnose()
     if as_json:
-        print(json.dumps(asdict(found)))
+        print(json.dumps(asdict(diagnosis)))
     else:
-        _print(found)
-    return 1 if found.problems else 0
+        _print(diagnosis)
+    return 1 if diagnosis.problems else 0
 
 
 def diagnose() -> Diagnosis:
     """Looks at libraries, devices, data and the working folder."""
-    found = Diagnosis()
-    _libraries(found)
-    _devices(found)
-    _data(found)
-    _folder(found)
-    return found
+    diagnosis = Diagnosis()
+    _libraries(diagnosis)
+    _devices(diagnosis)
+    _data(diagnosis)
+    _folder(diagnosis)
+    return diagnosis
 
 
-def _libraries(found: Diagnosis) -> None:
-    found.versions = {"python": platform.python_version(), "fedpareto": __version__}
+def _libraries(diagnosis: Diagnosis) -> None:
+    diagnosis.versions = {"python": platform.python_version(), "fedpareto": __version__}
     locked = versions(LOCK.read_text(encoding="utf-8")) if LOCK.is_file() else {}
     for name in LIBRARIES:
         try:
-            found.versions[name] = metadata.version(name)
+            diagnosis.versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found.versions[name] = "missing"
-            found.problems.append(f"{name} is not installed (run make env)")
+            diagnosis.versions[name] = "missing"
+            diagnosis.problems.append(f"{name} is not installed (run make env)")
             continue
         wanted = locked.get(normalise(name))
-        if wanted and found.versions[name] not in wanted:
-            found.problems.append(
-                f"{name} is {found.versions[name]} and the lock says {' or '.join(sorted(wanted))} (run make env)"
+        if wanted and diagnosis.versions[name] not in wanted:
+            diagnosis.problems.append(
+                f"{name} is {diagnosis.versions[name]} and the lock says {' or '.join(sorted(wanted))} (run make env)"
             )
 
 
-def _devices(found: Diagnosis) -> None:
-    if found.versions.get("jax") == "missing":
+def _devices(diagnosis: Diagnosis) -> None:
+    if diagnosis.versions.get("jax") == "missing":
         return
-    found.cores = jax_settings.available_cores()
+    diagnosis.cores = jax_settings.available_cores()
     try:
         devices = jax_settings.start()
     except jax_settings.SettingsError as error:
-        found.problems.append(str(error))
+        diagnosis.problems.append(str(error))
         return
     for device in devices:
         limit = (device.memory_stats() or {}).get("bytes_limit") if device.platform != "cpu" else None
-        found.devices.append(f"{device.device_kind}" + (f", {limit / 2**30:.0f} GiB" if limit else ""))
+        diagnosis.devices.append(f"{device.device_kind}" + (f", {limit / 2**30:.0f} GiB" if limit else ""))
     if shutil.which("nvidia-smi") and devices[0].platform == "cpu":
-        found.problems.append("there is an NVIDIA GPU and JAX does not see it (pip install 'fedpareto[gpu]')")
+        diagnosis.problems.append("there is an NVIDIA GPU and JAX does not see it (pip install 'fedpareto[gpu]')")
 
 
-def _data(found: Diagnosis) -> None:
+def _data(diagnosis: Diagnosis) -> None:
     from fedpareto.components import registry
     from fedpareto.data.fetch import (
         CACHE_VARIABLE,
@@ -121,31 +121,31 @@ def _data(found: Diagnosis) -> None:
     )
 
     folder = data_folder()
-    found.data_folder = None if folder is None else str(folder)
-    found.cache_folder = str(cache_folder())
+    diagnosis.data_folder = None if folder is None else str(folder)
+    diagnosis.cache_folder = str(cache_folder())
     if folder is not None and not folder.is_dir():
-        found.problems.append(f"{FOLDER_VARIABLE} = {folder} is not a folder (unset it, or correct it)")
+        diagnosis.problems.append(f"{FOLDER_VARIABLE} = {folder} is not a folder (unset it, or correct it)")
     if not _can_be_written(cache_folder()):
-        found.problems.append(f"{cache_folder()} cannot be written (name a folder of yours in {CACHE_VARIABLE})")
+        diagnosis.problems.append(f"{cache_folder()} cannot be written (name a folder of yours in {CACHE_VARIABLE})")
     for name in registry.names("dataset"):
         constants = registry.find("dataset", name).constants
         files = remote_files(constants)
         at_hand = "folder or cache" if is_complete(constants.get("FOLDER", name), files) else "to be fetched"
-        found.data_sets[name] = at_hand if files else "built in"
+        diagnosis.data_sets[name] = at_hand if files else "built in"
 
 
-def _folder(found: Diagnosis) -> None:
+def _folder(diagnosis: Diagnosis) -> None:
     results = Path("results")
     if not _can_be_written(results.absolute()):
-        found.problems.append(f"{results.absolute()} cannot be written (run in a folder of your own)")
+        diagnosis.problems.append(f"{results.absolute()} cannot be written (run in a folder of your own)")
     caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     if not _can_be_written(caches):
-        found.problems.append(
+        diagnosis.problems.append(
             f"{caches} cannot be written, where Snakemake has its cache (name a folder in XDG_CACHE_HOME)"
         )
     free = shutil.disk_usage(Path()).free / 1e9
     if free < LEAST_FREE_GB:
-        found.problems.append(f"{free:.1f} GB of disk are free (a sweep may need {LEAST_FREE_GB:g})")
+        diagnosis.problems.append(f"{free:.1f} GB of disk are free (a sweep may need {LEAST_FREE_GB:g})")
 
 
 def _can_be_written(folder: Path) -> bool:
@@ -154,21 +154,21 @@ def _can_be_written(folder: Path) -> bool:
     return there.is_dir() and os.access(there, os.W_OK)
 
 
-def _print(found: Diagnosis) -> None:
+def _print(diagnosis: Diagnosis) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, box=None)
-    rows: dict[str, Any] = dict(found.versions)
-    rows |= {"devices": ", ".join(found.devices), "cores": found.cores}
-    rows |= {"data folder": found.data_folder or "not set", "cache folder": found.cache_folder}
-    rows |= {f"data: {name}": where for name, where in found.data_sets.items()}
+    rows: dict[str, Any] = dict(diagnosis.versions)
+    rows |= {"devices": ", ".join(diagnosis.devices), "cores": diagnosis.cores}
+    rows |= {"data folder": diagnosis.data_folder or "not set", "cache folder": diagnosis.cache_folder}
+    rows |= {f"data: {name}": where for name, where in diagnosis.data_sets.items()}
     for name, value in rows.items():
         table.add_row(name, escape(str(value)))
     console = Console(soft_wrap=True)
     console.print(table)
-    for problem in found.problems:
+    for problem in diagnosis.problems:
         console.print(f"[bold red]wrong:[/] {escape(problem)}", highlight=False)
-    if not found.problems:
+    if not diagnosis.problems:
         console.print("nothing is wrong")

@@ -30,19 +30,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `fedpareto ... | head`
         return 0
     except KeyboardInterrupt:
-        said, status = "interrupted (run it again: what was finished is kept)", 130
+        message, status = "interrupted (run it again: what was finished is kept)", 130
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
     except _user_errors() as error:
-        said, status = str(error), 1
+        message, status = str(error), 1
     except OSError as error:
-        said, status = failures.of_the_system(error), 1
+        message, status = failures.of_the_system(error), 1
     except MemoryError as error:
-        said, status = f"out of memory (use a machine with more of it; {failures.in_one_line(error)})", 1
+        message, status = f"out of memory (use a machine with more of it; {failures.in_one_line(error)})", 1
     except UnicodeError as error:
-        said, status = f"a file is no text in UTF-8 ({failures.in_one_line(error)})", 1
-    print(f"fedpareto {arguments.command}: {said}", file=sys.stderr)
+        message, status = f"a file is no text in UTF-8 ({failures.in_one_line(error)})", 1
+    print(f"fedpareto {arguments.command}: {message}", file=sys.stderr)
     return status
 
 

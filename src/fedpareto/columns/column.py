@@ -83,9 +83,9 @@ class Metric:
     @property
     def point_columns(self) -> tuple[Column, ...]:
         """The columns of `tradeoff`, `<name>_<statistic>` each."""
-        said = {"mean": "Mean over seeds", "low": "Lower end of the 95 % interval", "high": "Upper end of it"}
+        words = {"mean": "Mean over seeds", "low": "Lower end of the 95 % interval", "high": "Upper end of it"}
         return tuple(
-            Column(f"{self.name}_{statistic}", "number", DERIVED, f"{said[statistic]}: {self.help}", self.unit)
+            Column(f"{self.name}_{statistic}", "number", DERIVED, f"{words[statistic]}: {self.help}", self.unit)
             for statistic in self.over_seeds
         )
 

@@ -46,11 +46,11 @@ class Additions:
 
 
 def _union(ours: Iterable[T], others: Iterable[T], same: Callable[[T, T], bool]) -> tuple[T, ...]:
-    found = {entry.name: entry for entry in ours}
+    by_name = {entry.name: entry for entry in ours}
     for entry in others:
-        if not same(found.setdefault(entry.name, entry), entry):
+        if not same(by_name.setdefault(entry.name, entry), entry):
             raise ColumnError(f"column {entry.name} is declared in two ways (give the metric of one task another name)")
-    return tuple(found.values())
+    return tuple(by_name.values())
 
 
 def _same_metric(one: Metric, other: Metric) -> bool:
@@ -75,15 +75,15 @@ def table(name: str, additions: Additions = DEFAULT) -> Table:
     Returns:
       The table with all its columns.
     """
-    found: dict[str, Column] = {}
+    by_name: dict[str, Column] = {}
     for column, entry in _DECLARED[name].items():
         if isinstance(entry, str):
-            found[column] = table(entry, additions)[column]
+            by_name[column] = table(entry, additions)[column]
         elif "every" in entry:
-            found |= {one.name: one for one in _every(entry, additions)}
+            by_name |= {one.name: one for one in _every(entry, additions)}
         else:
-            found[column] = Column(column, **entry)
-    return Table(name, columns=tuple(found.values()), **_DECLARED["tables"][name])
+            by_name[column] = Column(column, **entry)
+    return Table(name, columns=tuple(by_name.values()), **_DECLARED["tables"][name])
 
 
 def _every(entry: Mapping[str, Any], additions: Additions) -> tuple[Column, ...]:

@@ -21,12 +21,12 @@ def metrics_of(declared: Mapping[str, Mapping[str, Any]]) -> tuple[Metric, ...]:
     Over seeds, tables have the mean and its interval of the first one, which figures draw, and the mean of the others by round.
     """
     bodies = declared if "loss" in declared else {**declared, **LOSS}
-    found = [
+    metrics = [
         Metric(name, **{"help": f"{body.get('label', name)}.", "by_round": True, **body})
         for name, body in bodies.items()
     ]
-    spread = [INTERVAL, *(MEAN if metric.by_round else () for metric in found[1:])]
-    return tuple(replace(metric, over_seeds=said) for metric, said in zip(found, spread, strict=True))
+    spread = [INTERVAL, *(MEAN if metric.by_round else () for metric in metrics[1:])]
+    return tuple(replace(metric, over_seeds=statistics) for metric, statistics in zip(metrics, spread, strict=True))
 
 
 def client_metrics(metric: Metric) -> tuple[Metric, Metric, Metric]:
@@ -39,8 +39,8 @@ def client_metrics(metric: Metric) -> tuple[Metric, Metric, Metric]:
         "mean": ("Mean", (), f"{metric.label}, mean over clients"),
     }
     made = [
-        replace(metric, name=f"{kind}_client_{metric.name}", help=f"{word} {noun}", over_seeds=said, label=label)
-        for kind, (word, said, label) in kinds.items()
+        replace(metric, name=f"{kind}_client_{metric.name}", help=f"{word} {noun}", over_seeds=statistics, label=label)
+        for kind, (word, statistics, label) in kinds.items()
     ]
     return made[0], made[1], made[2]
 

@@ -118,7 +118,7 @@ def check_policies(config: Config, problems: Problems) -> None:
             _check_policy(study_key(study, "policy"), study.policy, [study], problems)
     for name, comparison in config.comparisons.items():
         if comparison.policy:
-            members = [studies[one] for one in comparison.studies]
+            members = [studies[member] for member in comparison.studies]
             _check_policy(["comparisons", name, "policy"], comparison.policy, members, problems)
 
 

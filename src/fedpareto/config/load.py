@@ -101,11 +101,11 @@ def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
         else:
             valid([key], value, known["top_level"][key], problems)
     datasets: Json = tree["datasets"] if isinstance(tree.get("datasets"), dict) else {}
-    own = {str(name): _dataset(str(name), options, problems) for name, options in datasets.items()}
+    datasets_of_user = {str(name): _dataset(str(name), options, problems) for name, options in datasets.items()}
     if not isinstance(tree.get("studies"), dict) or not tree["studies"]:
         if not problems.lines or "studies" not in tree:
             problems.add(["studies"], tree.get("studies"), "hold at least one study", "see config/config.yaml")
-        return Config((), own, {}, {})
+        return Config((), datasets_of_user, {}, {})
     studies = {str(name): body for name, body in tree["studies"].items()}
     chosen = _chosen(tree.get("only"), list(studies), tree.get("comparisons"), problems)
     resolved = [_study(name, body, everywhere, problems) for name, body in studies.items() if name in chosen]
@@ -113,7 +113,7 @@ def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
     laid_out = leaves(["execution"], execution, known["execution"], problems, sweep=False)
     return Config(
         tuple(study for study in resolved if study),
-        own,
+        datasets_of_user,
         {k: v[0] for k, v in laid_out.items() if v},
         _comparisons(tree.get("comparisons"), list(studies), chosen, problems),
     )
@@ -123,7 +123,7 @@ def _comparisons(
     tree: Json, studies: Sequence[str], chosen: Sequence[str], problems: Problems
 ) -> dict[str, Comparison]:
     """The comparisons of which every study is chosen."""
-    found = {}
+    resolved = {}
     for name, body in (tree if isinstance(tree, dict) else {}).items():
         key, already = ["comparisons", str(name)], len(problems.lines)
         if not isinstance(body, dict):
@@ -141,8 +141,8 @@ def _comparisons(
         policy = _policy(key, next(iter(values.get("policy", ())), None), problems)
         if len(problems.lines) == already and set(members) <= set(chosen):
             title = values["title"][0] if "title" in values else str(name)
-            found[str(name)] = Comparison(title, tuple(members), policy)
-    return found
+            resolved[str(name)] = Comparison(title, tuple(members), policy)
+    return resolved
 
 
 def _chosen(only: Json, studies: Sequence[str], comparisons: Json, problems: Problems) -> Sequence[str]:

@@ -85,8 +85,8 @@ def _spec(
     kind = rule["spec"]
     name = value.get("name") if isinstance(value, dict) else value
     if isinstance(value, dict) and isinstance(name, list):
-        for one in name:
-            yield from _spec(key, value | {"name": one}, rule, problems)
+        for entry in name:
+            yield from _spec(key, value | {"name": entry}, rule, problems)
         return
     table = _arguments(key, value if name is None else name, kind, problems)
     if table is None:

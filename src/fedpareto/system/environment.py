@@ -39,11 +39,11 @@ def pins(lock: str) -> list[str]:
 
 def versions(lock: str) -> dict[str, set[str]]:
     """Pinned versions by normalised name; more than one where markers choose between them."""
-    found: dict[str, set[str]] = {}
+    installed: dict[str, set[str]] = {}
     for pin in pins(lock):
         name, version = re.match(r"([A-Za-z0-9._-]+)(?:\[.*?\])?==([^ ;]+)", pin).groups()  # type: ignore[union-attr]
-        found.setdefault(normalise(name), set()).add(version)
-    return found
+        installed.setdefault(normalise(name), set()).add(version)
+    return installed
 
 
 def normalise(name: str) -> str:

@@ -91,8 +91,8 @@ def flags() -> str:
 
 def nothing_starts(reason: object, environ: Mapping[str, str] = os.environ) -> SettingsError:
     """The error for a JAX that does not start: the variables that it was given, and the way out."""
-    said = [f"{name}={value}" for name, value in environ.items() if _KEPT.match(name) or name == "XLA_FLAGS"]
-    told = f" with {' '.join(sorted(said))}" if said else ""
+    settings = [f"{name}={value}" for name, value in environ.items() if _KEPT.match(name) or name == "XLA_FLAGS"]
+    told = f" with {' '.join(sorted(settings))}" if settings else ""
     why = (str(reason).strip().splitlines() or [""])[-1]
     if why in ("", "AssertionError"):
         why = "there is no such device, or its plugin is not installed"

@@ -54,9 +54,9 @@ class Audit:
         logarithmic = finite["bound"].max() / finite["bound"].min() > LINEAR
         floor = _axes(axes, finite, logarithmic)
         for place, (curve, (colour, marker)) in enumerate(marks.items()):
-            own = finite[(finite["method"] == curve[0]) & (finite["adversary"] == curve[1])]
+            of_curve = finite[(finite["method"] == curve[0]) & (finite["adversary"] == curve[1])]
             shift = looks.dodge(DODGE, place, len(curves)) if logarithmic else 1.0
-            _draw(axes, own.assign(x=own["bound"] * shift), colour, marker, floor)
+            _draw(axes, of_curve.assign(x=of_curve["bound"] * shift), colour, marker, floor)
         axes.set(xlabel="proven ε", ylabel="audited ε")
         proven = style.epsilon_label(finite, _accountant(finite))
         caption = f"{proven}\nan audit that finds little proves nothing: a stronger canary may find more"

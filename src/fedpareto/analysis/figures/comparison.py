@@ -109,11 +109,11 @@ def _curve(axes: Axes, best: pd.DataFrame, colour: object, marker: str, shift: f
 def _baselines(axes: Axes, points: pd.DataFrame, metric: Metric) -> None:
     """The reference lines: the best of those that the studies have, of each unit where they differ."""
     for unit, style_ in (("client", "-"), ("record", "--")):
-        own = points[(points["kind"] == "non_private") & (points["unit"] == unit)]
-        if own["score_mean"].notna().any():
+        of_unit = points[(points["kind"] == "non_private") & (points["unit"] == unit)]
+        if of_unit["score_mean"].notna().any():
             label = f"not private, {'local training' if unit == 'client' else 'a gradient a round'}"
             axes.axhline(
-                score.best(metric, own["score_mean"]),
+                score.best(metric, of_unit["score_mean"]),
                 color="0.35",
                 linestyle=style_,
                 linewidth=1.0,

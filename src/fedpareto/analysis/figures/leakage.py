@@ -169,16 +169,16 @@ def _panel(axes: Axes, rows: pd.DataFrame, success: Success, by_client: bool, me
     if by_client:
         clients = sorted(rows["client"].unique())
         for place, (client, colour, marker) in enumerate(_client_looks(clients)):
-            own = strongest(rows[rows["client"] == client], ["x"])
-            _series(axes, own, colour, marker, looks.dodge(DODGE, place, len(clients)), infinity)
+            part = strongest(rows[rows["client"] == client], ["x"])
+            _series(axes, part, colour, marker, looks.dodge(DODGE, place, len(clients)), infinity)
     else:
         names = looks.present(ADVERSARIES, rows["adversary"])
         for place, name in enumerate(names):
             look = ADVERSARIES[name]
-            own = rows[rows["adversary"] == name]
+            part = rows[rows["adversary"] == name]
             shift = looks.dodge(DODGE, place, len(names))
-            best = strongest(own, ["x"])
-            rest = own.drop(best.index)
+            best = strongest(part, ["x"])
+            rest = part.drop(best.index)
             axes.plot(rest["x"] * shift, rest["value"], look.marker, color=look.colour, alpha=FAINT, markersize=3)
             _series(axes, best, look.colour, look.marker, shift, infinity)
     axes.set_ylabel(success.label)
@@ -194,11 +194,11 @@ def _series(axes: Axes, best: pd.DataFrame, colour: object, marker: str, shift: 
     finite = (best["x"] < infinity).to_numpy()
     line = "-" if best["covered"][finite].all() else "--"
     axes.plot(x[finite], best["value"][finite], color=colour, linestyle=line, linewidth=1.3, zorder=3)
-    for hollow, own in best.groupby(~best["covered"]):
+    for hollow, part in best.groupby(~best["covered"]):
         axes.errorbar(
-            x[own.index],
-            own["value"],
-            yerr=looks.spread(own, "value", "low", "high"),
+            x[part.index],
+            part["value"],
+            yerr=looks.spread(part, "value", "low", "high"),
             fmt=marker,
             color=colour,
             markersize=5,
@@ -255,10 +255,10 @@ def _legend(drawn: pd.DataFrame, clients: list[int], metric: Metric) -> list[Lin
     entries = []
     whole = drawn[drawn["client"].isna()] if clients else drawn
     for name, look in ADVERSARIES.items():
-        own = whole[whole["adversary"] == name]
-        if own.empty:
+        of_adversary = whole[whole["adversary"] == name]
+        if of_adversary.empty:
             continue
-        private = own[~without_noise(own)]
+        private = of_adversary[~without_noise(of_adversary)]
         bare = len(private) and not private["covered"].any()
         entries.append(
             looks.entry(

@@ -98,14 +98,14 @@ class Reconstructions:
 def _sections(pictures: pd.DataFrame) -> list[Section]:
     inversion = pictures[aimed_at(pictures, [OF_RECORDS])]
     rebuilt = inversion[inversion["kind"] == "rebuilt"]
-    found = []
+    sections = []
     for records in sorted(rebuilt["records"].dropna().unique()):
         title = f"records from an update of {style.counted(int(records), 'record')}"
-        found.append(Section(title, "true", inversion[inversion["records"] == records]))
+        sections.append(Section(title, "true", inversion[inversion["records"] == records]))
     classes = pictures[aimed_at(pictures, [OF_CLASSES])]
     if (classes["kind"] == "rebuilt").any():
-        found = [*found[: MOST_SECTIONS - 1], Section("classes from the model", "class mean", classes)]
-    return found[:MOST_SECTIONS]
+        sections = [*sections[: MOST_SECTIONS - 1], Section("classes from the model", "class mean", classes)]
+    return sections[:MOST_SECTIONS]
 
 
 def _columns(pictures: pd.DataFrame) -> list[tuple[float, str]]:
@@ -147,19 +147,19 @@ def _draw(
         top -= side
         page.text(EDGE, top + side / 2, _wrapped(label), va="center", fontsize="x-small", linespacing=1.1)
         for place, (_, run) in enumerate(runs):
-            own = section.pictures[section.pictures["run_id"] == run]
-            shown = _chosen(own, kind, adversary, each)
+            of_run = section.pictures[section.pictures["run_id"] == run]
+            shown = _chosen(of_run, kind, adversary, each)
             left = LABEL + (place + 0.5) * cell - (len(shown) * (side + GAP / 2) - GAP / 2) / 2
             for number, (_, picture) in enumerate(shown.iterrows()):
                 _picture(page, picture, left + number * (side + GAP / 2), top, side, scale)
         top -= GAP if kind == "true" else LINE + GAP
 
 
-def _chosen(own: pd.DataFrame, kind: str, adversary: str, each: int) -> pd.DataFrame:
+def _chosen(pictures: pd.DataFrame, kind: str, adversary: str, each: int) -> pd.DataFrame:
     """One row of pictures of one run: its first records, and of several methods that with the best likeness."""
-    rebuilt = own[own["kind"] == "rebuilt"]
+    rebuilt = pictures[pictures["kind"] == "rebuilt"]
     numbers = sorted(rebuilt["number"].unique())[:each]
-    rows = rebuilt[rebuilt["adversary"] == adversary] if kind == "rebuilt" else own[own["kind"] == kind]
+    rows = rebuilt[rebuilt["adversary"] == adversary] if kind == "rebuilt" else pictures[pictures["kind"] == kind]
     if kind == "rebuilt" and rows["method"].nunique() > 1:
         rows = rows[rows["method"] == rows.groupby("method")["psnr"].mean().idxmax()]
     return rows[rows["number"].isin(numbers)].drop_duplicates("number").sort_values("number")

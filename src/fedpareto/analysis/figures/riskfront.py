@@ -128,14 +128,14 @@ def _risk(axes: Axes, points: pd.DataFrame, norm: LogNorm | None) -> None:
 
 def _epsilon(axes: Axes, points: pd.DataFrame, attacked: pd.Series, norm: LogNorm | None) -> None:
     infinity = style.endless_epsilon_axis(axes, points["epsilon_rdp"])
-    for own, (_, point) in zip(attacked, points.iterrows(), strict=True):
+    for was_attacked, (_, point) in zip(attacked, points.iterrows(), strict=True):
         x = point["epsilon_rdp"] if np.isfinite(point["epsilon_rdp"]) else infinity
-        _point(axes, x, point, norm, alpha=1.0 if own else UNATTACKED)
+        _point(axes, x, point, norm, alpha=1.0 if was_attacked else UNATTACKED)
     finite = points[np.isfinite(points["epsilon_rdp"])]
     style.mark_useless(axes, points["epsilon_rdp"].where(np.isfinite(points["epsilon_rdp"]), infinity), points)
     # An epsilon of another unit is another currency.
-    for unit, own in finite.groupby("unit"):
-        _front(axes, pd.Series(comparable_epsilon(own["epsilon_rdp"])), own, UNIT_LINES[str(unit)])
+    for unit, of_unit in finite.groupby("unit"):
+        _front(axes, pd.Series(comparable_epsilon(of_unit["epsilon_rdp"])), of_unit, UNIT_LINES[str(unit)])
     axes.set_xlabel("ε")
 
 

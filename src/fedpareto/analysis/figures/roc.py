@@ -86,19 +86,19 @@ class Roc:
 def _by_coverage(rows: pd.DataFrame, attacks: pd.DataFrame) -> list[tuple[bool, pd.DataFrame]]:
     """The curves to draw, of adversaries that some run's guarantee is against, and of the others.
 
-    Of the method that reads most where it was tried, which is no choice made after looking; of several runs of one epsilon the
-    curve with the largest area; over all clients where there is such a curve.
+    Only `PREFERRED_METHOD` where it was tried: a choice made before looking. Of several runs with one epsilon, the curve with the
+    largest area; over all clients where there is such a curve.
     """
     if rows["method"].eq(PREFERRED_METHOD).any():
         rows = rows[rows["method"].eq(PREFERRED_METHOD)]
     against = set(attacks.loc[attacks["covered"] & attacks["attack"].isin(rows["attack"]), "adversary"])
-    found = []
+    groups = []
     for covered in (True, False):
-        own = rows[rows["adversary"].isin(against) == covered]
-        own = own[own["client"].isna()] if own["client"].isna().any() else own
-        if own.empty:
+        group = rows[rows["adversary"].isin(against) == covered]
+        group = group[group["client"].isna()] if group["client"].isna().any() else group
+        if group.empty:
             continue
-        curves = [curve for _, curve in own.groupby(CURVE, dropna=False, sort=False)]
+        curves = [curve for _, curve in group.groupby(CURVE, dropna=False, sort=False)]
         areas = pd.DataFrame(
             {
                 "epsilon": [curve["epsilon"].iloc[0] for curve in curves],
@@ -106,8 +106,8 @@ def _by_coverage(rows: pd.DataFrame, attacks: pd.DataFrame) -> list[tuple[bool, 
             }
         )
         best = areas.groupby("epsilon")["area"].idxmax()
-        found.append((covered, pd.concat([curves[i] for i in best])))
-    return found
+        groups.append((covered, pd.concat([curves[i] for i in best])))
+    return groups
 
 
 def _area(curve: pd.DataFrame) -> float:

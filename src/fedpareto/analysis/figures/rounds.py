@@ -79,9 +79,9 @@ class Rounds:
                 label = "not private" if z == 0 else f"noise {z:.3g}"
                 _band(upper, group, palette[z], label, "-" if z else "--")
                 if z > 0:
-                    one = group[group["epsilon_rdp"] > 0].drop_duplicates("round").sort_values("round")
-                    lower.plot(one["round"], one["epsilon_rdp"], color=palette[z], linewidth=1.4)
-                    lower.plot(one["round"], one["epsilon_pld"], color=palette[z], linewidth=0.9, linestyle=":")
+                    curve = group[group["epsilon_rdp"] > 0].drop_duplicates("round").sort_values("round")
+                    lower.plot(curve["round"], curve["epsilon_rdp"], color=palette[z], linewidth=1.4)
+                    lower.plot(curve["round"], curve["epsilon_pld"], color=palette[z], linewidth=0.9, linestyle=":")
             upper.set_title(style.panel_title(panel, facets), fontsize="medium")
             score.score_axis(upper, metric)
             if private:

@@ -60,13 +60,13 @@ class Tables:
         for study in studies:
             if study not in known:
                 raise TableError(f"study = {study!r} is not in the tables (write one of: {', '.join(known)})")
-        own = {name: getattr(self, name) for name in TABLES}
-        kept = {name: frame["study"].isin(studies) for name, frame in own.items()}
-        kept["recommendation"] = own["recommendation"]["studies"].map(
+        frames = {name: getattr(self, name) for name in TABLES}
+        masks = {name: frame["study"].isin(studies) for name, frame in frames.items()}
+        masks["recommendation"] = frames["recommendation"]["studies"].map(
             lambda members: set(members.split()) == set(studies)
         )
         return replace(
-            self, **{name: frame[kept[name].astype(bool)].reset_index(drop=True) for name, frame in own.items()}
+            self, **{name: frame[masks[name].astype(bool)].reset_index(drop=True) for name, frame in frames.items()}
         )
 
 

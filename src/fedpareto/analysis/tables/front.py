@@ -49,9 +49,9 @@ def front_membership(epsilon: ArrayLike, accuracy: ArrayLike) -> NDArray[np.bool
     best_below = np.full_like(best_here, -np.inf)
     best_below[:, 1:] = np.maximum.accumulate(best_here, axis=1)[:, :-1]
     # At a smaller epsilon an equal accuracy is enough to dominate; at the same epsilon it takes a larger one.
-    kept = (ordered >= best_here[:, level]) & (ordered > best_below[:, level])
-    member = np.empty_like(kept)
-    member[:, order] = kept
+    on_front = (ordered >= best_here[:, level]) & (ordered > best_below[:, level])
+    member = np.empty_like(on_front)
+    member[:, order] = on_front
     return member
 
 

@@ -76,15 +76,16 @@ def recommend(
     for name, policy in policies.items():
         studies = list(comparisons[name]["studies"]) if name in comparisons else [name]
         points = tradeoff[tradeoff["study"].isin(studies)].drop_duplicates("point_id")
-        own = attacks[attacks["study"].isin(studies)]
-        found, points = successes(own), points.assign(not_made=points["point_id"].map(_reasons(own, policy)))
+        attempts = attacks[attacks["study"].isin(studies)]
+        successful = successes(attempts)
+        points = points.assign(not_made=points["point_id"].map(_reasons(attempts, policy)))
         private = points[points["kind"] == "private"]
         for key, group in private.groupby(list(QUESTION), dropna=False, sort=False):
             same = points["dataset"].eq(key[0]) & points["partition"].eq(key[1])
             free = points[same & (points["kind"] == "non_private")]
             metric = drawn(group, additions)
             for coordinator in COORDINATORS:
-                pool = candidates(group, found, policy, coordinator, metric)
+                pool = candidates(group, successful, policy, coordinator, metric)
                 of_studies = runs[runs["study"].isin(studies)]
                 row = _choose(pool, policy, coordinator, of_studies, free, declared.names, metric)
                 question = dict(zip(QUESTION, key, strict=True))
@@ -188,8 +189,8 @@ def _sure(best: pd.Series, rivals: pd.DataFrame, runs: pd.DataFrame, smallest: f
         return float("nan")
     scores = []
     for study, point in zip(rivals["study"], rivals["point_id"], strict=True):
-        own = runs[(runs["study"] == study) & (runs["point_id"] == point) & runs["status"].isin(FINISHED)]
-        scores.append(by_seed(metric, own))
+        of_point = runs[(runs["study"] == study) & (runs["point_id"] == point) & runs["status"].isin(FINISHED)]
+        scores.append(by_seed(metric, of_point))
     means = resampled_means(scores)
     own_mean = means[:, (rivals["point_id"] == best["point_id"]).to_numpy()][:, 0]
     wins = own_mean >= means.max(axis=1)
@@ -200,10 +201,10 @@ def _binding(pool: pd.DataFrame) -> list[str]:
     """The limits that alone exclude every point; `trust` where no point is left to choose from."""
     if pool.empty:
         return ["trust"]
-    found = [
+    alone = [
         name for name in LIMITS if pool[[*(other for other in LIMITS if other != name), LEARNED]].all(axis=1).any()
     ]
-    return found or [LEARNED] * bool(_useless(pool))
+    return alone or [LEARNED] * bool(_useless(pool))
 
 
 def _useless(pool: pd.DataFrame) -> int:

@@ -61,11 +61,11 @@ def curve_points(curve: Any, study: Sequence[str], runs: pd.DataFrame) -> pd.Dat
     Raises:
       TableError: The table has no such column of numbers.
     """
-    own = runs[runs["run_id"].isin(study) & runs["status"].isin(FINISHED)]
-    if curve.along not in own or not pd.api.types.is_numeric_dtype(own[curve.along]):
+    of_study = runs[runs["run_id"].isin(study) & runs["status"].isin(FINISHED)]
+    if curve.along not in of_study or not pd.api.types.is_numeric_dtype(of_study[curve.along]):
         raise TableError(f"curve {curve.name}: the runs table has no column {curve.along} of numbers")
     rows = []
-    for x, seeds in own.groupby(curve.along):
+    for x, seeds in of_study.groupby(curve.along):
         values = seeds["accuracy"].to_numpy(float)
         low, high = bootstrap_interval(values)
         rows.append({"x": x, "accuracy": float(values.mean()), "low": float(low), "high": float(high)})
@@ -106,10 +106,10 @@ def _row(
     row |= {name: _float(getattr(number, name)) for name in ("published", "tolerance")}
     row |= {"published_epsilon": _float(number.epsilon), "published_accountant": number.accountant}
     names = [name for name in (number.study, number.minus) if name is not None]
-    own = [runs[runs["run_id"].isin(studies[name])] for name in names]
-    if any(study.empty for study in own):
+    by_side = [runs[runs["run_id"].isin(studies[name])] for name in names]
+    if any(study.empty for study in by_side):
         return row | {"verdict": "not run", "seeds": 0, "seconds": 0.0}
-    sides = [_pick(number, name, study, metrics, additions) for name, study in zip(names, own, strict=True)]
+    sides = [_pick(number, name, study, metrics, additions) for name, study in zip(names, by_side, strict=True)]
     values = sides[0].values
     if number.minus is None:
         row |= _guarantee(sides[0].point)
@@ -140,13 +140,13 @@ def _pick(number: Any, name: str, study: pd.DataFrame, metrics: pd.DataFrame, ad
         raise TableError(f"number {number.name}: no run of study {name} has {dict(number.where)}")
     # Runs of one point differ in their seed alone, and in what follows from it.
     keys = list(table("runs", additions).of_bundle.having(KEY))
-    points = [own for _, own in runs.groupby(keys, dropna=False, sort=False)]
+    points = [point for _, point in runs.groupby(keys, dropna=False, sort=False)]
     if len(points) > 1 and number.metric != "rounds_to_accuracy":
         raise TableError(f"number {number.name}: {len(points)} points of study {name} have {dict(number.where)}")
-    found = [(_values(number, own, metrics), own) for own in points]
+    values_by_point = [(_values(number, point, metrics), point) for point in points]
     # A learning rate for each cell of a table, as its authors chose theirs.
-    values, own = min(found, key=lambda pair: float(pair[0].mean()) if len(pair[0]) else math.inf)
-    return _Picked(values, own, runs, len(points))
+    values, point = min(values_by_point, key=lambda pair: float(pair[0].mean()) if len(pair[0]) else math.inf)
+    return _Picked(values, point, runs, len(points))
 
 
 def _guarantee(point: pd.DataFrame) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _point_row(point: pd.DataFrame, additions: Additions) -> dict[str, Any]:
     runs = table("runs", additions)
     ended = point[point["status"].isin(FINISHED)].sort_values("seed")
     name = str(point["point_id"].iloc[0])
-    own = bool(((point["unit"] == "record") & (point["trust"] == "local")).all())
+    proved_by_clients = bool(((point["unit"] == "record") & (point["trust"] == "local")).all())
     row: dict[str, Any] = {"study": point["study"].iloc[0], "point_id": name}
     row |= {key: point[key].iloc[0] for key in runs.having(KEY)}
     row["noise_multiplier"] = point["noise_multiplier"].max()
@@ -104,18 +104,18 @@ def _point_row(point: pd.DataFrame, additions: Additions) -> dict[str, Any]:
     for metric in additions.metrics:
         row |= _over_seeds(metric, ended[metric.name])
     for epsilon in (accountant.column.name for accountant in CALIBRATING):
-        row[epsilon] = _common(point[epsilon], name, own)
+        row[epsilon] = _common(point[epsilon], name, proved_by_clients)
     return row
 
 
 def _over_seeds(metric: Metric, values: pd.Series) -> dict[str, float]:
     """Statistics of a metric at one point, from its values by seed."""
-    said = {}
+    statistics = {}
     if "mean" in metric.over_seeds:
-        said["mean"] = values.mean()
+        statistics["mean"] = values.mean()
     if "low" in metric.over_seeds:
-        said["low"], said["high"] = map(float, bootstrap_interval(values.to_numpy(dtype=np.float64)))
-    return {f"{metric.name}_{statistic}": said[statistic] for statistic in metric.over_seeds}
+        statistics["low"], statistics["high"] = map(float, bootstrap_interval(values.to_numpy(dtype=np.float64)))
+    return {f"{metric.name}_{statistic}": statistics[statistic] for statistic in metric.over_seeds}
 
 
 def comparable_epsilon(epsilon: pd.Series) -> np.ndarray:

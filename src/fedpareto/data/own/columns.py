@@ -122,9 +122,9 @@ def _worded(path: Path, name: str, texts: Spelled, rows: np.ndarray, options: Ma
 
     def refuse(what: str, odd: Sequence[bool] | np.ndarray, way: str) -> UserFileError:
         order = np.argsort(-texts.counts, kind="stable")
-        some = [f"{shown(texts.words[i])} ({texts.counts[i]})" for i in order if odd[i] and not absent[i]]
-        more = f" and {len(some) - 5} more" if len(some) > 5 else ""
-        return unfit(path, f"hold {what} in column {name}", f"it holds {', '.join(some[:5])}{more}: {way}")
+        examples = [f"{shown(texts.words[i])} ({texts.counts[i]})" for i in order if odd[i] and not absent[i]]
+        more = f" and {len(examples) - 5} more" if len(examples) > 5 else ""
+        return unfit(path, f"hold {what} in column {name}", f"it holds {', '.join(examples[:5])}{more}: {way}")
 
     if held == 0:
         return read_as(lambda word: np.nan, "number")
@@ -179,23 +179,26 @@ def _category(path: Path, name: str, texts: Spelled, options: Mapping[str, Any])
         for word, n in zip(texts.words, texts.counts, strict=True)
         if _is_missing(word, MISSING_WORD, options)
     }
-    kept = [i for i, word in enumerate(texts.words) if word not in missing]
+    levels = [i for i, word in enumerate(texts.words) if word not in missing]
     place = np.full(len(texts.words) + 1, -1, np.int32)
-    place[kept] = np.arange(len(kept))
-    words = Spelled(tuple(texts.words[i] for i in kept), place[texts.codes], texts.merged)
+    place[levels] = np.arange(len(levels))
+    words = Spelled(tuple(texts.words[i] for i in levels), place[texts.codes], texts.merged)
     rows = len(texts.codes)
     # An id has nearly as many values as there are rows.
     most = options.get("most_levels") or min(MOST_LEVELS, max(FEW_LEVELS, rows // 2))
-    if len(kept) > most:
-        way = f"drop: [{name}] if it is an id or free text; else group its values, or write most_levels: {len(kept)}"
-        hint = f"column {name} has {len(kept):,} in {rows:,} rows: {way}"
+    if len(levels) > most:
+        way = f"drop: [{name}] if it is an id or free text; else group its values, or write most_levels: {len(levels)}"
+        hint = f"column {name} has {len(levels):,} in {rows:,} rows: {way}"
         raise unfit(path, f"hold at most {most:,} categories in a column", hint)
     notes = [
         f"column {name}: the word {shown(word)} is a category of its own ({n} rows)"
         for word, n in zip(words.words, words.counts, strict=True)
         if word.casefold() in MISSING and n
     ]
-    notes += [f"column {name}: {' and '.join(map(shown, own[:3]))} are one category" for own in words.merged.values()]
+    notes += [
+        f"column {name}: {' and '.join(map(shown, spellings[:3]))} are one category"
+        for spellings in words.merged.values()
+    ]
     notes += [
         f"column {name}: {' and '.join(map(shown, group[:3]))} are different categories"
         for group in alike(words.words, as_numbers=True)

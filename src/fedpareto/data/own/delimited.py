@@ -61,14 +61,14 @@ def read_table(path: Path, options: Mapping[str, Any]) -> tuple[pa.Table, int]:
         if isinstance(error, UserFileError):
             raise
         kind = "a Parquet file" if read is _read_parquet else "a CSV file in UTF-8"
-        said = str(error).splitlines()[0] if str(error) else "it is cut"
-        if "straddl" in said:
-            said = f"a line is longer than {LONGEST_LINE:,} bytes, or a quote is never closed"
+        reason = str(error).splitlines()[0] if str(error) else "it is cut"
+        if "straddl" in reason:
+            reason = f"a line is longer than {LONGEST_LINE:,} bytes, or a quote is never closed"
         elif isinstance(error, UnicodeDecodeError):
-            said = f"it holds the byte {error.object[error.start]:#x}: save it as 'CSV UTF-8'"
+            reason = f"it holds the byte {error.object[error.start]:#x}: save it as 'CSV UTF-8'"
         else:
-            said = shown(said)
-        raise unfit(path, f"be {kind}", said) from error
+            reason = shown(reason)
+        raise unfit(path, f"be {kind}", reason) from error
     if not table.num_columns or not table.num_rows:
         raise unfit(path, "hold a line of column names and rows below it", "it is empty")
     if table.num_columns > MOST_COLUMNS:
@@ -222,14 +222,14 @@ def _collected(
     path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], limit: float, bad_rows: Sequence[Any] = ()
 ) -> pa.Table:
     """The batches as one table, given up as soon as they take more than `limit` bytes."""
-    kept, size = [], 0
+    batches_read, size = [], 0
     for batch in batches:
         size += batch.nbytes
         _within(path, size, limit)
         if bad_rows:
             break  # one is enough to refuse the file
-        kept.append(batch)
-    return pa.Table.from_batches(kept, schema)
+        batches_read.append(batch)
+    return pa.Table.from_batches(batches_read, schema)
 
 
 def _within(path: Path, size: float, limit: float) -> None:

@@ -122,18 +122,18 @@ def load(path: Path, options: Mapping[str, Any]) -> tuple[PreparedData, dict[str
     Raises:
       UserFileError: It cannot serve.
     """
-    found = outline(path, options)
-    if found.split:
+    labelled = outline(path, options)
+    if labelled.split:
         x = _numbers(path, "x")
-        x_train, x_test = x[found.train], x[found.test]
+        x_train, x_test = x[labelled.train], x[labelled.test]
     else:
         x_train, x_test = _numbers(path, "x_train"), _numbers(path, "x_test")
-    data = found.prepared(x_train, x_test)
-    report = report_of(found)
+    data = labelled.prepared(x_train, x_test)
+    report = report_of(labelled)
     low, high = float(x_train.min()), float(x_train.max())
     report["range"] = [low, high]
     if high - low > 50:
-        bytes_ = low >= 0 and high <= 255 and len(found.example) == 3
+        bytes_ = low >= 0 and high <= 255 and len(labelled.example) == 3
         scale = (
             "write preprocessing: {name: rescale, deviation: 255}"
             if bytes_
@@ -172,8 +172,8 @@ def _headers(path: Path, limit: float) -> dict[str, Header]:
     except UserFileError:
         raise
     except Exception as error:  # zipfile and numpy raise many kinds on bytes that are none of theirs
-        said = shown(str(error).splitlines()[0]) if str(error) else type(error).__name__
-        raise unfit(path, "be an NPZ file", said) from error
+        reason = shown(str(error).splitlines()[0]) if str(error) else type(error).__name__
+        raise unfit(path, "be an NPZ file", reason) from error
     return headers
 
 
@@ -197,23 +197,23 @@ def _header(path: Path, name: str, archive: zipfile.ZipFile, member: zipfile.Zip
 
 def _check_header(path: Path, name: str, part: str, headers: Mapping[str, Header]) -> None:
     """One array: a kind that its role can be, one row an example, and at least one."""
-    own, examples = headers[name + part], headers[f"x{part}"].shape
-    if own.dtype.kind not in KINDS[name] or own.dtype.fields:
+    header, examples = headers[name + part], headers[f"x{part}"].shape
+    if header.dtype.kind not in KINDS[name] or header.dtype.fields:
         kinds = "real numbers" if name == "x" else "numbers or text"
-        raise unfit(path, f"hold {kinds} in {name}{part}", f"it holds {own.dtype}: convert it first")
+        raise unfit(path, f"hold {kinds} in {name}{part}", f"it holds {header.dtype}: convert it first")
     if name == "x":
         if len(examples) < 2 or not math.prod(examples):
             must = f"hold x{part} as [examples, features] or [examples, height, width, channels]"
             raise unfit(path, must, f"its shape is {examples}")
         return
-    if math.prod(own.shape) != own.shape[0] if own.shape else True:
+    if math.prod(header.shape) != header.shape[0] if header.shape else True:
         way = (
             "one class number an example: np.argmax(y, axis=1) of one-hot rows" if name == "y" else "one id an example"
         )
-        raise unfit(path, f"hold {name}{part} as [examples]", f"its shape is {own.shape}: write {way}")
-    if own.shape[0] != examples[0]:
+        raise unfit(path, f"hold {name}{part} as [examples]", f"its shape is {header.shape}: write {way}")
+    if header.shape[0] != examples[0]:
         must = f"hold as many rows in {name}{part} as in x{part}"
-        raise unfit(path, must, f"{own.shape[0]:,} and {examples[0]:,}")
+        raise unfit(path, must, f"{header.shape[0]:,} and {examples[0]:,}")
 
 
 def _read(path: Path, name: str) -> np.ndarray:
@@ -222,8 +222,8 @@ def _read(path: Path, name: str) -> np.ndarray:
             array: np.ndarray = stored[name]
             return array
     except Exception as error:  # as above
-        said = shown(str(error).splitlines()[0]) if str(error) else type(error).__name__
-        raise unfit(path, "be a whole NPZ file", f"{name}: {said}") from error
+        reason = shown(str(error).splitlines()[0]) if str(error) else type(error).__name__
+        raise unfit(path, "be a whole NPZ file", f"{name}: {reason}") from error
 
 
 def _numbers(path: Path, name: str) -> np.ndarray:
@@ -280,7 +280,9 @@ def _joined(parts: Sequence[Spelled]) -> Spelled:
     words = tuple(dict.fromkeys(word for part in parts for word in part.words))
     place = {word: i for i, word in enumerate(words)}
     codes = [np.array([place[word] for word in part.words], np.int32)[part.codes] for part in parts]
-    return Spelled(words, np.concatenate(codes), {word: own for part in parts for word, own in part.merged.items()})
+    return Spelled(
+        words, np.concatenate(codes), {word: spellings for part in parts for word, spellings in part.merged.items()}
+    )
 
 
 def _about_images(example: tuple[int, ...]) -> list[str]:

@@ -135,10 +135,12 @@ def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, An
         np.array([word == roles["label"] for word in texts["label"].words] + [False])[texts["label"].codes]
     )
     if len(repeated) and all(
-        own.words[own.codes[repeated[0]]] == roles[role] for role, own in texts.items() if own.codes[repeated[0]] >= 0
+        column.words[column.codes[repeated[0]]] == roles[role]
+        for role, column in texts.items()
+        if column.codes[repeated[0]] >= 0
     ):
         raise unfit(path, "hold the line of column names once", f"row {first_row + repeated[0]} repeats it: remove it")
-    texts = {role: own.at(everything) for role, own in texts.items()}
+    texts = {role: column.at(everything) for role, column in texts.items()}
     for role, name in roles.items():
         empty = np.flatnonzero(texts[role].codes < 0)
         if len(empty):
@@ -168,9 +170,9 @@ def choose(path: Path, table: pa.Table, first_row: int, options: Mapping[str, An
     if "client" in texts:
         owners = owned(roles["client"], texts["client"], train, options.get("client_case"))
         notes += owners.notes
-    for role, own in texts.items():
+    for role, column in texts.items():
         notes += [
-            f"{role} column {roles[role]}: {' and '.join(map(shown, m[:3]))} are one" for m in own.merged.values()
+            f"{role} column {roles[role]}: {' and '.join(map(shown, m[:3]))} are one" for m in column.merged.values()
         ][:3]
     return SelectedRows(train, test, labels, class_names, owners, tuple(notes), everything, how, left_out, texts)
 
@@ -182,8 +184,10 @@ def without_training(labels: np.ndarray, names: np.ndarray, train: np.ndarray) -
 
 def about_missing(role: str, texts: Spelled) -> list[str]:
     """Notes on words that often stand for nothing, and are a class or a client here."""
-    said = [(word, n) for word, n in zip(texts.words, texts.counts, strict=True) if word.casefold() in MISSING]
-    return [f"{shown(word)} is a {'class' if role == 'label' else role} of its own ({n} rows)" for word, n in said][:3]
+    missing_words = [(word, n) for word, n in zip(texts.words, texts.counts, strict=True) if word.casefold() in MISSING]
+    return [
+        f"{shown(word)} is a {'class' if role == 'label' else role} of its own ({n} rows)" for word, n in missing_words
+    ][:3]
 
 
 def owned(column: str, texts: Spelled, train: np.ndarray, case: str | None) -> Owners:

@@ -36,10 +36,10 @@ class Spelled:
         """The same of some rows, without the words that these do not hold."""
         codes = self.codes[rows]
         held, inverse = np.unique(codes[codes >= 0], return_inverse=True)
-        kept = np.full(len(codes), -1, np.int32)
-        kept[codes >= 0] = inverse
+        codes_of_rows = np.full(len(codes), -1, np.int32)
+        codes_of_rows[codes >= 0] = inverse
         words = tuple(self.words[i] for i in held)
-        return Spelled(words, kept, {word: self.merged[word] for word in words if word in self.merged})
+        return Spelled(words, codes_of_rows, {word: self.merged[word] for word in words if word in self.merged})
 
 
 def spelled(array: pa.ChunkedArray) -> Spelled:
@@ -74,7 +74,7 @@ def spelled(array: pa.ChunkedArray) -> Spelled:
             spellings[codes[i]].append(text)
     codes[-1] = -1
     places = np.asarray(pc.fill_null(encoded.indices, len(raw)))
-    merged = {word: tuple(own) for word, own in zip(words, spellings, strict=True) if len(own) > 1}
+    merged = {word: tuple(variants) for word, variants in zip(words, spellings, strict=True) if len(variants) > 1}
     return Spelled(tuple(words), codes[places], merged)
 
 

@@ -33,8 +33,8 @@ def stratified(path: Path, labels: np.ndarray, names: np.ndarray, fraction: floa
     single = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 1)
     if len(single):
         must = "hold at least two rows of every class, one to train and one to test"
-        some = listed([str(names[i]) for i in single], 5)
-        raise unfit(path, must, f"there is one only of {some}: say with split which rows train")
+        classes = listed([str(names[i]) for i in single], 5)
+        raise unfit(path, must, f"there is one only of {classes}: say with split which rows train")
     held = math.ceil(fraction * len(labels))
     if not len(names) <= held <= len(labels) - len(names):
         hint = f"it has {len(labels)} rows of {len(names)} classes, and a stratified {fraction:g} of them is to test"

@@ -102,9 +102,9 @@ def show(name: str, report: Mapping[str, Any], console: Console | None = None) -
     console.print(escape(f"{name}: {features}, {rows['train']:,} training and {rows['test']:,} test rows{left}"))
     console.print(escape(f"{name}: {len(report['class_rows'])} classes (training rows): {classes}"))
     if "client_rows" in report:
-        said = report["client_rows"]
-        small, large = (f"{said[end]['name']} with {said[end]['rows']:,} rows" for end in ("smallest", "largest"))
-        console.print(escape(f"{name}: {said['number']:,} clients, the smallest {small}, the largest {large}"))
+        sizes = report["client_rows"]
+        small, large = (f"{sizes[end]['name']} with {sizes[end]['rows']:,} rows" for end in ("smallest", "largest"))
+        console.print(escape(f"{name}: {sizes['number']:,} clients, the smallest {small}, the largest {large}"))
     for note in report["notes"]:
         console.print(escape(f"note: {note}"))
 

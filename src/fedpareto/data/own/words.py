@@ -15,8 +15,8 @@ LONGEST = 40
 def clean(text: str) -> str:
     """A name without what nobody sees: composed (NFC), one blank for any run of blanks, none at the ends, nor quotes after them."""
     composed = unicodedata.normalize("NFC", text)
-    kept = "".join(" " if unicodedata.category(c) == "Cc" else c for c in composed if not _is_hidden(c))
-    line = " ".join(kept.split())
+    printable = "".join(" " if unicodedata.category(c) == "Cc" else c for c in composed if not _is_hidden(c))
+    line = " ".join(printable.split())
     # A quote that follows a blank opens no field, and stands there still.
     return line[1:-1].strip() if len(line) > 1 and line[0] == line[-1] == '"' else line
 

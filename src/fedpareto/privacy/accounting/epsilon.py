@@ -56,7 +56,7 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
         return proven
     # Who does not see who took part learns no more than who does. The general bounds may promise less than that.
     seen = _guarantees(plan.replace(participation="seen"), rounds, with_pld)
-    return [min(pair, key=lambda one: one.epsilon_rdp) for pair in zip(proven, seen, strict=True)]
+    return [min(pair, key=lambda proof: proof.epsilon_rdp) for pair in zip(proven, seen, strict=True)]
 
 
 def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> list[Guarantee]:

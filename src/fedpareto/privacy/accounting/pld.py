@@ -59,20 +59,20 @@ def pld_epsilons(
     # Gaussians on everything compose to one, exactly.
     precision = sum(noise**-2 for noise in plan.preprocessing_relative_noise)
     gaussian = pld.privacy_loss_distribution.from_gaussian_mechanism
-    found: dict[int, float] = {}
+    epsilons: dict[int, float] = {}
     warnings: dict[int, str] = {}
     if rate == 1:
         for t, k in releases.items():
             noise = (k * plan.relative_noise**-2 + precision) ** -0.5
             interval, warning = _pld_interval(noise, scale, 1)
-            one = gaussian(standard_deviation=noise, value_discretization_interval=interval)
-            found[t] = max(0.0, float(one.get_epsilon_for_delta(delta)))
+            loss = gaussian(standard_deviation=noise, value_discretization_interval=interval)
+            epsilons[t] = max(0.0, float(loss.get_epsilon_for_delta(delta)))
             warnings |= {t: warning} if warning else {}
-        return found, warnings
+        return epsilons, warnings
     # Distributions compose on one grid only: the coarser of what the two of them can afford.
     noises = [plan.relative_noise, *([precision**-0.5] if precision else [])]
     times = int(max(releases.values()))
-    interval, warning = max((_pld_interval(z, scale, times) for z in noises), key=lambda found: found[0])
+    interval, warning = max((_pld_interval(z, scale, times) for z in noises), key=lambda pair: pair[0])
     step = gaussian(standard_deviation=plan.relative_noise, value_discretization_interval=interval, sampling_prob=rate)
     before = [gaussian(precision**-0.5, value_discretization_interval=interval)] if precision else []
     for t, k in releases.items():
@@ -82,11 +82,11 @@ def pld_epsilons(
             continue
         parts = [_self_compose(step, int(k))] if k else []
         parts += before
-        whole = reduce(lambda one, other: one.compose(other), parts)
+        whole = reduce(lambda loss, other: loss.compose(other), parts)
         left = delta - (k + len(before)) * PLD_ERROR_OF_COMPOSITION
-        found[t] = max(0.0, float(whole.get_epsilon_for_delta(left)))
+        epsilons[t] = max(0.0, float(whole.get_epsilon_for_delta(left)))
         warnings |= {t: warning} if warning else {}
-    return found, warnings
+    return epsilons, warnings
 
 
 def _pld_out_of_bounds(step: Any, times: int, delta: float) -> str | None:

@@ -37,10 +37,10 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
     """
     if plan.local is not None and plan.amplified:
         seen = plan.replace(participation="seen")
-        kept, steps, dropped = rdp_curve(seen, orders)
+        finite_orders, steps, dropped = rdp_curve(seen, orders)
         per_round = steps * plan.local.steps
-        hidden = [mixture(r, plan.inclusion_probability, a) for a, r in zip(kept, per_round, strict=True)]
-        return kept, np.asarray(hidden), dropped
+        hidden = [mixture(r, plan.inclusion_probability, a) for a, r in zip(finite_orders, per_round, strict=True)]
+        return finite_orders, np.asarray(hidden), dropped
     if plan.noise.event(plan) is None:
         orders = [order for order in orders if float(order).is_integer()]
         return np.asarray(orders, float), _stated_rdp(plan, orders), 0
@@ -50,11 +50,11 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
     bounded = np.isfinite(accountant.rdp)
     if not bounded.any():  # The noise is so small that every order overflows: nothing is proven.
         return np.asarray(orders, float), np.full(len(orders), np.inf), 0
-    kept, curve = np.asarray(orders, float)[bounded], accountant.rdp[bounded]
+    finite_orders, curve = np.asarray(orders, float)[bounded], accountant.rdp[bounded]
     if plan.amplified and plan.setting.sampling == "fixed_size":
         # A sample never tells more than all would (joint quasi-convexity); dp-accounting's bound for it can say so at large orders.
-        curve = np.minimum(curve, kept / (2 * plan.relative_noise**2))
-    return kept, curve, int((~bounded).sum())
+        curve = np.minimum(curve, finite_orders / (2 * plan.relative_noise**2))
+    return finite_orders, curve, int((~bounded).sum())
 
 
 def preprocessing_rdp(plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:

@@ -23,14 +23,14 @@ def check_divisor(mechanism: Mechanism, tolerance: float = 1e-3) -> list[str]:
     """
     most = min(len(mechanism.data), mechanism.claim.cohort_limit or len(mechanism.data), 4)
     data = [mechanism.data[0]] * len(mechanism.data)
-    one = mechanism.query(data, np.arange(1))
-    size = np.linalg.norm(one)
+    single = mechanism.query(data, np.arange(1))
+    size = np.linalg.norm(single)
     if not size > 0:
         return ["divisor: the first unit adds nothing, so there is nothing to compare: give another one"]
     violations = []
     for k in (0, *range(2, most + 1)):
         got = mechanism.query(data, np.arange(k))
-        if not np.linalg.norm(got - k * one) <= tolerance * max(k, 1) * size:
+        if not np.linalg.norm(got - k * single) <= tolerance * max(k, 1) * size:
             times = np.linalg.norm(got) / size
             violations.append(
                 f"divisor: {k} equal units release {times:.3g} times what one does: the divisor follows the realised cohort"

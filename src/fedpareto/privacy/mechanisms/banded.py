@@ -171,14 +171,16 @@ def correlated_noise(
     Raises:
       ValueError: `past` has not one row less than there are coefficients.
     """
-    kept = past.shape[0]
-    if coefficients.shape[0] != kept + 1:
-        raise ValueError(f"{coefficients.shape[0]} bands need {coefficients.shape[0] - 1} rows of past, not {kept}")
-    if kept == 0:
+    remembered = past.shape[0]
+    if coefficients.shape[0] != remembered + 1:
+        raise ValueError(
+            f"{coefficients.shape[0]} bands need {coefficients.shape[0] - 1} rows of past, not {remembered}"
+        )
+    if remembered == 0:
         return white / coefficients[0], past
-    slot = jnp.asarray(round_index, jnp.int32) % kept
+    slot = jnp.asarray(round_index, jnp.int32) % remembered
     # Row r holds round t - j for j = 1 + (t - 1 - r) mod (b-1). Weights are turned, not rows: rows are large.
-    lag = 1 + (slot - 1 - jnp.arange(kept, dtype=jnp.int32)) % kept
+    lag = 1 + (slot - 1 - jnp.arange(remembered, dtype=jnp.int32)) % remembered
     # Accelerators multiply matrices in fewer bits than float32 has, unless told otherwise.
     echo = jnp.matmul(coefficients[lag], past, precision=jax.lax.Precision.HIGHEST)
     noise = (white - echo) / coefficients[0]

@@ -71,10 +71,10 @@ def sampler_error(plan: PrivacyPlan) -> float:
     if plan.sum is None:
         return 0.0
     try:
-        one = largest_total_variation(plan.setting.mechanism, encoding_of(plan).share_variance)
+        of_one_draw = largest_total_variation(plan.setting.mechanism, encoding_of(plan).share_variance)
     except ValueError as error:
         raise PrivacyPlanError(f"bits = {plan.sum.bits} for {plan.sum.participants} noise shares: {error}") from error
-    return one * encoding_of(plan).dimension * plan.sum.participants * plan.rounds
+    return of_one_draw * encoding_of(plan).dimension * plan.sum.participants * plan.rounds
 
 
 @dataclass(frozen=True)
