@@ -55,4 +55,4 @@ proven = cache(guarantee)
 
 @cache
 def by_rdp(plan):
-    return guarantee(plan, with_pld=False).epsilon_rdp
+    return guarantee(plan, only=("rdp",)).epsilon_rdp

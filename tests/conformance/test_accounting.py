@@ -388,7 +388,7 @@ def test_noise_without_bound_costs_nothing(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_epsilon_grows_with_the_rounds(kind):
     plan = KINDS[kind]
-    epsilons = [g.epsilon_rdp for g in guarantees(plan, range(plan.rounds + 1), with_pld=False)]
+    epsilons = [g.epsilon_rdp for g in guarantees(plan, range(plan.rounds + 1), only=("rdp",))]
     assert epsilons == sorted(epsilons)
     assert epsilons[0] < epsilons[1] < epsilons[-1]
     assert (epsilons[0] == 0) == (not plan.preprocessing_noise_multipliers)

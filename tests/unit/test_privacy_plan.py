@@ -43,7 +43,7 @@ def test_cohorts_of_a_fixed_size_are_whole_and_accounted_for_as_they_are(populat
     discrete = plan.replace(trust="distributed", mechanism="skellam", sum=whole, noise_multiplier=4.0)
     for kind in (plan, discrete, discrete.replace(participation="seen")):
         stated = kind.replace(sampling_rate=size / population)
-        assert guarantee(kind, with_pld=False) == guarantee(stated, with_pld=False)
+        assert guarantee(kind, only=("rdp",)) == guarantee(stated, only=("rdp",))
 
 
 def test_no_more_bands_than_rounds_between_two_participations_of_whole_cohorts():

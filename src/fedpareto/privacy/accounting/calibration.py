@@ -127,7 +127,7 @@ def _epsilon_of(plan: PrivacyPlan, accountant: str) -> Callable[[float], float]:
 
 
 def _spent(plan: PrivacyPlan, accountant: str) -> float:
-    proven = guarantee(plan, with_pld=accountant == "pld")
+    proven = guarantee(plan, only=(accountant,))
     # `guarantee` has no PLD where it is out of bounds, or above RDP: what is searched is the smaller of the two.
     epsilon = proven.epsilons[accountant]
     return proven.epsilon_rdp if math.isnan(epsilon) else epsilon

@@ -6,7 +6,7 @@ RDP becomes epsilon by the conversion of Canonne, Kamath and Steinke (2020, Prop
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from dp_accounting import rdp
@@ -18,7 +18,7 @@ from fedpareto.privacy.accounting.rdp import classic_epsilon, preprocessing_rdp,
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
 
-def guarantee(plan: PrivacyPlan, *, with_pld: bool = True) -> Guarantee:
+def guarantee(plan: PrivacyPlan, *, only: Collection[str] | None = None) -> Guarantee:
     """The guarantee of a whole run.
 
     >>> from fedpareto.privacy.setting import PrivacySetting
@@ -30,20 +30,20 @@ def guarantee(plan: PrivacyPlan, *, with_pld: bool = True) -> Guarantee:
     ...     noise_multiplier=1.0,
     ...     delta=1e-5,
     ... )
-    >>> round(guarantee(plan, with_pld=False).epsilon_rdp, 2)
+    >>> round(guarantee(plan, only=["rdp"]).epsilon_rdp, 2)
     5.89
     """
-    return guarantees(plan, [plan.rounds], with_pld=with_pld)[0]
+    return guarantees(plan, [plan.rounds], only=only)[0]
 
 
-def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = True) -> list[Guarantee]:
+def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, only: Collection[str] | None = None) -> list[Guarantee]:
     """The guarantee after each of `rounds` rounds.
 
     Args:
       plan: The plan that trains the run. Its pad, hence the part of delta that overflow takes, is that of the whole
         run at every round: a valid, slightly pessimistic delta for the earlier ones.
       rounds: Numbers of rounds, each between 0 and any number.
-      with_pld: False leaves `epsilon_pld` NaN and saves its time.
+      only: Accountants whose epsilon is wanted beside that of RDP; the others' is NaN, which saves time. None for all.
 
     Returns:
       One `Guarantee` for each entry of `rounds`, in order. 0 rounds give what preliminary releases spend, else epsilon 0; no
@@ -51,22 +51,22 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, with_pld: bool = Tru
     """
     if not plan.private:
         return [_same(t, math.inf if t else 0.0) for t in rounds]
-    proven = _guarantees(plan, rounds, with_pld)
+    proven = _guarantees(plan, rounds, only)
     if not plan.uses_black_box_amplification:
         return proven
     # Who does not see who took part learns no more than who does. The general bounds may promise less than that.
-    seen = _guarantees(plan.replace(participation="seen"), rounds, with_pld)
+    seen = _guarantees(plan.replace(participation="seen"), rounds, only)
     return [min(pair, key=lambda proof: proof.epsilon_rdp) for pair in zip(proven, seen, strict=True)]
 
 
-def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], with_pld: bool) -> list[Guarantee]:
+def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], only: Collection[str] | None) -> list[Guarantee]:
     delta = plan.accounted_delta
     orders, step_rdp, dropped = rdp_curve(plan)
     before = preprocessing_rdp(plan, orders)
     releases = {t: plan.releases(t) for t in {*rounds} if t or plan.preprocessing_noise_multipliers}
     by_pld: dict[int, float] = {}
     pld_warnings: dict[int, str] = {}
-    if with_pld and releases:
+    if releases and (only is None or "pld" in only):
         final, _ = rdp.compute_epsilon(orders, step_rdp * max(releases.values()) + before, delta)
         by_pld, pld_warnings = pld_epsilons(plan, releases, delta, final)
     results = []
@@ -110,7 +110,7 @@ def by_client(plan: PrivacyPlan) -> list[float]:
     if plan.local is None:
         raise PrivacyPlanError("only clients that noise their own records prove epsilons of their own")
     alone = {
-        rate: guarantee(replace(plan, local=replace(plan.local, record_rates=(rate,))), with_pld=False).epsilon_rdp
+        rate: guarantee(replace(plan, local=replace(plan.local, record_rates=(rate,))), only=("rdp",)).epsilon_rdp
         for rate in {*plan.local.record_rates}
     }
     return [alone[rate] for rate in plan.local.record_rates]
