@@ -1,6 +1,7 @@
 """The direction of dependencies, and the size of modules."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -157,6 +158,14 @@ def test_public_functions_take_at_most_five_arguments_by_position():
         if len(names := [a.arg for a in node.args.posonlyargs + node.args.args if a.arg not in ("self", "cls")]) > 5
     }
     assert long == {}
+
+
+def test_the_page_of_the_architecture_lists_every_module():
+    page = (PACKAGE.parents[1] / "docs" / "architecture.md").read_text()
+    listed = set()
+    for folder, several, single in re.findall(r"^\| `([\w/]+/)?(?:\{([\w,]+)\}|(\w+))` \|", page, re.MULTILINE):
+        listed |= {f"{folder}{module}.py" for module in (several or single).split(",")}
+    assert listed == {name_of(path) for path in MODULES if not path.name.startswith("__")}
 
 
 def test_the_core_imports_no_component():
