@@ -123,7 +123,7 @@ def draw(figure: str, tables: Tables, *studies: str, title: str | None = None) -
 
     Args:
       figure: Its name (`pareto`), or a file and a class of it (`./my_figure.py:Mine`).
-      tables: What `train` or `attack` returned.
+      tables: The result of `train` or `attack`.
       studies: The studies to draw; all of the tables where none is named.
       title: Headline; by default the studies' names.
 

@@ -94,7 +94,7 @@ def train(static: ProgramConfig, data: DeviceData, run_params: RunParams) -> PyT
     The engine is that of `federated.train`: runs one after another on each core of a CPU, in batches on a GPU.
 
     Args:
-      static: What shapes the program.
+      static: The program configuration.
       data: Its data, with as many partitions as `run_params.partition` names.
       run_params: Hyper-parameters [runs, ...].
     """
@@ -114,11 +114,11 @@ def final_states(
     """Runs a program to its end for further hyper-parameters, on all devices.
 
     Args:
-      make: What shapes the program, devices and runs at once -> the program.
-      static: What shapes it; how members of a cohort are laid out is chosen here.
+      make: Program configuration, devices and runs at once -> the program.
+      static: The program configuration; the layout of a cohort's members is chosen here.
       data: Its data.
       run_params: Hyper-parameters [runs, ...].
-      of: What is wanted of the final states.
+      of: Function of the final states whose result is wanted.
 
     Returns:
       The parts that are wanted, [runs, ...] on the host.

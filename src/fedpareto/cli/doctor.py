@@ -39,12 +39,12 @@ class Diagnosis:
 
     Attributes:
       versions: Library -> version, `missing` where there is none.
-      devices: What JAX trains on.
+      devices: Devices that JAX trains on.
       cores: Cores that this process may use.
       data_folder: FEDPARETO_DATA, or None.
       cache_folder: Where fetched files are kept.
       data_sets: Data set -> where its files are: `folder or cache`, `built in` or `to be fetched`.
-      problems: What is wrong, one line each with the way out.
+      problems: Problems, one line each with the way out.
     """
 
     versions: dict[str, str] = field(default_factory=dict)

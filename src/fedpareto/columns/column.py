@@ -120,7 +120,7 @@ class Table:
 
     Attributes:
       name: Its name.
-      help: What a row is.
+      help: Meaning of a row.
       columns: Its columns, in their order.
       place: `tables` (results/tables), `bundles` (only in the folder of each bundle) or `reproduce`.
       stage: The stage that writes it for a bundle: `train`, `attack` or empty.

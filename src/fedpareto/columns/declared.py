@@ -70,7 +70,7 @@ def table(name: str, additions: Additions = DEFAULT) -> Table:
 
     Args:
       name: Its name in `columns.toml`.
-      additions: What it holds beside that.
+      additions: Further columns.
 
     Returns:
       The table with all its columns.

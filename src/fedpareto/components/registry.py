@@ -162,7 +162,7 @@ def build(kind: str, spec: Mapping[str, Any], **given: Any) -> Any:
     Args:
       kind: A key of `KINDS`.
       spec: `name` and arguments; those that are left out have their defaults.
-      given: What the program fills in.
+      given: Arguments that the program fills in.
     """
     return find(kind, spec["name"]).load()(**{k: v for k, v in spec.items() if k != "name"}, **given)
 

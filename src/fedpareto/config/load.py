@@ -28,7 +28,7 @@ def load(files: Sequence[Path | str], overrides: Mapping[str, Json] | None = Non
 
     Args:
       files: YAML files; mappings of later ones are merged into earlier ones, lists and values replace.
-      overrides: What the command line adds on top.
+      overrides: Keys that the command line adds on top.
 
     Raises:
       ConfigError: All problems, one line each.

@@ -31,7 +31,7 @@ class Number:
     Attributes:
       name: Unique in its paper.
       table: Where it stands in print.
-      what: What it is, in a few words.
+      what: Its subject, in a few words.
       metric: A score of the `runs` table, a share of 1; or `rounds_to_accuracy`.
       published: The number; None where nothing is in print, and ours stands alone.
       tolerance: How far ours may be from it: in the number's own unit, or as a share of it for `rounds_to_accuracy`.
@@ -94,7 +94,7 @@ class Claim:
       steps: Noisy steps of a record.
       delta: Delta.
       published: The epsilon in print, or None.
-      accountant: What it was computed with: `classic`, `rdp`, `pld` or words for something else.
+      accountant: Its accountant: `classic`, `rdp`, `pld` or words for something else.
       verdict: One of `VERDICTS`.
       why: The reason, where it is not `reproduced`.
       rounds: Rounds, where clients take the steps on their own records.
@@ -128,14 +128,14 @@ class Paper:
       title: Headline.
       citation: Authors, title, year, where.
       notes: How its protocol is run here, and where that differs from the original.
-      unknown: What the original does not say, and what stands here instead.
+      unknown: Settings that the original does not give, and those used here instead.
       device: `cpu`, or `gpu` where a CPU would take days.
-      minutes: What all of it took on two CPU cores, or None where nobody has measured it.
+      minutes: Minutes for all of it on two CPU cores; None where nobody has measured them.
       needs_data: The file that not everybody can fetch, or None.
       numbers: Published numbers.
       curves: Curves in print.
       claims: Published epsilons.
-      config: What to run; None where nothing is.
+      config: The configuration to run; None for none.
     """
 
     name: str

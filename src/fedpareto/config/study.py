@@ -21,9 +21,9 @@ class Study:
       baselines: Reference runs besides the grid.
       title: Headline of its figures.
       max_runs: Largest grid that is not taken for a mistake.
-      attacks: What is tried on its runs: `name` and all arguments.
+      attacks: Attacks on its runs: `name` and all arguments.
       attacked: Key of the study -> values, the points whose runs are attacked.
-      policy: What a point must keep to be recommended, all keys of it; None where nothing is to be recommended.
+      policy: Limits that a recommended point keeps, all keys of it; None for no recommendation.
       figures: Figures of the user's own that are drawn of it, beside those that apply anyway.
       well_formed: False where a key of its own is wrong: nothing is checked across its keys then.
     """
@@ -57,7 +57,7 @@ class Config:
     Attributes:
       studies: The studies that are asked for.
       datasets: The user's own data sets by name, empty where one has a fault.
-      execution: What the user sets of how training is laid out on the machine.
+      execution: The user's settings of the layout of training on the machine.
       comparisons: Name -> headline and studies that one figure sets side by side.
     """
 

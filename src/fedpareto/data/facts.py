@@ -20,7 +20,7 @@ class DatasetInfo:
       train: Training examples; None where only reading the whole file would tell.
       shape: Height, width and channels of an example that is an image, else None.
       clients: Number of natural clients, or None where it has none.
-      targets: What is to be predicted: `classes` or `numbers`.
+      targets: The kind of targets: `classes` or `numbers`.
       declared: Whether these are what a class of the user's says of itself, so that there may be more to know.
     """
 

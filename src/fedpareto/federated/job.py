@@ -26,11 +26,11 @@ class Job:
 
     Attributes:
       layout: How the runs are laid out on the machine.
-      static: What shapes the program.
+      static: The program configuration.
       program: The program.
       data: Its data.
       run_params: Its hyper-parameters, the runs' in their order; the last one's are repeated to fill up the devices.
-      learned: What the preprocessing of each run has learned, by run id; None where it learns nothing.
+      learned: Learned arrays of each run's preprocessing, by run id; None where it learns nothing.
     """
 
     layout: Layout

@@ -43,7 +43,7 @@ class PrivacyPlan:
     (10.0, 1.0, 1.0, True)
 
     Attributes:
-      setting: What the soundness table judges. What follows from the numbers below is filled in: `min_separation`, `bands`
+      setting: The setting that the soundness table judges. Fields that follow from the numbers below are filled in: `min_separation`, `bands`
         and `learns_from_records`.
       population: Number of units that could be sampled: clients, or records where the server (or secure aggregation)
         protects sums over records.

@@ -37,7 +37,7 @@ class PrivacySetting:
     'replace_one'
 
     Attributes:
-      unit: What neighbouring data sets differ in.
+      unit: The unit in which neighbouring data sets differ.
       trust: Who adds the noise: a trusted server, clients under secure aggregation, or each client by itself.
       sampling: `poisson` (each unit joins each round by itself), `fixed_size` (exactly the expected number of them),
         `shuffled` (batches of an order drawn afresh for each pass) or `cyclic` (of one order).

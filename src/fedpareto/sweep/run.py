@@ -120,7 +120,7 @@ class Run:
       model: `name`, and its arguments, for `mlp` `hidden` and perhaps `bias`.
       training: Rounds and steps.
       cohort: Who joins a round.
-      contribution: What one unit gives to a round's sum.
+      contribution: The summand of one unit in a round.
       privacy: Noise and guarantee; None where the run is not private.
       evaluation: When the model is scored.
       seed: Seed of partition, initialisation and shuffling.

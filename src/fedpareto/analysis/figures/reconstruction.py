@@ -28,8 +28,8 @@ class Section(NamedTuple):
     """Pictures of one question.
 
     Attributes:
-      title: What was attacked.
-      true: What the first row is.
+      title: The attacked runs.
+      true: The label of the first row.
       pictures: Its rows of the table.
     """
 

@@ -31,7 +31,7 @@ def of_numbers(table: pd.DataFrame, title: str, curves: Sequence[tuple[str, pd.D
     else a line for each number, ours against the tolerance.
 
     Args:
-      table: What `reproduction.compare` returned.
+      table: The result of `reproduction.compare`.
       title: Headline.
       curves: What each curve runs along, and its points: a panel each, below.
     """

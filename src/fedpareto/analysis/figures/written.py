@@ -39,9 +39,9 @@ def readable(text: object, longest: int = LONGEST_TITLE, otherwise: str = NO_FON
     name and a run of others an ellipsis.
 
     Args:
-      text: What a user wrote.
+      text: Texts of a user.
       longest: Characters; of a longer text the middle is left out.
-      otherwise: What stands for a text of which nothing can be drawn.
+      otherwise: The replacement for a text of which nothing can be drawn.
     """
     kept = "".join(
         " " if character.isspace() else character
@@ -62,7 +62,7 @@ def distinct(texts: Iterable[object], what: str, longest: int = LONGEST_NAME) ->
     """Drawable names that differ where the texts do: `class 3` for one without a font, `name (3)` for one that is there already.
 
     Args:
-      texts: What a user wrote.
+      texts: Texts of a user.
       what: A word for one of them.
       longest: Characters of a name.
     """

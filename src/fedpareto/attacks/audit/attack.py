@@ -138,7 +138,7 @@ def findings_of(run: Run, accounted: AccountedRun, copies: CanaryTrace, method: 
     Args:
       run: The run.
       accounted: Its plan and guarantee.
-      copies: What was seen, [copies, ...].
+      copies: The observed copies, [copies, ...].
       method: `one_run` or `many_runs`.
     """
     law = canary_law(accounted.plan, run.cohort.dropout or 0.0)

@@ -97,11 +97,11 @@ def observe(
     """Runs copies of one run with canaries on all devices.
 
     Args:
-      static: What shapes the program.
+      static: The program configuration.
       data: Its data.
       run_params: Hyper-parameters of the copies, [runs * copies, ...]; their secret keys make coins and directions too.
       canaries: Canaries in each, at most as many as members and as parameters.
-      absent: What an absent canary sends in terms of what it would send: 0 or -1.
+      absent: Factor of an absent canary's vector: 0 or -1.
       known: bool [copies], the copies of a run whose mean is what to expect of any other.
 
     Returns:

@@ -29,7 +29,7 @@ class CanaryLaw:
       response_probability: Probability that a member of a cohort answers.
       seen: Whether the adversary sees who is in a cohort.
       scheduled: Whether turns come at regular distances.
-      absent: What an absent canary adds: 0, or -1 where neighbours swap a member.
+      absent: Contribution of an absent canary: 0, or -1 where neighbours swap a member.
       strategy: First column of the strategy matrix of correlated noise, (1,) for independent noise.
     """
 

@@ -271,7 +271,7 @@ def score(
       target: The runs.
       run: Which of them.
       adversary: Who.
-      public: What was known before, which gives the baselines.
+      public: Auxiliary data, which give the baselines.
       rows: int32 [victims, records], the training records that were looked for.
       guesses: For each victim the records that were found, float [records, features], and counted labels [classes].
     """

@@ -56,7 +56,7 @@ def records_of(kernel: np.ndarray, bias: np.ndarray, records: int, noise: float,
       bias: float [units].
       records: How many records to find.
       noise: Standard deviation of the noise on each coordinate.
-      public: What is known of the data.
+      public: Auxiliary data.
 
     Returns:
       float32 [records, features]; the mean record where nothing better was found.

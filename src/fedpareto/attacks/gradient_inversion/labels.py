@@ -48,9 +48,9 @@ def labels_of(
       static: The run's program.
       run_params: Its hyper-parameters.
       params: Parameters at the start of the round.
-      update: What was seen, a pytree like the parameters.
+      update: The observed update, a pytree like the parameters.
       noise: Standard deviation of the noise on each coordinate.
-      public: What is known of the data.
+      public: Auxiliary data.
       records: Records behind the update.
     """
     path = last_layer(params, public.classes)

@@ -59,7 +59,7 @@ class Item(NamedTuple):
 
     Attributes:
       run: int32, whose hyper-parameters and parameters.
-      update: What was seen, a pytree like the parameters.
+      update: The observed update, a pytree like the parameters.
       labels: int32 [records], as counted.
       noise: float32, standard deviation of the noise on each coordinate.
       key: uint32 [2], key data of the first guesses.
@@ -92,7 +92,7 @@ def search(
       run_params: Hyper-parameters [runs, ...].
       params: First parameters [runs, ...].
       items: The updates.
-      public: What is known of the data.
+      public: Auxiliary data.
       recipe: How to search.
 
     Returns:

@@ -19,7 +19,7 @@ def matched(found: np.ndarray, truth: np.ndarray, public: AuxiliaryData) -> np.n
     Args:
       found: float [records, features].
       truth: float [records, features].
-      public: What features are measured in.
+      public: Auxiliary data, which give the units of features.
     """
     costs = cdist(truth / public.unit, found / public.unit, "sqeuclidean")
     return found[linear_sum_assignment(costs)[1]]

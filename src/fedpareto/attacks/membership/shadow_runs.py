@@ -93,7 +93,7 @@ def leave_out(static: ProgramConfig, data: DeviceData, places: np.ndarray, recor
     one by one, index and count are public and stay, and `DeviceData.record_mask` says who is there.
 
     Args:
-      static: What shapes the program.
+      static: The program configuration.
       data: The data of the attacked runs.
       places: bool [partitions, shadows, clients, pad], the places that are filled.
       record_mask: bool [partitions, shadows, training records], the records that are there.

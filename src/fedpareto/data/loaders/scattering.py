@@ -53,8 +53,8 @@ def scattered(loaded: Loaded, mean: Sequence[float] = (0.0,), deviation: Sequenc
 
     Args:
       loaded: Images [n, height, width, channels], and the report of them.
-      mean: What is taken from every channel first; public constants, such as ImageNet's for colour photographs.
-      deviation: What every channel is divided by then.
+      mean: Subtracted from every channel first; public constants, such as ImageNet's for colour photographs.
+      deviation: Divisor of every channel after that.
     """
     data, report = loaded
     shifted = any(mean) or any(one != 1 for one in deviation)

@@ -15,7 +15,7 @@ def check(name: str, data: PreparedData) -> None:
 
     Args:
       name: The data set, for messages.
-      data: What a loader made.
+      data: The prepared data of a loader.
 
     Raises:
       DataError: They are not; array, example and feature are named.

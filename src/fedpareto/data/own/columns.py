@@ -57,7 +57,7 @@ class Column:
       numbers: float64 [rows], NaN where missing; None for categories.
       words: The categories; None for numbers.
       missing: Word that stands for a missing value, empty for an empty field -> rows.
-      notes: What whoever owns the data should know, one line each.
+      notes: Notes for the owner of the data, one line each.
     """
 
     name: str

@@ -30,7 +30,7 @@ class Owners:
       names: unicode [owners]: first those that hold training examples, who are the clients, then all others.
       clients: How many are clients.
       codes: int32 [examples], the owner of each.
-      notes: What whoever owns the data should know.
+      notes: Notes for the owner of the data.
     """
 
     names: np.ndarray
@@ -49,7 +49,7 @@ class Labelled:
       labels: int32 [examples], class numbers.
       class_names: unicode [classes].
       owners: Whose each example is, or None.
-      notes: What whoever owns the data should know.
+      notes: Notes for the owner of the data.
     """
 
     train: np.ndarray

@@ -37,7 +37,7 @@ def of_table(
       apart: Column -> role, for columns that are no features.
       constant: Features that do not differ between training rows.
       features: The feature columns.
-      choice: What the roles say of the rows.
+      choice: The rows that the roles select.
       number: Features that the columns make.
       more: Further notes.
 

@@ -38,7 +38,7 @@ class Described:
       train: Training examples.
       shape: Height, width and channels of an example that is an image, else None.
       clients: Natural clients, all of them with training examples, or None.
-      report: What was read, for people (`summary`).
+      report: The report for people (`summary`).
     """
 
     train: int

@@ -94,7 +94,7 @@ class ServerProblem:
       expected_cohort: The public expected size of the cohort.
       learning_rate: float32 scalar, that of the clients.
       cohort: Who took part.
-      kept: What each member left behind (`Algorithm.client`), [cohort buffer, ...], or None.
+      kept: State of each member after the round (`Algorithm.client`), [cohort buffer, ...], or None.
     """
 
     work: LocalWork

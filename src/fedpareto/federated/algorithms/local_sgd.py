@@ -22,7 +22,7 @@ def local_sgd(problem: LocalProblem, adjust: Adjust | None = None) -> ClientUpda
 
     Args:
       problem: The client's part of the round.
-      adjust: What is made of each gradient before the step; None for nothing.
+      adjust: Function of each gradient before the step; None for none.
     """
     gradient = jax.grad(lambda p, x, y, real: masked_loss(problem.loss, problem.apply(p, x), y, real))
 

@@ -23,7 +23,7 @@ class Round(NamedTuple):
     Attributes:
       number: int32 scalar, from 0.
       params: Global parameters.
-      memory: What earlier rounds left.
+      memory: The server's state after earlier rounds.
       clip_norm: float32 scalar, that of this round.
       key_noise: Key of the round's noise, whoever adds it.
       key_responses: Key of who fails to answer and who is late.
@@ -43,7 +43,7 @@ class Sums(NamedTuple):
     """Sums over members of a cohort; float32 scalars but for `update`.
 
     Attributes:
-      update: What is to be released: a pytree like the parameters, a pair of them (SCAFFOLD), or integers int32 [dimension].
+      update: The released value: a pytree like the parameters, a pair of them (SCAFFOLD), or integers int32 [dimension].
       answered: Members that answered.
       within: Sum of 1/2 for each that was within the clip norm and -1/2 for each that was not.
       clipped: How many were longer than the clip norm.
@@ -98,7 +98,7 @@ class Noise(Protocol):
         """Standard deviation of the noise on what the server (or any who see the models) sees in the first round.
 
         Args:
-          static: What shapes the program.
+          static: The program configuration.
           run_params: The run's numbers.
           of_member: That of the noise on one member's contribution, or on the sum.
           by_server: Whether the server looks, and not those who see the models.
@@ -130,7 +130,7 @@ class Contribution:
         """Simulates the message of a client with these examples, before any noise; differentiable with respect to them.
 
         Args:
-          static: What shapes the program, whose model takes examples as they are (`ProgramConfig.preprocessed`).
+          static: The program configuration, whose model takes examples as they are (`ProgramConfig.preprocessed`).
           run_params: The run's numbers, its clip norm finite.
           params: Parameters at the start of the round.
           examples: The client's, in the order in which it takes them.
@@ -145,7 +145,7 @@ class Contribution:
         """Standard deviation of the noise that the server (or those who see the models) sees in the first round.
 
         Args:
-          static: What shapes the program.
+          static: The program configuration.
           run_params: The run's numbers (without a runs axis).
           records: Records that the client holds.
           by_server: Whether the server looks, and not those who see the models.

@@ -51,7 +51,7 @@ def plant(
       first: The first canary's number in the population.
       present: bool [canaries].
       length: float32 scalar.
-      absent: What an absent one sends, 0 or -1.
+      absent: Factor of an absent canary's vector, 0 or -1.
     """
     count = present.shape[0]
     each = parameters // count

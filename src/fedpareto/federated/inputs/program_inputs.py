@@ -41,7 +41,7 @@ class ProgramConfig:
       optimizer_flags: Its arguments that are not floats.
       rounds: Rounds in all.
       evaluation_rounds: Rounds after which the model is scored, 0 first and `rounds` last.
-      unit: What is sampled, clipped and protected: `client` or `record`. With `trust` the row of the table of contributions.
+      unit: The unit that is sampled, clipped and protected: `client` or `record`. With `trust` the row of the table of contributions.
       trust: Who adds the noise.
       batches: Rounds in which a schedule uses everybody once.
       weight_cap: Examples from which a client's weight grows no further; None for uniform weights.
@@ -51,7 +51,7 @@ class ProgramConfig:
       local_steps: Noisy steps of a client that protects its own records.
       max_batch_size: Size of a client's buffer of its own records, drawn at every step.
       examples_pad: Examples of the largest client.
-      preprocessing: What is done to an example before the model sees it, or None; arrays that it has learned are in `RunParams`.
+      preprocessing: Transformation of examples before the model, or None; arrays that it has learned are in `RunParams`.
       augmentation: How training images are seen, or None.
       averaging: Decay of the moving average of the parameters that is scored and kept, or None.
       at_once: Members of the cohort in one vectorised chunk. 1 trains clients one after another, so that one client's
@@ -132,9 +132,9 @@ class RunParams(NamedTuple):
       adaptive: The clip norm's rule, or None.
       mechanism: The run's entry of `Mechanism.device_params`.
       record_draws: uint32 [clients], `last_to_join` of each client's rate for its own records, or None.
-      preprocessing: What the preprocessing has learned, or None.
+      preprocessing: Learned arrays of the preprocessing, or None.
       client_decay: float32, factor on the clients' learning rate from one round to the next; or None.
-      canaries: What an audit plants; None in a run that is trained.
+      canaries: Canaries of an audit; None in a run that is trained.
     """
 
     partition: jax.Array

@@ -56,7 +56,7 @@ class State(NamedTuple):
         not finite; or -1.
       overflow_rounds: int32, rounds whose cohort did not fit in the buffer.
       refused_rounds: int32, rounds in which too few answered for secure aggregation.
-      memory: What rounds hand on beside the model.
+      memory: The server's state between rounds.
     """
 
     block: jax.Array

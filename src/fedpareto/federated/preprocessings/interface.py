@@ -37,7 +37,7 @@ class Preprocessing(Protocol):
         Guarantee: an example becomes the same whatever else is in the batch.
 
         Args:
-          arrays: What `Learning.learned` returned; empty where nothing is learned.
+          arrays: The result of `Learning.learned`; empty where nothing is learned.
           x: float32 [batch, ...].
         """
 

@@ -71,7 +71,7 @@ def learned(
 
     Args:
       preprocessing: The preprocessing.
-      means: What `statistics` returned.
+      means: The result of `statistics`.
       noise: Standard deviation of the noise on each sum, over the bound of 1 on a record's contribution; empty for none.
       records: Number of records behind the means.
       key: A typed PRNG key, never used for anything else.

@@ -71,7 +71,7 @@ def end_of_search(plan: PrivacyPlan, accountant: str = "rdp") -> str | None:
     Where PLD has no epsilon, RDP decides: the search may end at the least noise that PLD can tell anything about.
 
     Args:
-      plan: What `calibrate` returned.
+      plan: The result of `calibrate`.
       accountant: That of the calibration.
     """
     less = plan.noise_multiplier / (1 + RELATIVE_TOLERANCE)

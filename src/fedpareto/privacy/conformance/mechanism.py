@@ -19,7 +19,7 @@ class Claim:
     """The claims of a program about its mechanism.
 
     Attributes:
-      unit: What neighbouring data sets differ in, for messages: `client` or `record`.
+      unit: The unit in which neighbouring data sets differ, for messages: `client` or `record`.
       adjacency: `add_or_remove_one` or `replace_one`.
       sampling: `poisson` (every unit joins each release by a coin of its own), `fixed_size` (a uniform set of fixed
         size, drawn afresh for each release) or `shuffled` (batches of a random order, which uses every unit once a pass).
@@ -68,7 +68,7 @@ class Mechanism:
     """A mechanism seen from outside.
 
     Attributes:
-      claim: What the program says of it.
+      claim: The program's claim about it.
       data: The units: clients with all they hold, or records.
       extremes: Units that a malicious or broken participant could hand in: long, empty, not finite.
       sample: (generator, number of units) -> the cohorts of one run, one for each release.

@@ -106,8 +106,8 @@ class Mechanism:
 
         Args:
           key: A typed PRNG key, never used for anything else.
-          total: What is noised, a pytree of float32 arrays.
-          state: What `init` or the round before returned.
+          total: The sum to be noised, a pytree of float32 arrays.
+          state: The result of `init` or of the round before.
           params: The run's numbers.
         """
         raise NotImplementedError(f"mechanism {self.NAME} adds no noise to a sum")

@@ -87,7 +87,7 @@ class Aggregation:
 
     Attributes:
       total: uint32 [dimension], the sum modulo 2^bits over the clients whose masked input arrived.
-      cost: What it took.
+      cost: Seconds and bytes of it.
     """
 
     total: NDArray[np.uint32]

@@ -110,7 +110,7 @@ class Client:
         """Round 2: the vector under the own mask and one mask per peer that shared its keys.
 
         Args:
-          ciphertexts: What each such peer encrypted for this client. They are opened in the last round only.
+          ciphertexts: Ciphertexts of each such peer for this client. They are opened in the last round only.
           vector: Integers [dimension], taken modulo 2^bits.
 
         Returns:
@@ -251,7 +251,7 @@ class Server:
         """Round 3: removes the survivors' own masks, and the pairwise masks of those who dropped out.
 
         Args:
-          answers: What `Client.unmask` returned, by client.
+          answers: Results of `Client.unmask`, by client.
 
         Returns:
           uint32 [dimension], the sum of the survivors' vectors modulo 2^bits, exactly.

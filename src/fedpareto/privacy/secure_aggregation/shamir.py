@@ -79,7 +79,7 @@ def reconstruct(shares: Mapping[int, bytes], weights: Mapping[int, int]) -> byte
 
     Args:
       shares: Share by point; more shares than `weights` has points do no harm.
-      weights: What `lagrange_at_zero` returns.
+      weights: The result of `lagrange_at_zero`.
 
     Returns:
       The 32-byte secret.
