@@ -30,7 +30,7 @@ def compare_numbers(
     title: str,
     folder: Path,
 ) -> pd.DataFrame:
-    """Writes what came of a paper's numbers into `folder`, and returns the table.
+    """Writes the comparison of a paper's numbers into `folder`, and returns the table.
 
     Args:
       numbers: `fedpareto.config.papers.Number`s.
@@ -59,7 +59,7 @@ def compare_numbers(
 def compare_claims(
     claims: Sequence[Any], recomputed: Sequence[Mapping[str, float]], title: str, folder: Path
 ) -> pd.DataFrame:
-    """Writes published epsilons beside those that were computed anew, and returns the table."""
+    """Writes published epsilons and those computed anew, and returns the table."""
     declared = declared_table("claims")
     rows = []
     for claim, computed in zip(claims, recomputed, strict=True):

@@ -1,1 +1,1 @@
-"""Attacks on the runs of a sweep: what each adversary gets out of what it sees."""
+"""Attacks on the runs of a sweep: the success of each adversary with its view."""

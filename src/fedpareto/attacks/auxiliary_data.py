@@ -124,7 +124,7 @@ class AuxiliaryData:
 
     @cached_property
     def _crowds(self) -> np.ndarray:
-        """For each test record the mean of what is near it, and of what is near that: [rows, features] in `unit`."""
+        """For each test record the mean of its neighbours, and of their neighbours: [rows, features] in `unit`."""
         centres = self._rows
         for _ in range(2):
             near = euclidean_distances(centres, self._rows) / np.sqrt(self.x.shape[1]) <= self.threshold

@@ -1,4 +1,4 @@
-"""The form of an attack: one frozen dataclass whose fields are its arguments, called with what it is made on."""
+"""The form of an attack: one frozen dataclass whose fields are its arguments, called with its target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals of what attacks count and average."""
+"""Confidence intervals of the counts and means of attacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model inversion: what a final model shows of its classes (Fredrikson et al. 2015, CCS).
+"""Model inversion: features of classes from the final model (Fredrikson et al. 2015, CCS).
 
 For every class an outsider who holds the final model climbs the logarithm of its probability of that class, from the mean public
 record, within the public range. Held back it is by a normal prior with public means and deviations and, for pictures, by total

@@ -83,7 +83,7 @@ def _kept(read: Callable[[Path, str], T], folder: Path, run: Run, bundle: Bundle
 def attack_bundle(
     target: Target, wanted: Mapping[str, Sequence[Spec]], kept: Path, models: str, lost: Sequence[AttackResult] = ()
 ) -> dict[str, pd.DataFrame]:
-    """Tries on every run what is wanted for it.
+    """Tries on every run the attacks that are wanted for it.
 
     Args:
       target: The runs; those without a finished model are not among them.

@@ -1,4 +1,4 @@
-"""`fedpareto reproduce --list`: published results that can be re-run here, and what that takes."""
+"""`fedpareto reproduce --list`: published results that can be re-run here, and their cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fedpareto doctor`: versions, devices, data folder, and what is wrong with them."""
+"""`fedpareto doctor`: versions, devices, data folder, and their problems."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ UNSTATED_POPULATION = 1
 
 
 def epsilon(arguments: argparse.Namespace) -> None:
-    """Prints what the flags of `fedpareto epsilon` prove.
+    """Prints the epsilon that the flags of `fedpareto epsilon` prove.
 
     Raises:
       PrivacyPlanError: They describe no mechanism.
@@ -30,7 +30,7 @@ def epsilon(arguments: argparse.Namespace) -> None:
 
 
 def calibrate(arguments: argparse.Namespace) -> None:
-    """Prints the smallest noise multiplier that proves what the flags of `fedpareto calibrate` ask for.
+    """Prints the smallest noise multiplier that proves the epsilon asked for by the flags of `fedpareto calibrate`.
 
     Raises:
       PrivacyPlanError: They describe no mechanism, or the epsilon is out of reach.

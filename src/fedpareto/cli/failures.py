@@ -22,7 +22,7 @@ _WAYS_OUT = {
 
 
 class StageError(ValueError):
-    """A name that a verb was given is not what it should be; the message is one line."""
+    """A verb was given a wrong name; the message is one line."""
 
 
 def named(name: str, known: Mapping[str, T], what: str, place: Path) -> T:

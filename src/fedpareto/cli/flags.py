@@ -1,4 +1,4 @@
-"""The flags of the command line: what they take, and what is said in one line of what they do not."""
+"""The flags of the command line: their values, and the line that refuses others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEVERAL = ("drop", "categories", "missing")
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage before it."""
+    """Prints the error in one line, without the usage before it."""
 
     def error(self, message: str) -> Any:
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")

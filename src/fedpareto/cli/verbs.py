@@ -98,7 +98,7 @@ def account(arguments: argparse.Namespace) -> None:
 
 
 def data(arguments: argparse.Namespace) -> None:
-    """Fetches and prepares a data set, or prints what a file holds."""
+    """Fetches and prepares a data set, or prints the summary of a file."""
     if arguments.check is not None:
         _check_data(arguments)
         return
@@ -112,7 +112,7 @@ def data(arguments: argparse.Namespace) -> None:
 
 
 def _check_data(arguments: argparse.Namespace) -> None:
-    """Prints what is read of a file, as the data job would read it."""
+    """Prints the summary of a file, as the data job would read it."""
     from fedpareto.config.load import data_options
     from fedpareto.data.own import checked, summary, user
 
@@ -193,7 +193,7 @@ def figures(arguments: argparse.Namespace) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Sets a paper's numbers beside ours, and returns 1 where one differs and `--check` asks."""
+    """Compares a paper's numbers with ours, and returns 1 where one differs and `--check` asks."""
     from fedpareto.analysis import reproduce as reproduction_stage
     from fedpareto.config import papers
 

@@ -143,7 +143,7 @@ class Table:
 
     @property
     def of_bundle(self) -> Table:
-        """The table as the file of a bundle has it: without what the stage `tables` adds."""
+        """The table as the file of a bundle has it: without the columns that the stage `tables` adds."""
         return replace(self, columns=tuple(column for column in self.columns if not column.joined))
 
     def __getitem__(self, name: str) -> Column:

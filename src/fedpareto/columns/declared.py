@@ -24,7 +24,7 @@ CLASSIFICATION = usual()
 
 @dataclass(frozen=True)
 class Additions:
-    """Columns that `columns.toml` cannot know: of a task's metrics, and of keys that a run has beside the declared ones.
+    """Columns that `columns.toml` cannot know: of a task's metrics, and of further keys of runs.
 
     Attributes:
       metrics: The metrics of the runs, those of classification where nothing else is said.

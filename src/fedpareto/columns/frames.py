@@ -106,7 +106,7 @@ def to_parquet(frame: pd.DataFrame, table: Table, path: Path, additions: Additio
 
 
 def additions_of(path: Path) -> Additions:
-    """The columns that a file written by `to_parquet` has beside those of `columns.toml`."""
+    """The columns of a file of `to_parquet` that `columns.toml` does not declare."""
     text = (pq.read_schema(path).metadata or {}).get(_ADDITIONS)
     if text is None:
         return DEFAULT

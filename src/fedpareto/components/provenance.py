@@ -30,7 +30,7 @@ def sources_of_file(path: Path) -> list[Path]:
 
 
 def fingerprint(files: Iterable[Path]) -> str:
-    """A hash of what source files and the numerical libraries do: comments, docstrings and layout do not count."""
+    """A hash of the code of source files and the versions of numerical libraries: comments, docstrings and layout do not count."""
     digest = hashlib.sha256()
     for name, path in sorted((_name(path), path) for path in set(files)):
         digest.update(name.encode() + b"\0" + _meaning(path, path.stat().st_mtime_ns).encode())
@@ -75,7 +75,7 @@ def _module_file(folder: Path, parts: list[str]) -> Path | None:
 
 @lru_cache(maxsize=1024)
 def _imported(path: Path, changed: int) -> tuple[Path, ...]:
-    """The files that a file imports: modules of this package, and of a user's file those beside it."""
+    """The files that a file imports: modules of this package, and modules in the folder of a user's file."""
     del changed  # part of the cache's key
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

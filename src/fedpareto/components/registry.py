@@ -59,7 +59,7 @@ KINDS = {
 
 
 class ComponentError(ValueError):
-    """A name that stands for no component: what it must be, and the way out.
+    """A name that stands for no component, with the requirement and the way out.
 
     Attributes:
       must: Words after "must".
@@ -102,7 +102,7 @@ class Component:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The source files whose edit changes what it does."""
+        """The source files whose edit changes its behaviour."""
         return tuple(provenance.sources_of_file(self.path))
 
     def load(self) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rule:
-    """The values that an argument may have, beside its type. What is None is not asked.
+    """The values that an argument may have, within its type. A field that is None asks nothing.
 
     Attributes:
       minimum: Smallest value.

@@ -1,4 +1,4 @@
-"""The threat model in words that attacks, tables, figures and the configuration share: who attacks, and what for.
+"""The threat model in words that attacks, tables, figures and the configuration share: adversaries and their goals.
 
 An attack says in literals what it is (`FAMILY`), what it is after (`SECRET`) and what it needs to see (`SEES`). Policies and
 figures ask for these goals and never for the name of an attack, so that a new attack is in every table and figure of its goal.

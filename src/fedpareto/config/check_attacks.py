@@ -1,4 +1,4 @@
-"""Checks of what a study attacks, and of the policy by which a point is recommended."""
+"""Checks of the attacks of a study, and of the policy by which a point is recommended."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _noises(study: Study) -> list[Any]:
 
 
 def check_policies(config: Config, problems: Problems) -> None:
-    """Adds every problem of the policies: what is to be limited must be measured."""
+    """Adds every problem of the policies: a limited quantity must be measured."""
     studies = {study.name: study for study in config.studies}
     for study in config.studies:
         if study.policy:

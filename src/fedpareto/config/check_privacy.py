@@ -36,7 +36,7 @@ LARGEST_ORDER = 1024  # of the RDP accountant's grid: sets the smallest epsilon 
 
 
 def check_mechanism(study: Study, problems: Problems) -> None:
-    """Refuses what has no sound guarantee, or no meaning, for any combination of the values that decide it."""
+    """Refuses settings without a sound guarantee or a meaning, for any combination of the values that decide it."""
     axes = study.axes
     private = any(axes.get("noise_multiplier", ())) or any(axes.get("target_epsilon", ()))
     for keys, setting in _points(axes):
@@ -178,7 +178,7 @@ def check_privacy(study: Study, known: Mapping[str, facts.DatasetInfo], problems
 
 
 def _check_accountant(study: Study, problems: Problems) -> None:
-    """PLD cannot steer what it does not cover."""
+    """Refuses PLD as the accountant of a mechanism that it does not cover."""
     if "pld" not in study.axes["accountant"]:
         return
     for _, setting in _points(study.axes):

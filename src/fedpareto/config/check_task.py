@@ -1,4 +1,4 @@
-"""Checks of what a study learns: the task's own literals, and the targets of its data."""
+"""Checks of the task of a study: the literals of its class, and the targets of its data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIELDS = {"label": str, "help": str, "unit": str, "better": str, "limits": tuple
 
 
 def check_task(study: Study, known: Mapping[str, facts.DatasetInfo], problems: Problems) -> None:
-    """Adds every problem of `task`, and of what asks for its metrics.
+    """Adds every problem of `task`, and of the keys that ask for its metrics.
 
     Args:
       study: The study.

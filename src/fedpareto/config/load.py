@@ -39,7 +39,7 @@ def load(files: Sequence[Path | str], overrides: Mapping[str, Json] | None = Non
 
 
 def from_snakemake(config: Mapping[str, Json], files: Sequence[Path | str]) -> Config:
-    """Checks what Snakemake has merged from its `configfile:`, `--configfile` and `--config`.
+    """Checks the configuration that Snakemake has merged from `configfile:`, `--configfile` and `--config`.
 
     Snakemake reads values of `--config` as text where they are not plain numbers, and silently merges duplicate keys:
     the files are read again, and what differs from them came from the command line and is read as YAML.
@@ -71,7 +71,7 @@ def data_options(options: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def checked(merged: Mapping[str, Json], sources: Sequence[tuple[str, Json]]) -> Config:
-    """Checks what has been read and merged.
+    """Checks a configuration that was read and merged.
 
     Args:
       merged: The configuration.
@@ -122,7 +122,7 @@ def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
 def _comparisons(
     tree: Json, studies: Sequence[str], chosen: Sequence[str], problems: Problems
 ) -> dict[str, Comparison]:
-    """The comparisons of which every study is chosen."""
+    """The comparisons whose studies are all chosen."""
     resolved = {}
     for name, body in (tree if isinstance(tree, dict) else {}).items():
         key, already = ["comparisons", str(name)], len(problems.lines)

@@ -1,4 +1,4 @@
-"""Published results as files: what to run, the numbers in print, and how far ours may be from them.
+"""Published results as files: the configuration to run, the numbers in print, and their tolerances.
 
 A paper is a configuration in the study language with four keys more: `paper` (title, citation, what is unknown), `numbers`
 (published numbers that runs are compared with), `curves` (of which only the shape is) and `claims` (published epsilons, which
@@ -65,7 +65,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve in print of which only the shape is compared: accuracy along one column of the `runs` table.
+    """A published curve, compared by its shape alone: accuracy along one column of the `runs` table.
 
     Attributes:
       name: Unique in its paper.
@@ -84,7 +84,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Claim:
-    """One published epsilon, and what it was computed from.
+    """One published epsilon and its inputs.
 
     Attributes:
       name: Unique in its paper.
@@ -267,7 +267,7 @@ def _claim(key: Sequence[str | int], body: Json, problems: Problems) -> Claim | 
 
 
 def _single(key: Sequence[str | int], body: Json, table: Json, problems: Problems) -> dict[str, Json]:
-    """The values of what ought to be a mapping; empty where it or one of them is at fault."""
+    """The values of a mapping; empty where it is none or one of them is invalid."""
     if isinstance(body, dict):
         return single(key, body, table, problems)
     problems.add(key, body, "be a mapping", "with " + ", ".join(table))

@@ -92,7 +92,7 @@ class Problems:
 
 
 def valid(key: Sequence[str | int], value: Any, rule: Mapping[str, Any], problems: Problems) -> bool:
-    """Whether a value is what its rule in `config.schema.yaml` says; adds a problem where it is not."""
+    """Whether a value keeps its rule in `config.schema.yaml`; adds a problem where it does not."""
     must = fault(value, rule)
     if must is None:
         return True

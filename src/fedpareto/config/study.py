@@ -43,7 +43,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Studies whose curves share one figure, and out of which one point may be recommended."""
+    """Studies whose curves share one figure; a policy may recommend one point out of them."""
 
     title: str
     studies: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Reading YAML files, overlaying them, and telling what the command line added on top.
+"""Reading YAML files, overlaying them, and finding the additions of the command line.
 
 YAML is read in the sense in which everybody writes it: what YAML 1.1 takes for something else (`010` for 8, `1:30` for 90,
 `no` for false) is refused in one line, and so is what would take all time or memory.
@@ -127,7 +127,7 @@ def _retype(value: Json) -> Json:
 
 
 class _Loader(yaml.SafeLoader):
-    """Loads YAML without dates and tags, and refuses what `read_all` says, each with its line."""
+    """Loads YAML without dates and tags, and refuses the constructs that `read_all` names, each with its line."""
 
     depth = 0
 

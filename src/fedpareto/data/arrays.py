@@ -1,4 +1,4 @@
-"""Prepared data: what every loader ends with, and how it is written and read."""
+"""Prepared data: the result of every loader, its file, and its reader."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def write(data: PreparedData, report: Mapping[str, Any], arrays_file: Path, repo
 
 
 def read(path: Path) -> PreparedData:
-    """Reads what `write` wrote.
+    """Reads the file of `write`.
 
     Raises:
       DamagedFile: It cannot be read; it is removed where it is one of the results.

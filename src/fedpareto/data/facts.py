@@ -52,7 +52,7 @@ def of_class(name: str) -> DatasetInfo:
 
 
 def of_options(options: Mapping[str, Any]) -> DatasetInfo:
-    """Facts of a user's own data set: the constants of its class, or what its file holds.
+    """Facts of a user's data set: the constants of its class, or the content of its file.
 
     Args:
       options: `loader`, or `path` and the other keys of a data set in the configuration.

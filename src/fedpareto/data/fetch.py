@@ -128,7 +128,7 @@ def _fetch_member(dataset: str, file: RemoteFile, folder: Path) -> Path:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """One file of an archive, which goes into memory: not what claims to be larger than any data set here."""
+    """One file of an archive, read into memory; refuses one that claims to be larger than any data set here."""
     size = archive.getinfo(name).file_size
     if size > LARGEST_MEMBER:
         raise ValueError(f"{name} claims {size} bytes")

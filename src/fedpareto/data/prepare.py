@@ -1,4 +1,4 @@
-"""The data stage: from a name to prepared arrays and a report of what was done to them."""
+"""The data stage: from a name to prepared arrays and a report of their preparation."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _of_class(dataset: str, spec: Mapping[str, Any]) -> tuple[PreparedData, dict
 
 
 def _check_facts(dataset: str, name: str, data: PreparedData) -> None:
-    """Refuses data that are not what the constants of their class say: a study was planned by them."""
+    """Refuses data that contradict the constants of their class: a study was planned by them."""
     declared, shape = facts.of_class(name), data.x_train.shape[1:]
     clients = None if data.client_names is None else len(data.client_names)
     there = {"TRAIN": len(data.y_train), "SHAPE": shape if len(shape) == 3 else None, "CLIENTS": clients}

@@ -157,7 +157,7 @@ def _train(
 
 
 def _endings(results: Sequence[RunResult]) -> list[str]:
-    """A line for each status but `ok`: how many runs have it, which one for instance, and what it says."""
+    """A line for each status but `ok`: how many runs have it, an example, and its message."""
     lines = []
     for status, says in STATUSES.items():
         own = [result.run_id for result in results if result.status == status]
@@ -167,7 +167,7 @@ def _endings(results: Sequence[RunResult]) -> list[str]:
 
 
 def _secure_aggregation(plans: Mapping[str, PrivacyPlan]) -> dict[SecureAggregation | None, dict[str, Any]]:
-    """The real protocol, run once for each size of sum among the plans: what it costs a client and the server."""
+    """The cost of the real protocol to a client and the server, from one session for each size of sum among the plans."""
     from fedpareto.privacy.secure_aggregation.cost import measure
 
     costs: dict[SecureAggregation | None, dict[str, Any]] = {}

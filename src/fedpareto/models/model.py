@@ -127,7 +127,7 @@ def _layers(shapes: Mapping[str, Any]) -> tuple[tuple[str, ...], ...] | None:
 
 
 def _check_outputs(model: Model, outputs: int) -> None:
-    """Refuses what the engine would take for outputs of examples and is none."""
+    """Refuses outputs that are not one row an example, as the engine takes them to be."""
     params = jax.eval_shape(model.init, jax.ShapeDtypeStruct((), jax.random.key(0).dtype))
     made = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((3, *model.example_shape), jnp.float32))
     shape, dtype = getattr(made, "shape", None), getattr(made, "dtype", None)

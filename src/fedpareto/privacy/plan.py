@@ -1,4 +1,4 @@
-"""The one source of privacy truth: what is sampled, clipped, noised, divided and accounted.
+"""The one source of privacy truth: sampling, clipping, noise, divisor and accounting.
 
 The trainer and the accountant both read a `PrivacyPlan`, and a plan is built in one place from a run's
 configuration. There is no second place to type the sampling rate, the number of rounds, the noise, the clip norm or
@@ -43,7 +43,7 @@ class PrivacyPlan:
     (10.0, 1.0, 1.0, True)
 
     Attributes:
-      setting: The setting that the soundness table judges. Fields that follow from the numbers below are filled in: `min_separation`, `bands`
+      setting: The setting that the soundness table judges. Filled in from the numbers: `min_separation`, `bands`
         and `learns_from_records`.
       population: Number of units that could be sampled: clients, or records where the server (or secure aggregation)
         protects sums over records.
@@ -184,7 +184,7 @@ class PrivacyPlan:
 
     @property
     def noise_stddev(self) -> float:
-        """Standard deviation of the noise added to each coordinate of what is noised.
+        """Standard deviation of the noise on each coordinate.
 
         With adaptive clipping at the first clip norm, and larger than `noise_multiplier` says, because the count takes its
         share: 1/z^2 = 1/z_update^2 + 1/(2 count_stddev)^2 (Andrew et al. 2021, Theorem 1; a centred bit has sensitivity 1/2).
@@ -305,7 +305,7 @@ class PrivacyPlan:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan and what follows from it, for results and logs."""
+        """The plan and its derived numbers, for results and logs."""
         return asdict(self) | {
             "adjacency": self.setting.adjacency,
             "amplified": self.amplified,

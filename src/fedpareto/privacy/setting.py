@@ -1,4 +1,4 @@
-"""The setting of a run: all that decides whether its guarantee is sound, and what follows from that alone.
+"""The setting of a run: all that decides whether its guarantee is sound, and the properties that follow from it alone.
 
 The soundness table judges a `PrivacySetting`, and a `PrivacyPlan` holds the one that was judged. Only the standard library,
 because a configuration is checked before any job starts.
@@ -110,7 +110,7 @@ class PrivacySetting:
 
     @property
     def trains_records_locally(self) -> bool:
-        """Whether clients run DP-SGD on their records: their sizes decide what each of them proves."""
+        """Whether clients run DP-SGD on their records: their sizes decide the epsilon of each."""
         return self.unit == "record" and self.trust == "local"
 
     @property
@@ -137,7 +137,7 @@ class PrivacySetting:
 
 @dataclass(frozen=True)
 class SecureAggregation:
-    """How secure aggregation adds: what `PrivacyPlan` needs to know of the integers.
+    """The parameters of secure aggregation that a `PrivacyPlan` needs.
 
     Attributes:
       dimension: Number of model parameters.
@@ -159,7 +159,7 @@ class SecureAggregation:
 
 @dataclass(frozen=True)
 class LocalSteps:
-    """DP-SGD on the clients: what each of them does in a round that it joins.
+    """DP-SGD on the clients: the steps of each in a round that it joins.
 
     Attributes:
       steps: Steps a round.

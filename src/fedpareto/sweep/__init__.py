@@ -1,1 +1,1 @@
-"""The sweep: runs, bundles, and what each of them proves."""
+"""The sweep: runs, bundles and their guarantees."""

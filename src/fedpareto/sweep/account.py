@@ -34,7 +34,7 @@ class DataSizes:
 
 @dataclass(frozen=True)
 class AccountedRun:
-    """A run's plan, and what it proves after each evaluation.
+    """A run's plan, and its guarantee after each evaluation.
 
     Attributes:
       plan: The plan that trains the run, its noise calibrated where the run names a target epsilon, and its rounds cut
@@ -171,7 +171,7 @@ def to_json(accounted: dict[str, AccountedRun]) -> str:
 
 
 def from_json(text: str) -> dict[str, AccountedRun]:
-    """Reads what `to_json` wrote."""
+    """Reads the JSON of `to_json`."""
     tree = json.loads(text)
     curves = [tuple(tuple(_decode(v) for v in part) for part in curve) for curve in tree["curves"]]
     accounted = {}
@@ -187,7 +187,7 @@ def from_json(text: str) -> dict[str, AccountedRun]:
 
 
 def _plan_from_dict(stored: Mapping[str, Any]) -> PrivacyPlan:
-    """Reads what `PrivacyPlan.to_dict` wrote."""
+    """Reads the result of `PrivacyPlan.to_dict`."""
     values = {key: value for key, value in stored.items() if key in PrivacyPlan.__dataclass_fields__}
     values["setting"] = PrivacySetting(**values["setting"])
     values["mechanism_arguments"] = tuple((name, value) for name, value in values["mechanism_arguments"])

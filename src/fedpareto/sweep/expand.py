@@ -1,4 +1,4 @@
-"""From a study to its runs: a grid, and reference runs beside it."""
+"""From a study to its runs: a grid and its reference runs."""
 
 from __future__ import annotations
 

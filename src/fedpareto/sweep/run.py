@@ -1,4 +1,4 @@
-"""A run and a bundle: what is trained, and what it is called.
+"""A run and a bundle: settings of training, and their names.
 
 A run's name is a hash of what it means, so that it can be found again whatever study asks for it; a bundle's name is a
 hash of its runs.
@@ -193,7 +193,7 @@ class Run:
 
     @staticmethod
     def from_dict(flat: Mapping[str, Any]) -> Run:
-        """Reads what `to_dict` wrote. A key that is missing has its default.
+        """Reads the result of `to_dict`. A missing key has its default.
 
         Raises:
           ValueError: Noise is given both by its multiplier and by its epsilon.
@@ -241,7 +241,7 @@ class Bundle:
 
     @staticmethod
     def from_json(text: str) -> Bundle:
-        """Reads what `to_json` wrote."""
+        """Reads the JSON of `to_json`."""
         return Bundle(tuple(Run.from_dict(entry) for entry in json.loads(text)))
 
 

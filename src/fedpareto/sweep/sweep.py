@@ -117,7 +117,7 @@ class Sweep:
 
     @staticmethod
     def from_json(text: str) -> Sweep:
-        """Reads what `to_json` wrote."""
+        """Reads the JSON of `to_json`."""
         tree = json.loads(text)
         runs = {name: Run.from_dict(entry) for name, entry in tree["runs"].items()}
         return Sweep(

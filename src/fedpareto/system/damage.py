@@ -43,7 +43,7 @@ _OF_CONTENT = (
 
 
 class DamagedFile(RuntimeError):
-    """A file that cannot be read; the message is one line that says what becomes of it."""
+    """A file that cannot be read; the message is one line and says what happens to the file."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The environment: what jobs inherit, and `environment.yml` for conda users, made from the lock file.
+"""The environment: variables that jobs inherit, and `environment.yml` for conda users, made from the lock file.
 
 `python -m fedpareto.system.environment` writes the latter. Nothing heavy is imported.
 """

@@ -38,7 +38,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what killed processes left half-written below a folder; what is young may be another's who still writes."""
+    """Removes half-written files of killed processes below a folder; a young one may be of a process that still writes."""
     for path in folder.rglob(".*.partial*"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > OLD:

@@ -1,4 +1,4 @@
-"""How JAX is started: on which devices, and with the package's own settings of what makes numbers, whatever the shell says.
+"""The start of JAX: its devices, and the package's settings of everything that could change numbers, whatever the shell says.
 
 Standard library only until it is started.
 """
@@ -35,7 +35,7 @@ class SettingsError(RuntimeError):
 
 
 def settle() -> None:
-    """Takes out of the environment what would change numbers, and says so in one line on standard error.
+    """Removes variables that would change numbers from the environment, and says so in one line on standard error.
 
     Raises:
       SettingsError: XLA's flags give up NaN, or the number of devices is none.

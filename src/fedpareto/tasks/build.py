@@ -1,4 +1,4 @@
-"""From the spec of a task to the task, and what the engine relies on of it."""
+"""From the spec of a task to the task, and checks of the properties that the engine relies on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proven epsilon against what audits show that it is at least."""
+"""Proven epsilon against the lower bounds of audits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINEAR = 3.0  # epsilons within this factor need no logarithm
 
 
 class Audit:
-    """Proven epsilon against what audits show that it is at least."""
+    """Proven epsilon against the lower bounds of audits."""
 
     NAME: ClassVar = "audit"
     ORDER: ClassVar = 10

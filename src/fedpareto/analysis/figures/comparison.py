@@ -123,7 +123,7 @@ def _baselines(axes: Axes, points: pd.DataFrame, metric: Metric) -> None:
 
 
 def _table(axes: Axes, chosen: dict[str, pd.DataFrame], colours: dict) -> None:
-    """A line a curve: marker, whom it protects, from whom, and what it costs."""
+    """A line a curve: marker, unit and adversary of its guarantee, and its cost."""
     axes.set_axis_off()
     axes.set(xlim=(0, 1), ylim=(len(chosen) + 1, -1))
     header = {

@@ -125,7 +125,7 @@ class Leakage:
 
 
 def _facets(attacks: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Panels are not shared by what cannot be compared; runs without noise are a reference for all of their data."""
+    """The panels: one for each set of comparable runs; runs without noise are a reference for all of their data."""
     bare = without_noise(attacks)
     private = attacks[~bare]
     facets = style.varying(private, FACETS)
@@ -214,7 +214,7 @@ def _client_looks(clients: list[int]) -> list[tuple[int, Any, str]]:
 
 
 def _reference(axes: Axes, rows: pd.DataFrame, column: str, look: dict[str, Any]) -> None:
-    """Chance, or what a guarantee leaves possible: the largest of the rows at each epsilon."""
+    """Chance, or the bound of a guarantee: the largest of the rows at each epsilon."""
     most = rows[rows[column].notna()].groupby("x")[column].max()
     if most.empty:
         return

@@ -1,4 +1,4 @@
-"""Who holds what: the label mix of the clients."""
+"""The partition: the label mix of the clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_LABELS = 20
 
 
 class Partition:
-    """Who holds what: the label mix of the clients."""
+    """The partition: the label mix of the clients."""
 
     NAME: ClassVar = "partition"
     ORDER: ClassVar = 5

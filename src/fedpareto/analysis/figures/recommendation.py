@@ -1,4 +1,4 @@
-"""Which point a policy picks: what its limits forbid, what is left, and what is chosen."""
+"""The recommended point of a policy: points that its limits forbid, points left, and the choice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PANEL, LINE = 3.6, 0.17  # inches
 
 
 class Recommendation:
-    """Which point a policy picks: what its limits forbid, what is left, and what is chosen."""
+    """The recommended point of a policy: points that its limits forbid, points left, and the choice."""
 
     NAME: ClassVar = "recommendation"
     ORDER: ClassVar = 12
@@ -159,7 +159,7 @@ def _place(epsilon: float, trust: str, shown: list[str]) -> float:
 
 
 def _limits(axes: Axes, policy: dict, pool: pd.DataFrame) -> None:
-    """Shades what is forbidden; the axes reach to the limits."""
+    """Shades the forbidden region; the axes reach to the limits."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     epsilon, accuracy = policy["largest_epsilon"], policy["smallest_accuracy"]
     if accuracy is not None:

@@ -1,4 +1,4 @@
-"""Published numbers over ours: hollow markers for what is in print, filled ones for what came out here."""
+"""Published numbers over ours: hollow markers for numbers in print, filled ones for ours."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def of_claims(table: pd.DataFrame, title: str) -> Figure:
 
 
 def _trade_off(axes: Axes, table: pd.DataFrame) -> None:
-    """Published points over ours; what is in print without an epsilon, and came out without noise, as lines across."""
+    """Published points over ours; published numbers without an epsilon, and ours without noise, as lines across."""
     private = table[table["published_epsilon"].notna()]
     style.epsilon_axis(axes, pd.concat([private["published_epsilon"], private["epsilon_rdp"].dropna()]))
     style.percent_axis(axes)
@@ -144,7 +144,7 @@ def _trade_off(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _ours_alone(table: pd.DataFrame, title: str) -> Figure:
-    """A panel for each metric: a line for each study over epsilon, and what comes out without noise."""
+    """A panel for each metric: a line for each study over epsilon, and the level without noise."""
     metrics = list(table["metric"].unique())
     figure, panels = plt.subplots(
         1, len(metrics), figsize=(style.WIDTH, 3.4), sharex=True, squeeze=False, layout="constrained"

@@ -1,4 +1,4 @@
-"""The risk front: accuracy against how well attacks did, beside accuracy against epsilon."""
+"""The risk front: accuracy against the success of attacks, and accuracy against epsilon."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHADES = mpl.colors.ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.9
 
 
 class RiskFront:
-    """The risk front: accuracy against how well attacks did, beside accuracy against epsilon."""
+    """The risk front: accuracy against the success of attacks, and accuracy against epsilon."""
 
     NAME: ClassVar = "riskfront"
     ORDER: ClassVar = 11

@@ -1,4 +1,4 @@
-"""ROC curves of membership inference on logarithmic axes, against what each proven epsilon leaves possible."""
+"""ROC curves of membership inference on logarithmic axes, against the bound of each proven epsilon."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAYER = 0.055
 
 
 class Roc:
-    """ROC curves of membership inference on logarithmic axes, against what each proven epsilon leaves possible."""
+    """ROC curves of membership inference on logarithmic axes, against the bound of each proven epsilon."""
 
     NAME: ClassVar = "roc"
     ORDER: ClassVar = 9

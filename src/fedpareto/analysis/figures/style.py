@@ -78,7 +78,7 @@ def epsilon_axis(axes: Axes, epsilons: pd.Series) -> None:
 
 
 def endless_epsilon_axis(axes: Axes, epsilons: pd.Series) -> float:
-    """A logarithmic epsilon axis with a place for runs without noise behind a break, where any epsilon is infinite.
+    """A logarithmic epsilon axis with a place for runs without noise after a break, where any epsilon is infinite.
 
     Args:
       axes: Gets the axis.

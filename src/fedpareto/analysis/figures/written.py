@@ -23,7 +23,7 @@ _LEFT_OUT = ("Cc", "Cf", "Cs", "Co", "Cn")  # control, format, surrogate, privat
 
 
 def drawable(text: object, longest: int = LONGEST_TITLE, otherwise: str = NO_FONT) -> str:
-    """One line that Matplotlib draws as it stands: `readable`, with what means something to Matplotlib escaped."""
+    """One line that Matplotlib draws as it stands: `readable`, with Matplotlib's special characters escaped."""
     return escaped(readable(text, longest, otherwise))
 
 

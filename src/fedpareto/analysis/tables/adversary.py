@@ -24,7 +24,7 @@ def adversary(unit: str, trust: str, participation: str | None) -> str:
 
 
 def name(point: pd.Series) -> str:
-    """A curve's name: unit, trust, and what else tells it from others of the same two."""
+    """A curve's name: unit, trust, and further values that distinguish it from others of the same two."""
     parts = [str(point["unit"]), str(point["trust"])]
     mechanism = str(point["mechanism"] or "gaussian").split("(")[0].replace("_", " ")
     if mechanism not in ("gaussian", "skellam"):

@@ -1,4 +1,4 @@
-"""The tables `attacks`, `roc` and `pictures`: what attacks found, beside what the figures need to know of each run."""
+"""The tables `attacks`, `roc` and `pictures`: results of attacks, joined with the columns of each run that figures need."""
 
 from __future__ import annotations
 

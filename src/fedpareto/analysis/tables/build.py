@@ -1,4 +1,4 @@
-"""The tables that other programs read, in Parquet and CSV: of what was trained, and of what attacks on it found."""
+"""The tables that other programs read, in Parquet and CSV: of runs, and of attacks on them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ def _partitions(frames: Mapping[str, pd.DataFrame], runs: pd.DataFrame) -> pd.Da
 
 
 def build_tables(plan: Mapping[str, Any], bundles_dir: Path) -> Tables:
-    """Reads what training wrote and arranges it by study.
+    """Reads the files of training and arranges them by study.
 
     Args:
         plan: the content of plan.json; `studies` (name -> `runs`) and `bundles` (id -> run ids) are used, and where they are

@@ -16,7 +16,7 @@ REMEDY = {"train": "train its bundle again with this version", "attack": "attack
 
 
 def read_of_bundle(folder: Path, name: str) -> tuple[pd.DataFrame, Additions]:
-    """One table of a bundle, each column with its type, and its columns beside those of `columns.toml`.
+    """One table of a bundle, each column with its type, and its columns that `columns.toml` does not declare.
 
     Args:
       folder: The folder of the bundle.
@@ -34,7 +34,7 @@ def read_of_bundle(folder: Path, name: str) -> tuple[pd.DataFrame, Additions]:
 
 
 def read_of_study(path: Path, name: str) -> tuple[pd.DataFrame, Additions]:
-    """One table of all bundles, and its columns beside those of `columns.toml`; raises as `read_of_bundle`."""
+    """One table of all bundles, and its columns that `columns.toml` does not declare; raises as `read_of_bundle`."""
     if not path.is_file():
         raise TableError(f"{path}: is not there (make the tables first)")
     return _read(path, name, False, "make the tables again with this version")

@@ -1,4 +1,4 @@
-"""Which point of the grid a policy picks, how sure that is, what it costs, and which limit binds if none fits.
+"""The point of the grid that a policy picks, its bootstrap confidence, its cost, and the binding limit if none fits.
 
 Only points with a guarantee are picked: an attack that failed proves nothing, so no point is recommended on its strength alone. For
 the same reason a point that nobody attacked does not fit a policy that limits leakage. Nor is a point picked of whose runs none
@@ -148,7 +148,7 @@ def _choose(
     columns: Sequence[str],
     metric: Metric,
 ) -> dict[str, Any]:
-    """One row of the table, but for what it is a row of."""
+    """One row of the table, without the columns that name it."""
     limits = {name: _limit(policy, name) for name in LIMITS}
     row: dict[str, Any] = {
         **limits,
@@ -242,7 +242,7 @@ def _why_none(pool: pd.DataFrame, policy: Mapping[str, Any], coordinator: str, b
 
 
 def _reasons(attacks: pd.DataFrame, policy: Mapping[str, Any]) -> pd.Series:
-    """By point, why an attack that measures what the policy limits could not be made on it: the first reason."""
+    """By point, the first reason why an attack that the policy limits could not be made on it."""
     limited = [
         goal
         for limit, family in threats.LIMITS.items()

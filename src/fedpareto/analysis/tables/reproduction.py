@@ -1,4 +1,4 @@
-"""Published numbers beside ours: value, interval, tolerance, verdict, epsilon under three accountants, cost."""
+"""Published numbers and ours: value, interval, tolerance, verdict, epsilon under three accountants, cost."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ EPSILON_DIGITS = 4
 
 
 class TableError(ValueError):
-    """A table cannot be built from what training wrote; the message is one line."""
+    """A table cannot be built from the files of training; the message is one line."""
 
 
 def client_rounds(rows: pd.DataFrame) -> pd.Series:

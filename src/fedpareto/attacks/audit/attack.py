@@ -107,7 +107,7 @@ class Audit:
 
 
 def _audited(attack: Audit, target: Target, rows: Sequence[int], absent: float) -> AttackResults:
-    """The audits of the runs at `rows`, whose absent canaries send `absent` times what they would send."""
+    """The audits of the runs at `rows`, whose absent canaries send their vectors times `absent`."""
     runs, method, copies = [target.runs[i] for i in rows], attack.method, attack.runs
     static, data = target.static, target.device_data
     count = canaries_in(population_of(static, data), static.model.parameters, method, attack.canaries)

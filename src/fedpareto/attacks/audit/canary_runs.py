@@ -1,4 +1,4 @@
-"""The run itself, once more and with canaries in it: what an audit sees of each of several copies.
+"""Copies of a run with canaries in it, and the view of an audit of each copy.
 
 A copy is the run with keys of its own and with its last members (clients, or records where the server draws them) replaced by
 canaries, each of which takes part or not by a coin of its own. The other members are the run's, and cohorts, clipping, weights,
@@ -74,7 +74,7 @@ class CanaryTrace(NamedTuple):
 
 
 def population_of(static: ProgramConfig, data: DeviceData) -> int:
-    """Members that a cohort is drawn from, of which the last become canaries."""
+    """Members that a cohort is drawn from; the last ones become canaries."""
     return int(data.train.x.shape[0]) if contribution_of(static).DRAWS_RECORDS else static.clients
 
 

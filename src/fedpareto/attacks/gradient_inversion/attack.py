@@ -1,4 +1,4 @@
-"""Gradient inversion: the records behind an update, from the update alone.
+"""Gradient inversion: records rebuilt from an update alone.
 
 What is inverted is what the adversary sees of a run's first round (`transcript`): a client's update, or a sum over the cohort,
 which is then taken for one client's update, others' being noise of which nothing is known. The adversary is assumed to know the
@@ -56,7 +56,7 @@ MOST_PICTURES = 4  # records of a run
 
 @dataclass(frozen=True)
 class ObservedUpdate:
-    """One update that an adversary sees, and what it makes of it before inverting it.
+    """One update in the view of an adversary, and its analysis before the inversion.
 
     Attributes:
       run: Number of the run among the target's.
@@ -77,7 +77,7 @@ class ObservedUpdate:
 
 @dataclass(frozen=True)
 class GradientInversion:
-    """Records rebuilt from what each adversary of a run sees of its first round.
+    """Records rebuilt from each adversary's view of a run's first round.
 
     Attributes:
       method: `dlg`, `cosine` or `analytic`, see above.

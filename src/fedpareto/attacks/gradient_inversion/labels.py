@@ -42,7 +42,7 @@ def labels_of(
     public: AuxiliaryData,
     records: int,
 ) -> np.ndarray:
-    """How many records of each class are behind an update: int64 [classes], summing to `records`.
+    """Records of each class that made an update: int64 [classes], summing to `records`.
 
     Args:
       static: The run's program.
@@ -80,7 +80,7 @@ def labels_of(
 
 
 def count_labels(bias: np.ndarray, predicted: np.ndarray, records: int, scale: float | None = None) -> np.ndarray:
-    """How many records of each class may be behind an update, the likeliest counts first.
+    """Candidate counts of records by class that made an update, the likeliest first.
 
     The bias's part is s (counts / records - mean prediction) for some s, the learning rate after one step without clipping. Whole
     counts are tried for many s, and ordered by how well they explain it; the mean prediction then follows the best counts.
@@ -136,7 +136,7 @@ def _bias_part(update: PyTree, path: Path) -> np.ndarray:
 def _simulated_bias(
     static: ProgramConfig, path: Path, run_params: RunParams, params: PyTree, like: jax.Array, labels: jax.Array
 ) -> jax.Array:
-    """The bias's part of what clients send whose records are like `like` [classes, ...], by labels int32 [clients, records]."""
+    """The bias's part of updates of clients with records like `like` [classes, ...], by labels int32 [clients, records]."""
 
     def one(own: jax.Array) -> jax.Array:
         update = update_of(static.preprocessed(run_params), run_params, params, like[own], own)

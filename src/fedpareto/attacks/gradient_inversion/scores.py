@@ -1,4 +1,4 @@
-"""How near what was rebuilt is to the truth: the truth is used here, after the attack, and nowhere else."""
+"""Distances of rebuilt records from the truth, which is used here, after the attack, and nowhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The update that a client with given records would send, as a differentiable function of them, and the noise on what is seen.
+"""The update that a client with given records would send, as a differentiable function of them, and the noise on the view.
 
 This is what an adversary computes who knows all that is public of a run: model, hyper-parameters, protocol. The client is the
 engine's (`Contribution.simulated`), whatever its algorithm. The adversary assumes what it cannot know. Where a client holds more
@@ -37,7 +37,7 @@ def update_of(static: ProgramConfig, run_params: RunParams, params: PyTree, x: j
 
 
 def steps_of(static: ProgramConfig, records: int) -> int:
-    """Gradient steps behind a client's update, where it holds `records` records."""
+    """Gradient steps in the update of a client that holds `records` records."""
     return contribution_of(static).local_steps(static, records)
 
 

@@ -87,7 +87,7 @@ def places_of(data: DeviceData, partition: int, membership_mask: np.ndarray, who
 
 
 def leave_out(static: ProgramConfig, data: DeviceData, places: np.ndarray, record_mask: np.ndarray) -> DeviceData:
-    """The data with one partition a shadow, in which what it lacks takes no part.
+    """The data with one partition a shadow, without the records that it lacks.
 
     Where clients train on their records, those that are left out are gone from the index and the count. Where records are drawn
     one by one, index and count are public and stay, and `DeviceData.record_mask` says who is there.

@@ -103,7 +103,7 @@ def understood(path: Path, name: str, array: pa.ChunkedArray, rows: np.ndarray, 
 
 
 def _worded(path: Path, name: str, texts: Spelled, rows: np.ndarray, options: Mapping[str, Any]) -> Column:
-    """A column of text of which some values, or all, are not plain numbers."""
+    """A column of text with values that are not plain numbers."""
     absent = np.array([_is_missing(word, MISSING, options) for word in texts.words], bool)
     held = int(texts.counts[~absent].sum())
 

@@ -35,13 +35,13 @@ FOREIGN = {
 
 
 def format_of(path: Path) -> str:
-    """The ending that says what a file is, in lower case and without `.gz`: `.csv`, `.tsv`, `.parquet` or `.npz`."""
+    """The ending that names the format of a file, in lower case and without `.gz`: `.csv`, `.tsv`, `.parquet` or `.npz`."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     return suffixes[-2] if suffixes[-1:] == [".gz"] and len(suffixes) > 1 else "".join(suffixes[-1:])
 
 
 def read_table(path: Path, options: Mapping[str, Any]) -> tuple[pa.Table, int]:
-    """All rows of a table, and the number that its first row has for whoever opens the file.
+    """All rows of a table, and the number of its first row as an editor counts rows.
 
     Args:
       path: A CSV (`.csv`, `.csv.gz`; all columns are text), its tab-separated kin (`.tsv`), or a Parquet file.

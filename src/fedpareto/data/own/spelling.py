@@ -1,4 +1,4 @@
-"""A column of a user's table as words, whatever its type: what ids, classes and categories are compared by."""
+"""A column of a user's table as words, whatever its type: ids, classes and categories are compared by them."""
 
 from __future__ import annotations
 

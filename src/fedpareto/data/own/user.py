@@ -1,4 +1,4 @@
-"""The user's own data: what a file named in the configuration holds, read once for plan, checks and data job alike."""
+"""The user's data: a file named in the configuration, read once for plan, checks and data job alike."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def _varies(column: Column, train: np.ndarray) -> bool:
 
 
 def _values(column: Column) -> np.ndarray:
-    """The column as `encode` takes it: float64, or words with NaN for what is missing."""
+    """The column as `encode` takes it: float64, or words with NaN for missing values."""
     if column.words is None:
         assert column.numbers is not None
         return column.numbers

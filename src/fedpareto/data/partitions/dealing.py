@@ -21,7 +21,7 @@ from fedpareto.data.partitions.interface import is_drawn, is_natural
 
 @dataclass(frozen=True)
 class Partition:
-    """Who holds what.
+    """The examples of each client.
 
     Attributes:
       train_index: int32 [clients, pad], rows of the training set; the first `train_count` of a row are real.
@@ -97,7 +97,7 @@ def partition(
 
 
 def _checked(scheme: Mapping[str, Any], dealt: Any, shape: tuple[int, ...], below: int) -> np.ndarray:
-    """A copy of what a scheme has dealt, int64.
+    """A copy of the deal of a scheme, int64.
 
     Raises:
       DataError: It is no array of whole numbers of that shape, from 0 to `below`.

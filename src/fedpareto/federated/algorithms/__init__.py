@@ -1,1 +1,1 @@
-"""Algorithms: local training and what the server does with it."""
+"""Algorithms: local training and the server's part."""

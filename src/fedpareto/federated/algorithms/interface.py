@@ -1,4 +1,4 @@
-"""The interface of an algorithm: a client's part of a round, and what the server does with the mean of what clients send."""
+"""The interface of an algorithm: a client's part of a round, and the server's part, on the mean of the clients' messages."""
 
 from __future__ import annotations
 
@@ -129,14 +129,14 @@ class Algorithm:
         return None
 
     def client(self, problem: LocalProblem, state: PyTree) -> tuple[ClientUpdate, PyTree | None]:
-        """The update of one client, and what it leaves behind for `server` without sending it; None for nothing.
+        """The update of one client, and its state after the round, which `server` gets without its being sent; None for none.
 
         The update's `delta` is a pytree of all vectors that the client sends: it is clipped, weighted and noised jointly.
         """
         raise NotImplementedError(f"algorithm {self.NAME} trains no client for a sum")
 
     def server(self, mean: PyTree, state: PyTree, problem: ServerProblem) -> tuple[PyTree, PyTree | None]:
-        """The mean update, like the parameters, and the next state; `mean` is the released mean of what clients sent."""
+        """The mean update, like the parameters, and the next state; `mean` is the released mean of the clients' messages."""
         return mean, state
 
     def program(self, static: Any, devices: list[jax.Device], runs_at_once: int) -> Program | None:

@@ -1,4 +1,4 @@
-"""The interface of contributions: what the members of a cohort add to a round, and who adds noise to it."""
+"""The interface of contributions: the summands of a cohort's members, and the noise on them."""
 
 from __future__ import annotations
 
@@ -91,11 +91,11 @@ class Noise(Protocol):
         ...
 
     def release(self, static: ProgramConfig, run_params: RunParams, this: Round, sums: Sums) -> NoisySum:
-        """The noisy sum of what members sent."""
+        """The noisy sum of the members' messages."""
         ...
 
     def first_stddev(self, static: ProgramConfig, run_params: RunParams, of_member: float, by_server: bool) -> float:
-        """Standard deviation of the noise on what the server (or any who see the models) sees in the first round.
+        """Standard deviation of the noise in the first round, in the view of the server (or of any who see the models).
 
         Args:
           static: The program configuration.
@@ -108,7 +108,7 @@ class Noise(Protocol):
 
 @dataclass(frozen=True)
 class Contribution:
-    """One row of the table: what a member adds, and who adds the noise.
+    """One row of the table: the summand of a member, and the party that adds the noise.
 
     Attributes:
       noise: Who adds the noise.
@@ -138,7 +138,7 @@ class Contribution:
         raise NotImplementedError
 
     def local_steps(self, static: ProgramConfig, records: int) -> int:
-        """Gradient steps behind a client's update, where it holds `records` records."""
+        """Gradient steps in the update of a client that holds `records` records."""
         return 1
 
     def first_stddev(self, static: ProgramConfig, run_params: RunParams, records: int, by_server: bool) -> float:

@@ -1,4 +1,4 @@
-"""DP-SGD on the clients (Abadi et al. 2016): every hospital noises each of its steps, and sends what came of them."""
+"""DP-SGD on the clients (Abadi et al. 2016): every hospital noises each of its steps, and sends the resulting update."""
 
 from __future__ import annotations
 

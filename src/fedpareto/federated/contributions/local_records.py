@@ -1,4 +1,4 @@
-"""Unit `record`, drawn by its client: what a client makes of records that it draws for itself."""
+"""Unit `record`, drawn by its client: the message of a client about records that it draws for itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PyTree = Any
 
 @dataclass(frozen=True)
 class HeldRecords:
-    """The records of one client in a round, and what it draws with.
+    """The records of one client in a round, and the keys and rates of its draws.
 
     Attributes:
       examples: All clients' examples.

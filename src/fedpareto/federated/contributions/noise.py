@@ -1,4 +1,4 @@
-"""Who adds the noise: the server to the sum, every member to what it sends, or all members a share of it."""
+"""Noise on a round's sum: added by the server, by every member to its message, or by all members in shares."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CentralNoise:
         return clipped
 
     def release(self, static: ProgramConfig, run_params: RunParams, this: Round, sums: Sums) -> NoisySum:
-        """The sum with the mechanism's noise, and beside it the noisy count of adaptive clipping."""
+        """The sum with the mechanism's noise, and the noisy count of adaptive clipping."""
         key_noise, key_count = jax.random.split(this.key_noise)
         memory, stddev = this.memory, run_params.noise_stddev
         if run_params.adaptive is not None and memory.clip_norm is not None:
@@ -49,7 +49,7 @@ class CentralNoise:
 
 @dataclass(frozen=True)
 class LocalNoise:
-    """Every member adds noise to what it sends, in full."""
+    """Every member adds the full noise to its message."""
 
     HIDES_MEMBERS: ClassVar[bool] = False
 

@@ -1,4 +1,4 @@
-"""One federated round of one run: cohort, contributions, what is released of them, server step."""
+"""One federated round of one run: cohort, contributions, release, server step."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _unless(refused: jax.Array, new: PyTree, old: PyTree) -> PyTree:
 def begin(
     static: ProgramConfig, data: DeviceData, run_params: RunParams, carried: Carried, round_index: jax.Array
 ) -> tuple[Cohort, Round]:
-    """Who takes part in round `round_index`, and what all of them share."""
+    """The cohort of round `round_index`, and the values that its members share."""
     secret = jax.random.fold_in(jax.random.wrap_key_data(run_params.secret_key), round_index)
     key_cohort, key_noise, key_responses, key_records = jax.random.split(secret, 4)
     cohort = cohort_of(static, data, run_params, key_cohort, round_index)

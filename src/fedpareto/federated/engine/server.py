@@ -1,4 +1,4 @@
-"""The server's step: an optax optimizer on the released mean update (Reddi et al. 2021), and a moving average behind it."""
+"""The server's step: an optax optimizer on the released mean update (Reddi et al. 2021), and a moving average of the parameters."""
 
 from __future__ import annotations
 

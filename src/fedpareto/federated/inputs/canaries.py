@@ -1,4 +1,4 @@
-"""Canaries: members of the population whose contribution is planted, so that an audit can look for it in what is released.
+"""Canaries: members of the population whose contribution is planted, so that an audit can look for it in the releases.
 
 The last members of the population (clients, or records where the server draws them) are canaries. Each has a direction of its own,
 and sends it, longer than the clip norm, whenever it is sampled: clipping, weights, noise, sum and release are those of the run.
@@ -64,7 +64,7 @@ def plant(
 
 
 def in_place_of(canaries: Canaries, member: jax.Array, update: PyTree) -> PyTree:
-    """The update of `member` (int32 scalar), or what is planted in its place if it is a canary."""
+    """The update of `member` (int32 scalar), or the planted vector if it is a canary."""
     number = member - canaries.first
     weights = jnp.zeros(canaries.present.shape, jnp.float32).at[number].set(canaries.length, mode="drop")
     planted = _update_of(canaries, jnp.where(number >= 0, weights, 0.0), update)
@@ -72,7 +72,7 @@ def in_place_of(canaries: Canaries, member: jax.Array, update: PyTree) -> PyTree
 
 
 def planted_sum(canaries: Canaries, members: jax.Array, factors: jax.Array, like: PyTree) -> PyTree:
-    """The sum of what the canaries among `members` (int32 [k]) send, each times its factor (float32 [k]); like `like`."""
+    """The sum of the vectors of canaries among `members` (int32 [k]), each times its factor (float32 [k]); like `like`."""
     numbers = jnp.where(members >= canaries.first, members - canaries.first, canaries.present.shape[0])
     weights = jnp.zeros(canaries.present.shape, jnp.float32).at[numbers].add(factors * canaries.length, mode="drop")
     return _update_of(canaries, weights, like)
@@ -86,7 +86,7 @@ def along(canaries: Canaries, update: PyTree) -> jax.Array:
 
 
 def _update_of(canaries: Canaries, weights: jax.Array, like: PyTree) -> PyTree:
-    """The sum over canaries of what each sends at its weight (float32 [canaries]), like `like`."""
+    """The sum of all canaries' vectors at their weights (float32 [canaries]), like `like`."""
     _, unravel = ravel_pytree(like)
     of_owner = jnp.append(jnp.where(canaries.present, weights, canaries.absent * weights), 0.0)
     return unravel(of_owner[canaries.owner] * canaries.signs)

@@ -1,4 +1,4 @@
-"""The arguments of a bundle's program: what shapes it, and the numbers of its runs."""
+"""The arguments of a bundle's program: its static configuration, and the numbers of its runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ProgramConfig:
       optimizer_flags: Its arguments that are not floats.
       rounds: Rounds in all.
       evaluation_rounds: Rounds after which the model is scored, 0 first and `rounds` last.
-      unit: The unit that is sampled, clipped and protected: `client` or `record`. With `trust` the row of the table of contributions.
+      unit: The sampled, clipped and protected unit: `client` or `record`. With `trust` the row of the table of contributions.
       trust: Who adds the noise.
       batches: Rounds in which a schedule uses everybody once.
       weight_cap: Examples from which a client's weight grows no further; None for uniform weights.

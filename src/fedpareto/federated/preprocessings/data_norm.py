@@ -1,4 +1,4 @@
-"""Channels standardised by what was learned of them (Tramer and Boneh 2021)."""
+"""Channels standardised by learned means and deviations (Tramer and Boneh 2021)."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ class DataNorm:
 
 
 def _within_one(rows: np.ndarray) -> np.ndarray:
-    """Rows cut to norm 1; what is not finite becomes zero."""
+    """Rows cut to norm 1; a row that is not finite becomes zero."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.where(np.isfinite(norms), rows, 0.0) / np.maximum(1.0, np.where(np.isfinite(norms), norms, 1.0))

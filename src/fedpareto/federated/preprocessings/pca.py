@@ -49,7 +49,7 @@ class PCA:
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows at norm 1; zeros stay, and what is not finite becomes zero."""
+    """Rows at norm 1; zeros stay, and a row that is not finite becomes zero."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     usable = np.isfinite(norms) & (norms > 0)
     return np.where(usable, rows, 0.0) / np.where(usable, norms, 1.0)

@@ -70,7 +70,7 @@ def run_row(
     data: PreparedData,
     additions: Additions = DEFAULT,
 ) -> dict[str, Any]:
-    """One row of the `runs` table, without what the stage `tables` adds."""
+    """One row of the `runs` table, without the columns that the stage `tables` adds."""
     plan, final, keys = accounted.plan, accounted.final, run.to_dict()
     # With records as the unit every client has a part in every round: only it knows whether a record of its was drawn.
     members = float(run.data.clients) if run.setting.sums_records else plan.expected_cohort

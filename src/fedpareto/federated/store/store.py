@@ -1,4 +1,4 @@
-"""Finished runs, kept by what they mean: `results/runs/<run_id>/{result.json, model.npz}`.
+"""Finished runs, kept by their meaning: `results/runs/<run_id>/{result.json, model.npz}`.
 
 A run is found again only if the code and the data that made it are the same, so that adding one noise level to a
 study trains the new runs only, and an edit of the training code trains all of them again.
@@ -84,7 +84,7 @@ def latest(folder: Path, run_id: str) -> RunResult:
 
 
 def model(folder: Path, run_id: str) -> dict[str, np.ndarray]:
-    """The parameters that a run kept, by path, and what its preprocessing learned.
+    """The stored parameters of a run, by path, and the learned arrays of its preprocessing.
 
     Raises:
       FileNotFoundError: The run is not there, or kept none.
@@ -96,7 +96,7 @@ def model(folder: Path, run_id: str) -> dict[str, np.ndarray]:
 
 
 def save(folder: Path, result: RunResult, model: dict[str, np.ndarray] | None) -> None:
-    """Writes the run, its result last and in one step, so that a killed job leaves no half-written run behind."""
+    """Writes the run, its result last and in one step, so that a killed job leaves no half-written run."""
     home = folder / result.run_id
     if model is not None:
         with whole(home / "model.npz") as path:

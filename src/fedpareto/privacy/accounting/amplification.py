@@ -1,4 +1,4 @@
-"""Amplification by sampling, for mechanisms of which only a bound on the Rényi divergence is known.
+"""Amplification by sampling, for mechanisms with a known bound on the Rényi divergence alone.
 
 The Gaussian mechanism has sharper bounds of its own, in dp-accounting. These hold for any mechanism, which is what
 discrete noise and several steps inside one participation need. All take the RDP of the mechanism at integer orders.
@@ -53,7 +53,7 @@ def without_replacement(curve: Curve, rate: float, order: int) -> float:
 
 
 def mixture(rdp: float, rate: float, order: float) -> float:
-    """RDP of a mechanism that runs with probability `rate`, where what happens otherwise does not depend on the unit.
+    """RDP of a mechanism that runs with probability `rate`, and else does not depend on the unit.
 
     By joint convexity of exp((a - 1) D_a). Weaker than the two above, which need that the mechanism's output is close to
     what comes out without the unit; this holds also where it is not.

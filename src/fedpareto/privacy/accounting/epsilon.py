@@ -1,4 +1,4 @@
-"""Epsilon by round from a `PrivacyPlan`: RDP as the headline, PLD and the classic conversion beside it.
+"""Epsilon by round from a `PrivacyPlan`: RDP as the headline, PLD and the classic conversion for comparison.
 
 RDP becomes epsilon by the conversion of Canonne, Kamath and Steinke (2020, Proposition 12).
 """
@@ -117,7 +117,7 @@ def by_client(plan: PrivacyPlan) -> list[float]:
 
 
 def _within(plan: PrivacyPlan, epsilon: float) -> float:
-    """Epsilon, or infinity beyond what the sampler of the noise allows to prove."""
+    """Epsilon, or infinity beyond the largest that the sampler of the noise allows to prove."""
     return epsilon if epsilon <= plan.largest_epsilon else math.inf
 
 

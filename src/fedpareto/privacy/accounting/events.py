@@ -1,4 +1,4 @@
-"""A plan as events of dp-accounting: what composes, and the whole run."""
+"""A plan as events of dp-accounting: one step, and the whole run."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def pld_epsilons(
 
 
 def _pld_out_of_bounds(step: Any, times: int, delta: float) -> str | None:
-    """Why `times` compositions of a distribution are beyond what PLD can do; None where they are not."""
+    """The reason why PLD cannot compose a distribution `times` times; None where it can."""
     error = times * PLD_ERROR_OF_COMPOSITION
     if error > PLD_LARGEST_ERROR * delta:
         return (

@@ -82,7 +82,7 @@ def classic_epsilon(plan: PrivacyPlan, rounds: int) -> float:
 
 
 def _stated_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
-    """The divergence of one release that the mechanism states, with what secrecy of the sample amplifies."""
+    """The divergence of one release that the mechanism states, amplified by a secret sample."""
 
     def curve(at: np.ndarray) -> np.ndarray:
         return np.asarray(plan.noise.rdp(plan, at), np.float64)
@@ -104,7 +104,7 @@ def _relation(plan: PrivacyPlan) -> dp_accounting.NeighboringRelation:
 
 @contextmanager
 def _quiet_accountant() -> Iterator[None]:
-    """Silences dp-accounting's line for every dropped order; what it means is reported once, as a warning."""
+    """Silences dp-accounting's line for every dropped order; a warning reports them once."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Checks of a claimed epsilon against a lower bound on what the releases spend."""
+"""Checks of a claimed epsilon against a lower bound on the spending of the releases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fedpareto.privacy.conformance.mechanism import ALARM, Claim, Mechanism, noi
 
 
 def check_epsilon(mechanism: Mechanism, seed: int = 0, draws: int = 20_000, slack: float = 5e-3) -> list[str]:
-    """The claimed epsilon is not below what the releases that are really made spend, at the noise that is really added.
+    """Checks that the claimed epsilon is not below the spending of the real releases at the real noise.
 
     The number of releases is counted and the noise measured; adjacency, sampling scheme and clip norm are as claimed (the
     other checks are about them). The comparison is with `least_epsilon`, so that a tighter accountant than any known today

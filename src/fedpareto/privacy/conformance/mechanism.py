@@ -1,4 +1,4 @@
-"""A differentially private mechanism seen from outside: what it claims, and a few functions of the program that it is part of."""
+"""A differentially private mechanism seen from outside: its claim, and a few functions of its program."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from fedpareto.privacy.conformance.mechanism import ALARM, Mechanism, noise_of_l
 
 
 def check_noise_scale(mechanism: Mechanism, seed: int = 0, draws: int = 20_000) -> list[str]:
-    """Noise is normal with the claimed standard deviation, in every leaf and jointly, whoever takes part.
+    """Checks that noise is normal with the claimed standard deviation, in every leaf and jointly, for every cohort.
 
     Kolmogorov-Smirnov for each leaf and all together, and the chi-square law of the sum of squares, each for an empty
     cohort, half of all units and all that the program can hold. False alarm: `ALARM` for all tests together (Bonferroni).

@@ -1,4 +1,4 @@
-"""Deterministic checks of what one unit moves: the divisor, the sensitivity, the buffer of a cohort."""
+"""Deterministic checks of the influence of one unit: the divisor, the sensitivity, the buffer of a cohort."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fedpareto.privacy.conformance.mechanism import Mechanism, in_words
 
 
 def check_divisor(mechanism: Mechanism, tolerance: float = 1e-3) -> list[str]:
-    """The sum is divided by a public number: k equal units release k times what one does, and nobody releases zero.
+    """Checks that the sum is divided by a public number: k equal units release k times as much as one, and an empty cohort zero.
 
     Deterministic. A mean over those who came has no such bound as clip norm / divisor (McMahan et al. 2018, Lemma 1:
     the estimator divides by the expected weight).

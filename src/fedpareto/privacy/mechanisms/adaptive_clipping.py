@@ -35,7 +35,7 @@ def default_count_stddev(expected_cohort: float, noise_multiplier: float) -> flo
 
 
 def update_noise_multiplier(noise_multiplier: float, count_stddev: float) -> float:
-    """Noise multiplier of the sum, with which sum and count together cost what `noise_multiplier` says."""
+    """Noise multiplier of the sum, at which sum and count jointly cost as much as `noise_multiplier`."""
     left: float = noise_multiplier**-2 - (2 * count_stddev) ** -2
     return left**-0.5
 

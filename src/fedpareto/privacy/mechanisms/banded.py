@@ -63,7 +63,7 @@ class Banded(Mechanism):
         return band_coefficients(rounds, min(self.bands, rounds))
 
     def compositions(self, plan: PrivacyPlan, rounds: int) -> float:
-        """The squared sensitivity of all participations of a unit together, of which the whole run is one Gaussian."""
+        """The squared sensitivity of all participations of a unit jointly: the whole run is one Gaussian mechanism."""
         return participation_sensitivity(plan.strategy, rounds, plan.setting.min_separation) ** 2 if rounds else 0.0
 
     def device_params(self, plans: Sequence[PrivacyPlan]) -> Sequence[np.ndarray]:

@@ -1,4 +1,4 @@
-"""The integer grid of distributed discrete noise: its scale, its sensitivity, and what its noisy sum proves.
+"""The integer encoding of distributed discrete noise: its scale, its sensitivity, and the guarantee of its noisy sum.
 
 A client's clipped vector is rotated, divided by the granularity, rounded to integers, given an integer noise share and
 reduced modulo 2^bits. Secure aggregation shows the server the modular sum alone. The mechanisms are the distributed
@@ -48,7 +48,7 @@ def padded(dimension: int) -> int:
 
 @dataclass(frozen=True)
 class IntegerEncoding:
-    """How clipped vectors become integers modulo 2^bits, and what their noisy sum proves.
+    """The encoding of clipped vectors as integers modulo 2^bits, and the guarantee of their noisy sum.
 
     Every contributing client adds one vector and one independent noise share of variance `share_variance`. Between
     `threshold` and `shares` noise shares are in a released sum. Accuracy is planned for the most of them, privacy is
@@ -121,7 +121,7 @@ class IntegerEncoding:
 
     @cached_property
     def norm_bound(self) -> float:
-        """L2 bound of one rounded vector in integer units: what conditional rounding must enforce.
+        """L2 bound of one rounded vector in integer units; conditional rounding enforces it.
 
         min(sqrt(c^2 + d/4 + sqrt(2 log(1/beta)) (c + sqrt(d)/2)), c + sqrt(d)) with c = `integer_clip_norm` and
         beta = `REDRAW_PROBABILITY` (KLS21, Theorem 1 and Proposition 22), larger by `FLOAT32_ROOM`.

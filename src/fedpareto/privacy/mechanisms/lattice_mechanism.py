@@ -1,4 +1,4 @@
-"""Distributed discrete noise as a mechanism: what `discrete_gaussian` and `skellam` share, on the host and on the device.
+"""Distributed discrete noise as a mechanism: the part that `discrete_gaussian` and `skellam` share, on the host and on the device.
 
 A client's clipped vector is rotated, rounded to the lattice of the plan and given an integer noise share; the server decodes the
 modular sum (Kairouz, Liu and Steinke 2021, Algorithm 1). Inside a sweep the plain modular sum stands in for the protocol of
@@ -44,7 +44,7 @@ class DeviceEncoding(NamedTuple):
 
 @lru_cache(maxsize=256)
 def encoding_of(plan: PrivacyPlan) -> IntegerEncoding:
-    """How contributions become integers under secure aggregation, and what their noisy sum proves.
+    """The integer encoding of contributions under secure aggregation, and the guarantee of their noisy sum.
 
     Raises:
       PrivacyPlanError: The plan has no sum of noisy integers, or too few bits for one.

@@ -1,4 +1,4 @@
-"""The two parties of secure aggregation: what a client and the server compute in each of the four rounds.
+"""The two parties of secure aggregation: the computations of a client and of the server in each of the four rounds.
 
 Bonawitz et al., "Practical Secure Aggregation for Privacy-Preserving Machine Learning" (CCS 2017), figure 4 without the
 steps against active adversaries. Client u sends
