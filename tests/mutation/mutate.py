@@ -55,14 +55,17 @@ TESTS = {
     "privacy/sampling": ENGINE,
     "privacy/mechanisms/discrete_encoding": ENGINE,
     "privacy/soundness": ("tests/conformance/test_soundness.py", "tests/unit/test_config.py"),
+    "privacy/mechanisms/banded": ("tests/unit/test_correlated.py", *ENGINE, *ACCOUNTING),
+    "privacy/mechanisms/": (*ACCOUNTING, *ENGINE),
     "privacy/": ACCOUNTING,
+    "sweep/account": ACCOUNTING,
     "federated/preprocessings/": PREPROCESSING,
     "federated/inputs/canaries": AUDIT,
     "federated/engine/program": ("tests/unit/test_engine.py", "tests/conformance/test_fedpareto.py"),
     "federated/contributions/client": (*ENGINE, "tests/unit/test_canaries.py"),
     "federated/contributions/records": (*ENGINE, "tests/unit/test_canaries.py"),
     "federated/": ENGINE,
-    "attacks/audit/": AUDIT,
+    "attacks/": AUDIT,
     "analysis/": ("tests/unit/test_analysis.py",),
 }
 # Of these tests, the file that looks at a part of the engine most closely is run first.
@@ -81,7 +84,7 @@ CLOSEST = {
     "federated/engine/program": "tests/conformance/test_fedpareto.py",
     "attacks/audit/epsilon_bounds": "tests/statistical/test_audit_bounds.py",
     "attacks/intervals": "tests/statistical/test_audit_bounds.py",
-    "attacks/audit/scores": "tests/statistical/test_audit.py",
+    "attacks/audit/canary_runs": "tests/statistical/test_audit.py",
     "federated/": "tests/statistical/test_releases.py",
 }
 LIMIT = 900  # seconds after which a mutant counts as caught: it hangs
