@@ -13,7 +13,7 @@ LONGEST = 40
 
 
 def clean(text: str) -> str:
-    """A name without invisible characters: composed (NFC), runs of blanks as one, no blanks at the ends, no pair of quotes around it."""
+    """A name without invisible characters: composed (NFC), runs of blanks as one, no blanks at the ends, no quotes around it."""
     composed = unicodedata.normalize("NFC", text)
     printable = "".join(" " if unicodedata.category(c) == "Cc" else c for c in composed if not _is_hidden(c))
     line = " ".join(printable.split())
