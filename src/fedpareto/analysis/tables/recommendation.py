@@ -168,7 +168,7 @@ def _choose(
     baseline = gain(metric, free.loc[free["clients"] == best["clients"], mean]).max()
     row["cost"] = (100 if metric.percent else 1) * (baseline - gain(metric, best[mean]))
     rivals = pool[pool[[*LIMITS[:-1], LEARNED]].all(axis=1)]
-    row["sure"] = _sure(best, rivals, runs, limits["smallest_accuracy"], metric)
+    row["sure"] = _bootstrap_confidence(best, rivals, runs, limits["smallest_accuracy"], metric)
     most, more = ("most accurate", "more accurate") if metric.name == ACCURACY.name else ("best", "better")
     several = f"the {most} of {_points(len(fitting))}" if len(fitting) > 1 else "the only point"
     why = f"{several} within the limits"
@@ -183,7 +183,7 @@ def _choose(
     return row | {"point_study": best["study"], "why": why}
 
 
-def _sure(best: pd.Series, rivals: pd.DataFrame, runs: pd.DataFrame, smallest: float | None, metric: Metric) -> float:
+def _bootstrap_confidence(best: pd.Series, rivals: pd.DataFrame, runs: pd.DataFrame, smallest: float | None, metric: Metric) -> float:
     """The share of resamples in which the point is accurate enough and none within the other limits is better."""
     if best["n_seeds"] < 2:
         return float("nan")
