@@ -183,7 +183,9 @@ def _choose(
     return row | {"point_study": best["study"], "why": why}
 
 
-def _bootstrap_confidence(best: pd.Series, rivals: pd.DataFrame, runs: pd.DataFrame, smallest: float | None, metric: Metric) -> float:
+def _bootstrap_confidence(
+    best: pd.Series, rivals: pd.DataFrame, runs: pd.DataFrame, smallest: float | None, metric: Metric
+) -> float:
     """The share of resamples in which the point is accurate enough and none within the other limits is better."""
     if best["n_seeds"] < 2:
         return float("nan")
