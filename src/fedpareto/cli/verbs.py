@@ -50,6 +50,14 @@ def plan(arguments: argparse.Namespace) -> None:
     print(f"{len(sweep.runs)} runs in {len(sweep.bundles)} bundles (one compiled program each)")
 
 
+def conform(arguments: argparse.Namespace) -> int:
+    """Checks a component, and returns 1 where a check fails."""
+    jax_settings.start()
+    from fedpareto.cli import conform
+
+    return conform.run(arguments)
+
+
 def doctor(arguments: argparse.Namespace) -> int:
     """Prints versions and devices, and returns 1 where something is wrong."""
     from fedpareto.cli import doctor

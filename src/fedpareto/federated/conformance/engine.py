@@ -31,6 +31,7 @@ from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.federated.inputs.state import Carried, first_memory
 from fedpareto.models.model import Model, build
 from fedpareto.privacy.conformance import Claim, Mechanism
+from fedpareto.privacy.mechanisms.interface import NoiseParams
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.tasks import build as tasks
 
@@ -223,8 +224,6 @@ def silenced(static: ProgramConfig, hyper: RunParams) -> tuple[ProgramConfig, Ru
     """The same program without noise: by its own mechanism if a standard deviation of 0 silences it, else without it."""
     still, total = hyper._replace(noise_stddev=jnp.float32(0)), jax.tree.map(jnp.zeros_like, first_params())
     state, device = static.mechanism.init(total, hyper.mechanism), hyper.mechanism
-    from fedpareto.privacy.mechanisms.interface import NoiseParams
-
     noise, _ = static.mechanism.privatize(
         jax.random.key(0), total, state, NoiseParams(jnp.float32(0), jnp.int32(0), device)
     )
@@ -262,14 +261,13 @@ def released(
     """
     rounds = len(counts)
     padded = counts[np.arange(-(-rounds // ROUNDS_AT_ONCE) * ROUNDS_AT_ONCE) % rounds] if len(keys) == 1 else counts
-    observed = replace(static, algorithm=_Observed(static.algorithm_of(hyper)))
-    leaves = _released(observed, data, hyper._replace(algorithm={}), jnp.asarray(keys), jnp.asarray(padded))
+    leaves = _released(*_observed(static, hyper), data, jnp.asarray(keys), jnp.asarray(padded))
     return [np.asarray(leaf, float)[:, :rounds] for leaf in leaves]
 
 
 @partial(jax.jit, static_argnums=0, compiler_options=QUICK)
 def _released(
-    static: ProgramConfig, data: DeviceData, hyper: RunParams, keys: jax.Array, counts: jax.Array
+    static: ProgramConfig, hyper: RunParams, data: DeviceData, keys: jax.Array, counts: jax.Array
 ) -> list[jax.Array]:
     params = first_params()
     optimizer_state = static.server(hyper.server).init(params)
@@ -290,11 +288,16 @@ def _released(
     return jax.vmap(run)(keys)
 
 
+def _observed(static: ProgramConfig, hyper: RunParams) -> tuple[ProgramConfig, RunParams]:
+    """The same program with its releases in the state of its algorithm."""
+    algorithm = replace(static.algorithm, **{name: float(value) for name, value in hyper.algorithm.items()})
+    return replace(static, algorithm=_Observed(algorithm)), hyper._replace(algorithm={})
+
+
 def one_release(static: ProgramConfig, data: DeviceData, hyper: RunParams) -> np.ndarray:
     """The mean of one round, as one vector."""
     counts = jnp.asarray(data.train_count)
-    observed = replace(static, algorithm=_Observed(static.algorithm_of(hyper)))
-    leaves = _released(observed, data, hyper._replace(algorithm={}), hyper.secret_key[None], counts)
+    leaves = _released(*_observed(static, hyper), data, hyper.secret_key[None], counts)
     return np.concatenate([np.ravel(leaf) for leaf in leaves])
 
 
@@ -351,7 +354,7 @@ def _of_clients(plan: PrivacyPlan, algorithm: Algorithm, weight_cap: int | None)
     n = plan.population
     static, hyper = program_config(plan, algorithm, weight_cap=weight_cap), run_params(plan, algorithm)
     # The same with all clients. One that has no examples adds nothing: it is absent.
-    everybody = {"sampling": "poisson", "sampling_rate": 1.0, "max_cohort_size": n, "batches": 1}
+    everybody: dict[str, Any] = {"sampling": "poisson", "sampling_rate": 1.0, "max_cohort_size": n, "batches": 1}
     quiet, still = silenced(static, hyper)
     units = [client(10 + number) for number in range(n)]
     data = clients_data(units, [EXAMPLES] * n)
