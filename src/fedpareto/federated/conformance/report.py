@@ -11,6 +11,7 @@ from fedpareto.components import registry
 from fedpareto.components.registry import ComponentError
 from fedpareto.federated.conformance import engine, rows
 from fedpareto.federated.conformance.server import check_server
+from fedpareto.privacy import soundness
 from fedpareto.privacy.conformance import CHECKS, Mechanism
 from fedpareto.privacy.mechanisms.interface import Mechanism as Interface
 from fedpareto.privacy.plan import PrivacyPlan
@@ -99,8 +100,9 @@ def plan_of(kind: str, spec: Mapping[str, Any], numbers: Numbers) -> PrivacyPlan
       PrivacyPlanError: It is not said to be sound there.
     """
     constants = registry.find(kind, spec["name"]).constants
-    sound = [pair for pair in constants.get("SOUND_FOR", ()) if isinstance(pair, list | tuple)]
-    unit = numbers.unit or next((pair[0] for pair in sound if tuple(pair)[1:] == (numbers.trust,)), "client")
+    units = ("client", "record")
+    sound = (unit for unit in units if not soundness.unproved(kind, spec["name"], unit, numbers.trust))
+    unit = numbers.unit or next(sound, units[0])
     mechanism = registry.build(kind, spec) if kind == "mechanism" else None
     setting: dict[str, Any] = {"unit": unit, "trust": numbers.trust, kind: spec["name"]}
     participation: Participation | None = "seen" if constants.get("REMEMBERS_CLIENTS") else None

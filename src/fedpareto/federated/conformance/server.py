@@ -53,7 +53,9 @@ def _differences(send: Client, name: str, usual: tuple[PyTree, PyTree], other: t
             return
 
 
-def _step(algorithm: Algorithm, mean: PyTree, state: PyTree, members: list[int], variant: int) -> tuple[PyTree, PyTree]:
+def _step(
+    algorithm: Algorithm, send: Client, mean: PyTree, state: PyTree, members: list[int], variant: int
+) -> tuple[PyTree, PyTree]:
     """The server's step and next state after a round of `members`, of whom client 1 holds the data of a variant."""
     kept = [send(client, variant if client == 1 else 0, state)[1] for client in members]
     padding = [jax.tree.map(jnp.zeros_like, kept[0])] * (CLIENTS - len(members))
