@@ -9,7 +9,7 @@ from typing import Any
 
 from fedpareto.components import registry
 from fedpareto.components.registry import ComponentError
-from fedpareto.federated.conformance import engine, rows
+from fedpareto.federated.conformance import engine, rows, world
 from fedpareto.federated.conformance.server import check_server
 from fedpareto.privacy import soundness
 from fedpareto.privacy.conformance import CHECKS, Mechanism
@@ -69,7 +69,7 @@ class Result:
 
 
 def results(
-    kind: str, spec: Mapping[str, Any], numbers: Numbers, example_shape: tuple[int, ...] = (engine.FEATURES,)
+    kind: str, spec: Mapping[str, Any], numbers: Numbers, example_shape: tuple[int, ...] = (world.FEATURES,)
 ) -> Iterator[Result]:
     """The outcome of each check of a component, as soon as it is known.
 

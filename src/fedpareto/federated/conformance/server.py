@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedpareto.federated.algorithms.interface import Algorithm, LocalProblem, ServerProblem
-from fedpareto.federated.conformance import engine
+from fedpareto.federated.conformance import world
 from fedpareto.federated.inputs.device_data import Examples
 from fedpareto.privacy.sampling import Cohort
 from fedpareto.tasks import build as tasks
@@ -31,7 +31,7 @@ def check_server(algorithm: Algorithm) -> list[str]:
     that they are public), and with the same ones of whom one held other data. Its step must be the same, and so must the next
     updates of all clients but that one.
     """
-    state, send = algorithm.init(engine.first_params(), CLIENTS), _client(algorithm)
+    state, send = algorithm.init(world.first_params(), CLIENTS), _client(algorithm)
     mean = jax.tree.map(_random, send(0, 0, state)[0])
     rounds = {"": ([0, 1], 0), "what a client holds": ([0, 1], 1)}
     if not algorithm.REMEMBERS_CLIENTS:
@@ -60,8 +60,8 @@ def _step(
     kept = [send(client, variant if client == 1 else 0, state)[1] for client in members]
     padding = [jax.tree.map(jnp.zeros_like, kept[0])] * (CLIENTS - len(members))
     problem = ServerProblem(
-        work=engine.WHOLE_BATCH,
-        examples_pad=engine.EXAMPLES,
+        work=world.WHOLE_BATCH,
+        examples_pad=world.EXAMPLES,
         clients=CLIENTS,
         expected_cohort=2.0,
         learning_rate=jnp.float32(LEARNING_RATE),
@@ -82,7 +82,7 @@ def _client(algorithm: Algorithm) -> Client:
         return update.delta, kept
 
     def of_variant(client: int, variant: int, state: PyTree) -> tuple[PyTree, PyTree]:
-        x, y = engine.client(100 * variant + client)
+        x, y = world.client(100 * variant + client)
         sent: tuple[PyTree, PyTree] = send(
             Examples(jnp.asarray(x), jnp.asarray(y, jnp.int32)), jnp.int32(client), state
         )
@@ -93,13 +93,13 @@ def _client(algorithm: Algorithm) -> Client:
 
 def _problem(examples: Examples, client: jax.Array) -> LocalProblem:
     return LocalProblem(
-        apply=engine.small_model().apply,
+        apply=world.small_model().apply,
         loss=tasks.build(None).loss,
-        work=engine.WHOLE_BATCH,
-        params=engine.first_params(),
+        work=world.WHOLE_BATCH,
+        params=world.first_params(),
         examples=examples,
-        index=jnp.arange(engine.EXAMPLES, dtype=jnp.int32),
-        count=jnp.int32(engine.EXAMPLES),
+        index=jnp.arange(world.EXAMPLES, dtype=jnp.int32),
+        count=jnp.int32(world.EXAMPLES),
         learning_rate=jnp.float32(LEARNING_RATE),
         key=jax.random.key(7),
         client=client,
