@@ -8,11 +8,13 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from engine import ENGINE_CLIP, claim_of, clients_data, engine_noise, engine_of_clients, engine_of_records, plan_of
+from engine import ENGINE_CLIP, engine_of_clients, engine_of_records, plan_of
 from problem import FEATURES, PAD, first_run, make_hypers, make_static
 from sound import CLAIM, SOUND, SWAP, UNITS, claiming, fixed_size, poisson, white
 
 from fedpareto.config.load import ConfigError, load
+from fedpareto.federated.conformance.engine import claim_of, noise_of_rounds
+from fedpareto.federated.conformance.world import clients_data
 from fedpareto.privacy import soundness
 from fedpareto.privacy.accounting.epsilon import guarantee
 from fedpareto.privacy.conformance import (
@@ -113,7 +115,7 @@ def test_05_fedpareto_draws_noise_of_its_own_for_every_client():
         client_learning_rate=jnp.float32(PAD), record_draws=jnp.full(3, last_to_join(1.0), jnp.uint32)
     )
     data = clients_data(units, [PAD] * 3)
-    alone = [engine_noise(static, data, hyper, lambda cohort, i=i: PAD * np.eye(3, dtype=int)[i]) for i in range(3)]
+    alone = [noise_of_rounds(static, data, hyper, lambda cohort, i=i: PAD * np.eye(3, dtype=int)[i]) for i in range(3)]
 
     def noise(rng, cohorts):
         seed = rng.integers(2**63)

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from engine import QUICK
 from for_a_gpu import lowered
 
+from fedpareto.federated.conformance.engine import QUICK
 from fedpareto.federated.contributions.per_example import clipped_gradient_sum
 from fedpareto.federated.execution import devices
 from fedpareto.models.model import build

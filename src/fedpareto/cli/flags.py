@@ -10,6 +10,7 @@ from fedpareto.data.own import words
 
 NUMBERS = ("test_fraction", "most_levels", "largest_gb")
 ONE = ("label", "client", "split", "separator", "decimal", "client_case", *NUMBERS)
+CHECKED = ("mechanism", "algorithm", "model", "task")  # kinds of components that `conform` checks
 SEVERAL = ("drop", "categories", "missing")
 
 
@@ -29,6 +30,29 @@ def mechanism(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--population", type=rule("clients"), help="number of clients (fixed_size)")
     parser.add_argument("--sample-size", type=rule("clients"), help="clients a round (fixed_size)")
     parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def component(parser: argparse.ArgumentParser) -> None:
+    """The flags that name a component, and the run in which it is checked."""
+    parser.add_argument("name", metavar="COMPONENT", help="./my_file.py:Mine, or a name")
+    parser.add_argument("--kind", choices=CHECKED, help="default: by its base class")
+    parser.add_argument("--arguments", type=mapping, default=None, help="as JSON")
+    parser.add_argument("--shape", type=shape, help="of a model's examples, e.g. 28x28x1")
+    parser.add_argument("--unit", choices=("client", "record"), help="default: the first that it says to be sound for")
+    parser.add_argument("--trust", choices=("central",), default="central", help="default: %(default)s")
+    numbers = {"noise_multiplier": 1.0, "sampling_rate": 0.5, "clip_norm": 0.5, "delta": 1e-5}
+    for name, value in numbers.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=rule(name), default=value, help="default: %(default)s")
+    parser.add_argument("--steps", type=rule("rounds"), default=4, help="rounds; default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """The type of a flag that is a shape: `28x28x1`, or `10`."""
+    sides = text.split("x")
+    if not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"{text} must be numbers above 0 with x between them, e.g. 28x28x1")
+    return tuple(map(int, sides))
 
 
 def rule(key: str) -> Any:

@@ -89,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("--json", action="store_true", help="the whole plan as JSON")
 
+    conform = _verb(commands, "conform", verbs.conform, "check a component of your own: noise, server, outputs or loss")
+    flags.component(conform)
+
     doctor = _verb(commands, "doctor", verbs.doctor, "versions, devices, data folder, and what is wrong with them")
     doctor.add_argument("--json", action="store_true", help="as JSON")
 

@@ -30,7 +30,9 @@ def calibrate(arguments: argparse.Namespace) -> None:
 
 def plan(arguments: argparse.Namespace) -> None:
     """Checks a configuration, and lists its studies."""
+    from fedpareto.columns.declared import ITS_AUTHOR
     from fedpareto.config.load import load
+    from fedpareto.sweep.components import own_proofs
     from fedpareto.sweep.run import describe
     from fedpareto.sweep.sweep import plan_sweep
 
@@ -48,7 +50,18 @@ def plan(arguments: argparse.Namespace) -> None:
                 summary.show(name, user.describe(options).report)
     for study, runs in sweep.studies.items():
         print(f"{study}: {len(runs)} runs")
+    proofs = {(own.kind, own.name) for run in sweep.runs.values() for own in own_proofs(run)}
+    for kind, name in sorted(proofs):
+        print(f"{kind} {name}: proved by {ITS_AUTHOR}")
     print(f"{len(sweep.runs)} runs in {len(sweep.bundles)} bundles (one compiled program each)")
+
+
+def conform(arguments: argparse.Namespace) -> int:
+    """Checks a component, and returns 1 where a check fails."""
+    jax_settings.start()
+    from fedpareto.cli import conform
+
+    return conform.run(arguments)
 
 
 def doctor(arguments: argparse.Namespace) -> int:

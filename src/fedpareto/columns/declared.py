@@ -20,6 +20,7 @@ ACCOUNTANTS = tuple(Accountant(name, **entry) for name, entry in _DECLARED["acco
 COMPARED = tuple(sorted(ACCOUNTANTS, key=lambda accountant: accountant.calibrates))
 CALIBRATING = tuple(accountant for accountant in ACCOUNTANTS if accountant.calibrates)
 CLASSIFICATION = usual()
+US, ITS_AUTHOR = "fedpareto", "its author"  # values of `proved_by`
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,14 @@ def _own(kind: str, name: str) -> dict[str, Any] | None:
     return dict(component.constants) if component.own else None
 
 
-def _unproved(kind: str, name: str, setting: PrivacySetting) -> bool:
-    """Whether a user's own component does not say that it is sound for the unit and the trust model of a setting."""
+def unproved(kind: str, name: str, unit: str, trust: str) -> bool:
+    """Whether a user's own component does not say that it is sound for a unit and a trust model."""
     own = _own(kind, name)
-    return own is not None and (setting.unit, setting.trust) not in {*map(tuple, own.get("SOUND_FOR", ()))}
+    stated = () if own is None else own.get("SOUND_FOR", ())
+    pairs = (
+        [tuple(pair) for pair in stated if isinstance(pair, list | tuple)] if isinstance(stated, list | tuple) else []
+    )
+    return own is not None and (unit, trust) not in pairs
 
 
 _RULES = (
@@ -207,13 +211,13 @@ _RULES = (
         "several views are averaged before a record's gradient is clipped, and here a client's update is",
     ),
     _Rule(
-        lambda c: _unproved("mechanism", c.mechanism, c),
+        lambda c: unproved("mechanism", c.mechanism, c.unit, c.trust),
         "mechanism",
         "say that it is sound here",
         "a mechanism of your own is refused until the pair (unit, trust) is in its SOUND_FOR, which is its author's proof",
     ),
     _Rule(
-        lambda c: _unproved("algorithm", c.algorithm, c),
+        lambda c: unproved("algorithm", c.algorithm, c.unit, c.trust),
         "algorithm",
         "say that it is sound here",
         "an algorithm of your own is refused until the pair (unit, trust) is in its SOUND_FOR, which is its author's proof",

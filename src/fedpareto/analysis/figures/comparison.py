@@ -68,7 +68,8 @@ class Comparison:
         axes.set_xlabel(f"ε by RDP, at δ = {_deltas(private)}", fontsize="medium")
         axes.set_xticks(sorted(private["target"].round(4).unique()))
         axes.set_xticks([], minor=True)
-        handles = [*axes.get_legend_handles_labels()[0], *style.useless_entry(pd.concat(chosen.values()))]
+        drawn = pd.concat(chosen.values())
+        handles = [*axes.get_legend_handles_labels()[0], *style.useless_entry(drawn), *style.author_entry(drawn)]
         figure.legend(handles=handles, loc="outside upper right", fontsize="x-small")
         _table(below, chosen, colours)
         style.headline(figure, f"{title}: {score.noun(metric)} at equal ε")
@@ -104,6 +105,7 @@ def _curve(axes: Axes, best: pd.DataFrame, colour: object, marker: str, shift: f
         elinewidth=1.0,
     )
     style.mark_useless(axes, best["target"] * shift, best)
+    style.mark_author(axes, best["target"] * shift, best)
 
 
 def _baselines(axes: Axes, points: pd.DataFrame, metric: Metric) -> None:

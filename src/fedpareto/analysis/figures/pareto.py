@@ -123,6 +123,7 @@ def _panel(
             zorder=4 if strong else 2,
         )
     style.mark_useless(axes, points["x"], points)
+    style.mark_author(axes, points["x"], points)
     front = points[points["on_front"]].sort_values("epsilon_rdp")
     if front.empty:
         return
@@ -178,6 +179,7 @@ def _legend(figure: Figure, clients: dict, clips: dict, points: pd.DataFrame) ->
     if ((points["kind"] == "private") & (points["n_ok"] < points["n_seeds"])).any():
         entries.append(looks.entry("a seed diverged", color="0.5", markerfacecolor="none", marker="o"))
     entries += style.useless_entry(points[points["kind"] == "private"])
+    entries += style.author_entry(points)
     for kind, (label, line, grey) in style.BASELINES.items():
         if (points["kind"] == kind).any():
             entries.append(looks.entry(label, color=grey, linestyle=line))

@@ -18,6 +18,7 @@ from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.leakage import successes
 from fedpareto.analysis.tables.recommendation import LIMITS, NOT_TRUSTED, QUESTION, TRUSTED, candidates
 from fedpareto.columns.column import Metric
+from fedpareto.columns.declared import ITS_AUTHOR
 from fedpareto.components import threats
 
 FORBIDDEN = "#d55e00"
@@ -136,6 +137,7 @@ def _panel(
             )
     places = [_place(*at, shown) for at in zip(pool["epsilon_rdp"], pool["trust"], strict=True)]
     style.mark_useless(axes, places, pool)
+    style.mark_author(axes, places, pool)
     if free["score_mean"].notna().any():
         axes.axhline(score.best(metric, free["score_mean"]), color="0.25", linewidth=1.0, zorder=1)
     _limits(axes, policy, pool)
@@ -186,6 +188,8 @@ def _text(panel: pd.DataFrame, name: str, metric: Metric) -> str:
                 f"{style.counted(row.clients, 'client')}, noise {row.noise_multiplier:.3g}{clip}, {row.trust} trust: "
                 f"{score.noun(metric)} {_interval(row, metric)} at ε\u00a0=\u00a0{row.epsilon_rdp:.3g}"
             )
+            if row.proved_by == ITS_AUTHOR:
+                who += f" ({style.PROVED})"
             if np.isfinite(row.cost):
                 who += f", {_cost(row.cost, metric)} {'below' if row.cost >= 0 else 'above'} no privacy"
             if np.isfinite(row.membership_high):
@@ -223,6 +227,7 @@ def _legend(points: pd.DataFrame, rows: pd.DataFrame) -> list:
         for marker, colour, label in marks:
             entries.append(looks.entry(label, color=colour, marker=marker, markerfacecolor="white"))
     entries += style.useless_entry(points)
+    entries += style.author_entry(points)
     if rows[["largest_epsilon", "smallest_accuracy"]].notna().any(axis=None):
         entries.append(Patch(facecolor=FORBIDDEN, alpha=0.2, label="forbidden by ε or accuracy"))
     entries.append(looks.entry("not private", color="0.25", linewidth=1.0, linestyle="-"))

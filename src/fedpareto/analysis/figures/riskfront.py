@@ -123,6 +123,7 @@ def _risk(axes: Axes, points: pd.DataFrame, norm: LogNorm | None) -> None:
     if points["baseline"].notna().any():
         axes.axvline(points["baseline"].median(), zorder=1, **CHANCE)
     style.mark_useless(axes, points["value"], points)
+    style.mark_author(axes, points["value"], points)
     _front(axes, points["value"], points)
 
 
@@ -132,7 +133,9 @@ def _epsilon(axes: Axes, points: pd.DataFrame, attacked: pd.Series, norm: LogNor
         x = point["epsilon_rdp"] if np.isfinite(point["epsilon_rdp"]) else infinity
         _point(axes, x, point, norm, alpha=1.0 if was_attacked else UNATTACKED)
     finite = points[np.isfinite(points["epsilon_rdp"])]
-    style.mark_useless(axes, points["epsilon_rdp"].where(np.isfinite(points["epsilon_rdp"]), infinity), points)
+    places = points["epsilon_rdp"].where(np.isfinite(points["epsilon_rdp"]), infinity)
+    style.mark_useless(axes, places, points)
+    style.mark_author(axes, places, points)
     # An epsilon of another unit is another currency.
     for unit, of_unit in finite.groupby("unit"):
         _front(axes, pd.Series(comparable_epsilon(of_unit["epsilon_rdp"])), of_unit, UNIT_LINES[str(unit)])
@@ -170,6 +173,7 @@ def _legend(points: pd.DataFrame, attacked: pd.Series) -> list[Line2D]:
     if not attacked.all():
         entries.append(looks.entry("not attacked", color="0.3", marker="o", alpha=UNATTACKED))
     entries += style.useless_entry(points)
+    entries += style.author_entry(points)
     line = {"color": "black", "alpha": 0.7}
     entries.append(looks.entry("front: no point beats it in both", linewidth=1.0, linestyle="-", **line))
     if private["unit"].nunique() > 1:

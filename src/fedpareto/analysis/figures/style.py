@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
 from fedpareto.analysis.figures.written import LONGEST_NAME, drawable, escaped, readable
+from fedpareto.columns.declared import ITS_AUTHOR
 from fedpareto.system.files import whole
 
 WIDTH = 7.2  # inches: a page's text width, or a column's at half size
@@ -41,6 +42,15 @@ USELESS: dict[str, Any] = {
     "color": "black",
     "markersize": 9,
     "markeredgewidth": 1.2,
+    "linestyle": "",
+}
+PROVED = f"proved by {ITS_AUTHOR}"
+AUTHOR: dict[str, Any] = {
+    "marker": "D",
+    "color": "black",
+    "markerfacecolor": "none",
+    "markersize": 11,
+    "markeredgewidth": 0.8,
     "linestyle": "",
 }
 
@@ -156,7 +166,26 @@ def epsilon_label(points: pd.DataFrame, accountant: str = "RDP") -> str:
     adjacency = ", ".join(ADJACENCIES.get(a, a) for a in private["adjacency"].unique())
     sampling = ", ".join(private["sampling"].unique())
     trust = ", ".join(private["trust"].unique())
-    return f"{unit} ε by {accountant} at δ = {deltas}\n({adjacency}, {sampling} sampling, {trust} trust)"
+    proof = by_author(private)
+    proved = "" if not proof.any() else f"; {PROVED}" if proof.all() else f"; in part {PROVED}"
+    return f"{unit} ε by {accountant} at δ = {deltas}\n({adjacency}, {sampling} sampling, {trust} trust{proved})"
+
+
+def by_author(points: pd.DataFrame) -> pd.Series:
+    """Which points rest on a proof that is not of this package: bool [points]."""
+    return points["proved_by"].fillna("").eq(ITS_AUTHOR)
+
+
+def mark_author(axes: Axes, x: Any, points: pd.DataFrame) -> None:
+    """Marks the points (`score.scored`), at `x` [points], whose proof is their author's."""
+    own = by_author(points).to_numpy()
+    if own.any():
+        axes.plot(np.asarray(x)[own], points["score_mean"][own], zorder=7, **AUTHOR)
+
+
+def author_entry(points: pd.DataFrame) -> list[Line2D]:
+    """The entry of a legend for points that are proved by their author; none where there are none."""
+    return [Line2D([], [], label=PROVED, **AUTHOR)] if by_author(points).any() else []
 
 
 def plain_log(axis: Axis) -> None:

@@ -22,6 +22,7 @@ from fedpareto.federated.inputs.setup import algorithm_of
 from fedpareto.federated.store.store import RunResult
 from fedpareto.statuses import FINISHED
 from fedpareto.sweep.account import AccountedRun
+from fedpareto.sweep.components import proved_by
 from fedpareto.sweep.run import Bundle, Run, describe
 from fedpareto.system.files import whole
 from fedpareto.tasks.build import build
@@ -98,6 +99,7 @@ def run_row(
         "releases": final.releases,
         "rdp_order": final.rdp_order,
         "accounting_warnings": "; ".join(final.warnings),
+        "proved_by": proved_by(run),
         **{metric.name: _score(metric, result, scored) for metric in additions.metrics},
         "bytes_up": vectors * cost["bytes_up"] if cost else down,
         "bytes_down": down + vectors * cost["bytes_down"] if cost else down,

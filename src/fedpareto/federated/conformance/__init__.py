@@ -1,0 +1,1 @@
+"""Conformance checks of components inside the engine: what `fedpareto conform` runs."""
