@@ -40,7 +40,7 @@ def first_params() -> PyTree:
 
 
 def program_config(plan: PrivacyPlan, algorithm: Algorithm | None = None, **changes: Any) -> ProgramConfig:
-    """The static configuration of the program of a plan."""
+    """The configuration of the program of a plan."""
     config = ProgramConfig(
         model=small_model(),
         task=tasks.build(None),
