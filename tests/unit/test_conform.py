@@ -80,7 +80,7 @@ def test_a_sound_mechanism_of_ones_own_passes_by_its_own_numbers(write):
     plan = report.plan_of("mechanism", {"name": name, "times": 2.0}, report.Numbers())
     assert engine.stated_multiplier(plan) == pytest.approx(2.0)
     assert report._skipped(plan, None) == {}
-    assert failed(name, ("sensitivity", "noise_scale", "noise_independence", "epsilon"), times=2.0) == []
+    assert failed(name, ("sensitivity", "noise_scale", "noise_independence"), times=2.0) == []
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,8 @@ def test_a_faulty_mechanism_is_caught_by_name(write, check, change):
 def test_checks_of_gaussian_noise_are_skipped_with_a_reason_for_another_law(write):
     name = write("Cautious", ("orders / (2 *", "1.0 + 0 * orders / (2 *"))
     skipped = report._skipped(report.plan_of("mechanism", {"name": name}, report.Numbers()), None)
-    assert sorted(skipped) == sorted(report.NOISE) and "distinguishing" in skipped["epsilon"]
+    assert sorted(skipped) == sorted(report.NOISE)
+    assert "distinguishing" in skipped["epsilon"]
     banded = report.plan_of("mechanism", {"name": "banded", "bands": 1}, report.Numbers())
     assert "correlated" in report._skipped(banded, None)["noise_independence"]
 
@@ -108,9 +109,8 @@ def test_a_server_that_uses_who_takes_part_is_caught(write, divisor):
     sound = registry.build("algorithm", {"name": write("HeavyBall")})
     assert check_server(sound) == []
     change = ("friction * v + m", f"friction * v + m / {divisor}")
-    assert (
-        "takes part" in " ".join(check_server(registry.build("algorithm", {"name": write("HeavyBall", change)})))[:60]
-    )
+    (first, *_) = check_server(registry.build("algorithm", {"name": write("HeavyBall", change)}))
+    assert "part changes the model's step" in first
 
 
 def test_scaffold_remembers_clients_and_passes():
@@ -147,10 +147,12 @@ def test_the_verb_prints_each_check_and_fails_where_one_does(write, capsys):
     assert main(["conform", write("Alone", text=NETS)]) == 0
     assert main(["conform", write("Together", text=NETS), "--json"]) == 1
     printed = capsys.readouterr().out
-    assert "rows                 passed" in printed and '"status": "failed"' in printed
+    assert "rows                 passed" in printed
+    assert '"status": "failed"' in printed
     assert main(["conform", write("Cautious"), "--arguments", '{"times": 0.5}']) == 1
     assert "--arguments: times = 0.5 must" in capsys.readouterr().err
     assert main(["conform", "./mine.py:Cautious", "--unit", "client", "--kind", "algorithm"]) == 1
+    assert "inherit from" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stated", ["()", "1", "None", '("client", "central")', '((["client"], "central"),)'])
@@ -169,4 +171,5 @@ def test_what_its_author_proved_is_said_where_it_is_drawn():
     assert f"; {style.PROVED})" in style.epsilon_label(points.assign(proved_by="its author"))
     mixed = points.assign(proved_by=["fedpareto", "its author"])
     assert f"; in part {style.PROVED})" in style.epsilon_label(mixed)
-    assert len(style.author_entry(mixed)) == 1 and not style.author_entry(points.assign(proved_by=None))
+    assert len(style.author_entry(mixed)) == 1
+    assert not style.author_entry(points.assign(proved_by=None))
