@@ -62,7 +62,12 @@ def _print(result: Any) -> None:
 def _component(name: str, kind: str | None) -> Component:
     """The component, of the kind that its base class says where none is given."""
     if kind is not None:
-        return registry.find(kind, name)
+        component, base = registry.find(kind, name), _bases()[kind]
+        if not _inherits(component.load(), base):
+            raise ComponentError(
+                name, f"be a class of the kind {kind}", f"inherit from {base.__module__}.{base.__name__}"
+            )
+        return component
     if not registry.is_path(name):
         known = {kind: registry.names(kind) for kind in CHECKED}
         kinds = [kind for kind in CHECKED if name in known[kind]]
@@ -71,9 +76,13 @@ def _component(name: str, kind: str | None) -> Component:
         return registry.find(kinds[0], name)
     loaded = registry.find("mechanism", name).load()
     for each, base in _bases().items():
-        if isinstance(loaded, type) and issubclass(loaded, base):
+        if _inherits(loaded, base):
             return registry.find(each, name)
     raise ComponentError(name, f"be a {', '.join(CHECKED[:-1])} or {CHECKED[-1]}", "inherit from one, or write --kind")
+
+
+def _inherits(loaded: Any, base: type) -> bool:
+    return isinstance(loaded, type) and issubclass(loaded, base)
 
 
 def _bases() -> dict[str, type]:
