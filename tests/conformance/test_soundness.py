@@ -74,6 +74,7 @@ def assert_adjacent(unit, trust, sampling, participation, expected):
 
 # For every rule of soundness a choice that breaks it and no other, and what is to be changed to make that choice sound.
 SEEN = {"participation": "seen"}
+OWN = "tests/conformance/own_components.py"
 BROKEN = [
     (PrivacySetting(unit="record", several_steps=True), {"several_steps": False}),
     (PrivacySetting(weight_cap=0), {"weight_cap": 100}),
@@ -107,6 +108,10 @@ BROKEN = [
     (PrivacySetting(algorithm="scaffold", stragglers=True), {"algorithm": "fedprox"}),
     (PrivacySetting(augmentation="flip_and_crop", unit="record", trust="local"), {"augmentation": "none"}),
     (PrivacySetting(augmentation="flip_and_crop", views=4), {"views": 1}),
+    (PrivacySetting(mechanism=f"{OWN}:SilentMechanism"), {"mechanism": "gaussian"}),
+    (PrivacySetting(algorithm=f"{OWN}:SilentAlgorithm"), {"algorithm": "fedavg"}),
+    (PrivacySetting(algorithm=f"{OWN}:Pair", trust="local", **SEEN), {"trust": "central"}),
+    (PrivacySetting(algorithm=f"{OWN}:Mindful", sampling_rate=0.5), SEEN),
 ]
 
 
@@ -179,7 +184,7 @@ def test_clients_under_secure_aggregation_may_not_count_on_poisson_sampling():
         ({"sampling": "sorted"}, "poisson or fixed_size"),
         ({"unit": "household"}, "client or record"),
         ({"participation": "rumoured"}, "secret or seen"),
-        ({"mechanism": "laplace"}, "gaussian or discrete_gaussian"),
+        ({"mechanism": "laplace"}, "one of banded, discrete_gaussian, gaussian, skellam"),
     ],
 )
 def test_plans_without_a_meaning_are_refused(change, reason):

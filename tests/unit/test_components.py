@@ -123,6 +123,22 @@ def test_a_file_is_run_once_for_each_content_and_finds_its_neighbours(folder):
     assert registry.find("model", "./net.py:A").load().twice == 3
 
 
+def test_constants_of_a_class_of_another_file_must_be_stated(folder):
+    text = """
+from typing import ClassVar
+from fedpareto.federated.algorithms.scaffold import Scaffold
+
+
+class Mine(Scaffold):
+    SOUND_FOR: ClassVar = (("client", "central"),)
+"""
+    (folder / "net.py").write_text(text)
+    with pytest.raises(ComponentError, match=r"Mine must state [A-Z_]+ itself \(Scaffold has [A-Z_]+ = "):
+        registry.find("algorithm", "./net.py:Mine").load()
+    (folder / "net.py").write_text(text + "    REMEMBERS_CLIENTS: ClassVar = True\n    VECTORS: ClassVar = 2\n")
+    assert registry.find("algorithm", "./net.py:Mine").load().VECTORS == 2
+
+
 def test_a_package_offers_components_by_entry_points(folder, monkeypatch):
     (folder / "offered.py").write_text("class Net:\n  width: int = 3\n")
     info = folder / "offered-1.0.dist-info"

@@ -109,14 +109,26 @@ class Component:
         """The class; runs its file.
 
         Raises:
-          ComponentError: The file cannot be run, or does not define the class when it is.
+          ComponentError: The file cannot be run, does not define the class when it is, or inherits class constants from another.
         """
         try:
             module = _from_file(self.path) if self.module is None else importlib.import_module(self.module)
-            return getattr(module, self.class_name)
+            loaded = getattr(module, self.class_name)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".split("\n")[0]
             raise ComponentError(self.name, "be a file that Python can import", reason) from error
+        if self.own:
+            self._check_constants(loaded)
+        return loaded
+
+    def _check_constants(self, loaded: Any) -> None:
+        """Refuses class constants that come from a class of another file: nobody saw them when the file was read."""
+        for base in getattr(loaded, "__mro__", ())[1:]:
+            if base.__module__ != loaded.__module__ and not base.__module__.endswith(".interface"):
+                for name in vars(base):
+                    if name.isupper() and name not in (*self.constants, "NAME"):
+                        hint = f"{base.__name__} has {name} = {getattr(loaded, name)!r}, and constants are read without imports"
+                        raise ComponentError(self.name, f"state {name} itself", hint)
 
 
 def find(kind: str, name: str) -> Component:
