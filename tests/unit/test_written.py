@@ -211,3 +211,17 @@ def test_doctor_prints_folders_of_any_name(monkeypatch, capsys):
     said = capsys.readouterr().out
     assert odd in said
     assert f"wrong: {odd} is not a folder" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("./examples/model.py:Net(width=8)", "model.py:Net(width=8)"),
+        ("../net.py:Net", "net.py:Net"),
+        ("/a folder/net.py:Net", "/a net.py:Net"),
+        ("mlp(hidden=64-32)", "mlp(hidden=64-32)"),
+        ("a/b", "a/b"),
+    ],
+)
+def test_own_components_are_named_without_their_folder(name, shown):
+    assert style.without_folder(name) == shown

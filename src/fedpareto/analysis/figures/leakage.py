@@ -24,6 +24,7 @@ SCORE_COLOUR = "0.55"
 FAINT = 0.3
 SCORE = ["method", "adversary", "score"]
 DODGE = 0.03  # of a factor of e between adversaries at one epsilon
+LONGEST_HEADING = 44  # characters of a panel's title on one line
 # None of these is an adversary's.
 CLIENT_LOOKS = (
     *(("#cc78bc", "D"), ("#ca9161", "v"), ("#56b4e9", "P"), ("#949494", "X")),
@@ -106,7 +107,8 @@ class Leakage:
             last = number % columns == columns - 1 or number == len(panels) - 1
             _panel(axes, rows, success, by_client, metric, last)
             what = success.single if by_client else success.title
-            axes.set_title(f"{name}: {what}" if name else what, fontsize="medium")
+            heading = f"{name}: {what}" if name else what
+            axes.set_title(heading if len(heading) <= LONGEST_HEADING else f"{name}\n{what}", fontsize="medium")
             if number >= len(panels) - columns:
                 axes.set_xlabel("ε")
         for axes in list(grid.flat)[len(panels) :]:

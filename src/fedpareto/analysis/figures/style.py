@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
@@ -278,9 +279,16 @@ def panel_title(group: pd.Series | pd.DataFrame, varying: list[str]) -> str:
     """The panel's title: the values that distinguish it from the other panels."""
     first = group.iloc[0] if isinstance(group, pd.DataFrame) else group
     return ", ".join(
-        counted(first[column], "client") if column == "clients" else drawable(first[column], LONGEST_NAME)
+        counted(first[column], "client")
+        if column == "clients"
+        else drawable(without_folder(first[column]), LONGEST_NAME)
         for column in varying
     )
+
+
+def without_folder(name: object) -> str:
+    """The name of a component in a user's file without the folder: `net.py:Net(width=8)`."""
+    return re.sub(r"[^\s(,]*/(?=[^/(]*\.py:)", "", str(name))
 
 
 def varying(frame: pd.DataFrame, columns: Iterable[str]) -> list[str]:
