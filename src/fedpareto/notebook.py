@@ -51,10 +51,21 @@ def load_config(source: Source | Sequence[str | os.PathLike[str]], **overrides: 
       ConfigError: All problems, one line each.
     """
     if isinstance(source, Mapping):
-        tree = {**source, **overrides}
+        tree = _plain({**source, **overrides})
         return checked(tree, [("configuration", tree)])
     files = [source] if isinstance(source, str | os.PathLike) else source
     return load([os.fspath(file) for file in files], overrides)
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML would have it: numbers of numpy, tuples and paths are Python's own numbers, lists and text."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain(part) for part in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if hasattr(value, "item") and not isinstance(value, str) else value
 
 
 def epsilon(plan: PrivacyPlan) -> Guarantee:
@@ -140,8 +151,7 @@ def draw(figure: str, tables: Tables, *studies: str, title: str | None = None) -
 
 def _trained(sweep: Sweep, bundle: Bundle, place: Path) -> tuple[dict[str, AccountedRun], PreparedData]:
     """Plans, guarantees and data of a bundle that is trained."""
-    jax_settings.settle()
-    jax_settings.start()
+    _start()
     from fedpareto.federated.inputs.setup import measure
     from fedpareto.federated.store.results import write_bundle
     from fedpareto.federated.train import train_bundle
@@ -162,6 +172,23 @@ def _trained(sweep: Sweep, bundle: Bundle, place: Path) -> tuple[dict[str, Accou
     output.mkdir(parents=True, exist_ok=True)
     write_bundle(output, bundle, accounted, results, data)
     return accounted, data
+
+
+def _start() -> None:
+    """JAX with one device a core, or as it runs already where the notebook has used it before."""
+    jax_settings.settle()
+    try:
+        jax_settings.start()
+    except jax_settings.SettingsError:
+        import jax
+
+        try:
+            jax.devices()
+        except RuntimeError:
+            pass
+        else:
+            return
+        raise
 
 
 def _prepared(sweep: Sweep, dataset: str, place: Path) -> PreparedData:

@@ -18,7 +18,14 @@ class SilentMechanism(Gaussian):
 class SilentAlgorithm(FedAvg):
     """Says nowhere that it is sound."""
 
-    NAME: ClassVar = "silent"
+    REMEMBERS_CLIENTS: ClassVar = False
+
+
+@dataclass(frozen=True)
+class Forgetful(FedAvg):
+    """Does not say whether it remembers who took part."""
+
+    SOUND_FOR: ClassVar = (("client", "central"),)
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class Pair(FedAvg):
     """Sends two vectors, which are accounted for with a trusted server alone."""
 
     SOUND_FOR: ClassVar = (("client", "central"), ("client", "local"))
+    REMEMBERS_CLIENTS: ClassVar = False
     VECTORS: ClassVar = 2
 
 

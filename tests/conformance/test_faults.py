@@ -386,8 +386,8 @@ def local_steps(steps):
 
 def test_15_several_local_steps_under_one_noise():
     records = claiming(SOUND, unit="record")
-    assert "more than the claimed" in check_sensitivity(records.replace(query=local_steps(5)))[0]
-    assert check_sensitivity(records.replace(query=local_steps(1))) == []
+    assert "more than the claimed" in check_sensitivity(replace(records, query=local_steps(5)))[0]
+    assert check_sensitivity(replace(records, query=local_steps(1))) == []
 
 
 # 16. A run that ends where the training loss, without noise, is not finite: its later models stay as they are.

@@ -110,6 +110,7 @@ BROKEN = [
     (PrivacySetting(augmentation="flip_and_crop", views=4), {"views": 1}),
     (PrivacySetting(mechanism=f"{OWN}:SilentMechanism"), {"mechanism": "gaussian"}),
     (PrivacySetting(algorithm=f"{OWN}:SilentAlgorithm"), {"algorithm": "fedavg"}),
+    (PrivacySetting(algorithm=f"{OWN}:Forgetful"), {"algorithm": "fedavg"}),
     (PrivacySetting(algorithm=f"{OWN}:Pair", trust="local", **SEEN), {"trust": "central"}),
     (PrivacySetting(algorithm=f"{OWN}:Mindful", sampling_rate=0.5), SEEN),
 ]

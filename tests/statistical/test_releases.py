@@ -551,7 +551,7 @@ SILENT = {
     "local": LOCAL | DROPS,
     "local record": LOCAL_RECORD,
     "skellam": DISTRIBUTED["record, skellam, dropout"],
-    "scaffold": {"algorithm": "scaffold"} | DROPS,
+    "scaffold": {"algorithm": "scaffold", "participation": "seen"} | DROPS,
 }
 
 

@@ -235,3 +235,22 @@ def test_components_are_listed_with_their_arguments(capsys, tmp_path, monkeypatc
     ]
     assert main(["components", "model", "nt"]) == 1
     assert "nt must be a name that exists (one of 2nn, " in capsys.readouterr().err
+
+
+def test_an_error_of_own_code_is_one_line_with_its_place(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "figure.py").write_text(
+        "class Mine:\n  NAME = 'mine'\n  def build(self, tables, title):\n    return 1 / 0\n"
+    )
+
+    def draws(_):
+        from fedpareto.components import registry
+
+        registry.build("figure", {"name": "./figure.py:Mine"}).build(None, "")
+
+    monkeypatch.setattr(verbs, "plan", draws)
+    assert main(["plan"]) == 1
+    assert capsys.readouterr().err == "fedpareto plan: figure.py, line 4: ZeroDivisionError: division by zero\n"
+    monkeypatch.setattr(verbs, "plan", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["plan"])

@@ -103,6 +103,22 @@ def test_a_signature_is_read_and_its_file_is_not_run(folder):
             r"must give x a range as Rule\(minimum=1\)",
         ),
         ("./net.py:A", "class A(:\n", "must be Python: .* line 1"),
+        ("./net.py:A", "class A:\n  name: str = 'n'\n", "must have no argument called name"),
+        (
+            "./net.py:A",
+            "class A:\n  x: Annotated[int, Rule(minimum='a')] = 3\n",
+            "must have a signature that can be read",
+        ),
+        ("./net.py:A", "class A(B): pass\nclass B(A): pass\n", "must have a signature that can be read"),
+        (
+            "./net.py:A",
+            "class A:\n  SOUND_FOR = 5\n",
+            r"must give SOUND_FOR its form \(write pairs of unit and trust",
+        ),
+        ("./net.py:A", "class A:\n  SOUND_FOR = (('client', 'central'))\n", "must give SOUND_FOR its form"),
+        ("./net.py:A", "class A:\n  INPUT_SHAPE = (8, 8)\n", "must give INPUT_SHAPE its form"),
+        ("./net.py:A", "class A:\n  REFUSES = ({'trust': 'local'}, 'no')\n", "must give REFUSES its form"),
+        (f"./{'n' * 300}.py:A", None, "must be in a file that exists"),
         ("./net.py:A", "x = '\0'", "must be Python"),
     ],
 )
@@ -137,6 +153,52 @@ class Mine(Scaffold):
         registry.find("algorithm", "./net.py:Mine").load()
     (folder / "net.py").write_text(text + "    REMEMBERS_CLIENTS: ClassVar = True\n    VECTORS: ClassVar = 2\n")
     assert registry.find("algorithm", "./net.py:Mine").load().VECTORS == 2
+
+
+def test_a_neighbour_that_is_edited_is_run_again_and_each_component_has_its_own(folder):
+    for name, number in (("a", 1), ("b", 2)):
+        (folder / name).mkdir()
+        (folder / name / "net.py").write_text(
+            "import statistics\nfrom util import X\nclass A:\n  x = X\n  y = statistics.Y\n"
+        )
+        (folder / name / "util.py").write_text(f"X = {number}\n")
+        (folder / name / "statistics.py").write_text(f"Y = {10 * number}\n")
+    found = [registry.find("model", f"./{name}/net.py:A").load() for name in "ab"]
+    assert [(one.x, one.y) for one in found] == [(1, 10), (2, 20)]
+    (folder / "a" / "util.py").write_text("X = 3\n")
+    assert registry.find("model", "./a/net.py:A").load().x == 3
+    import statistics
+
+    assert statistics.mean([1, 3]) == 2
+
+
+def test_files_of_a_component_are_those_of_relative_imports_and_packages_too(folder):
+    package = folder / "pkg"
+    (package / "deep").mkdir(parents=True)
+    for file, text in {
+        "__init__.py": "Z = 1\n",
+        "net.py": "from . import consts\nfrom .deep.more import X\nimport pkg.other\nclass A:\n  x: int = 1\n",
+        "consts.py": "Y = 1\n",
+        "other.py": "",
+        "deep/__init__.py": "",
+        "deep/more.py": "X = 1\n",
+    }.items():
+        (package / file).write_text(text)
+    files = {str(path.relative_to(folder)) for path in provenance.sources_of_file(package / "net.py")}
+    assert files == {
+        "pkg/net.py",
+        "pkg/consts.py",
+        "pkg/deep/__init__.py",
+        "pkg/deep/more.py",
+        "pkg/other.py",
+        "pkg/__init__.py",
+    }
+
+
+def test_a_constant_that_is_no_literal_is_refused_when_it_is_run(folder):
+    (folder / "net.py").write_text('class A:\n  SOUND_FOR = tuple([("client", "central")])\n')
+    with pytest.raises(ComponentError, match="must give SOUND_FOR a literal"):
+        registry.find("mechanism", "./net.py:A").load()
 
 
 def test_a_package_offers_components_by_entry_points(folder, monkeypatch):

@@ -70,6 +70,7 @@ class Heavy(Algorithm):
     """FedAvg with a heavy ball on the server."""
 
     SOUND_FOR: ClassVar = (("client", "central"),)
+    REMEMBERS_CLIENTS: ClassVar = False
     friction: Annotated[float, Rule(minimum=0, maximum=1)] = 0.5
 
     def init(self, params, clients):

@@ -15,7 +15,11 @@ def show(kinds: list[str], names: list[str], as_json: bool) -> None:
     Raises:
       ComponentError: There is no such component.
     """
-    found = [registry.find(kind, name) for kind in kinds for name in names or registry.names(kind)]
+    found = [
+        component
+        for kind in kinds
+        for component in ([registry.find(kind, name) for name in names] or registry.usable(kind))
+    ]
     if as_json:
         print(json.dumps([_described(component) for component in found]))
         return

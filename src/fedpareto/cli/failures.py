@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fedpareto.components.registry import OWN_MODULE
 from fedpareto.config.problems import nearest, show
 
 T = TypeVar("T")
@@ -42,3 +46,13 @@ def of_the_system(error: OSError) -> str:
 def in_one_line(error: Any) -> str:
     """The text of an error without its line breaks, and not without end."""
     return show(" ".join(str(error).split()) or type(error).__name__, 400)
+
+
+def of_own_code(error: BaseException) -> str | None:
+    """One line for an error that a component of the user's own raised: file, line and error; None for another error."""
+    own = {Path(str(module.__file__)) for name, module in [*sys.modules.items()] if name.startswith(OWN_MODULE)}
+    folders = {path.parent for path in own}
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent in folders]
+    if not frames:
+        return None
+    return f"{os.path.relpath(frames[-1].filename)}, line {frames[-1].lineno}: {type(error).__name__}: {in_one_line(error)}"

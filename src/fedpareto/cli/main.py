@@ -42,6 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, status = f"out of memory (use a machine with more of it; {failures.in_one_line(error)})", 1
     except UnicodeError as error:
         message, status = f"a file is no text in UTF-8 ({failures.in_one_line(error)})", 1
+    except Exception as error:
+        line = failures.of_own_code(error)
+        if line is None:
+            raise
+        message, status = line, 1
     print(f"fedpareto {arguments.command}: {message}", file=sys.stderr)
     return status
 

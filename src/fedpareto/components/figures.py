@@ -25,8 +25,7 @@ NEEDS = (PRIVACY, PICTURES, POLICY)
 
 def ordered() -> tuple[registry.Component, ...]:
     """All figures in their order."""
-    known = [registry.find("figure", name) for name in registry.names("figure")]
-    return tuple(sorted(known, key=lambda figure: float(figure.constants.get("ORDER", math.inf))))
+    return tuple(sorted(registry.usable("figure"), key=lambda figure: float(figure.constants.get("ORDER", math.inf))))
 
 
 def file_name(figure: str) -> str:

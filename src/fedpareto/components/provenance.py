@@ -75,17 +75,47 @@ def _module_file(folder: Path, parts: list[str]) -> Path | None:
 
 @lru_cache(maxsize=1024)
 def _imported(path: Path, changed: int) -> tuple[Path, ...]:
-    """The files that a file imports: modules of this package, and modules in the folder of a user's file."""
+    """The files that a file imports: modules of this package, and of a user's file those of its folder and of its package."""
     del changed  # part of the cache's key
-    names: list[str] = []
+    own = not path.is_relative_to(PACKAGE)
+    roots = (path.parent, _root_of(path)) if own else ()
+    files: list[Path] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    beside = None if path.is_relative_to(PACKAGE) else path.parent
-    files = [_path(name) or (_module_file(beside, name.split(".")) if beside else None) for name in names]
-    return tuple(dict.fromkeys(file for file in files if file is not None))
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            folder, module = path.parents[node.level - 1], node.module.split(".") if node.module else []
+            for parts in (module, *([*module, alias.name] for alias in node.names)):
+                files += _packages(folder, parts)
+            continue
+        else:
+            continue
+        for name in names:
+            ours = _path(name)
+            if ours is not None:
+                files.append(ours)
+            for root in roots:
+                files += _packages(root, name.split("."))
+    return tuple(dict.fromkeys(files))
+
+
+def _packages(folder: Path, parts: list[str]) -> list[Path]:
+    """The file of a module below a folder, and those of the packages that it is in; none where it is not there."""
+    found = _module_file(folder, parts)
+    if found is None:
+        return []
+    inits = [folder.joinpath(*parts[:n], "__init__.py") for n in range(1, len(parts))]
+    return [*(init for init in inits if init.is_file()), found]
+
+
+def _root_of(path: Path) -> Path:
+    """The folder that the outermost package of a file is in; its own folder where it is in none."""
+    folder = path.parent
+    while (folder / "__init__.py").is_file() and folder.parent != folder:
+        folder = folder.parent
+    return folder
 
 
 @lru_cache(maxsize=1024)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -24,10 +25,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fedpareto.components import provenance
+from fedpareto.components import literals, provenance
 from fedpareto.components.signature import SignatureError, classes, signature
 
 PACKAGE = Path(__file__).parents[1]
+OWN_MODULE = "fedpareto_own_"  # how the modules of users' files begin in `sys.modules`
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,9 @@ class Component:
 
     def _check_constants(self, loaded: Any) -> None:
         """Refuses class constants that come from a class of another file: nobody saw them when the file was read."""
+        for name in literals.FORMS:
+            if name in vars(loaded) and name not in self.constants:
+                raise ComponentError(self.name, f"give {name} a literal", "it is read without running the file")
         for base in getattr(loaded, "__mro__", ())[1:]:
             if base.__module__ != loaded.__module__ and not base.__module__.endswith(".interface"):
                 for name in vars(base):
@@ -149,6 +154,18 @@ def find(kind: str, name: str) -> Component:
     if name in (points := _entry_points(kind)):
         return _of_entry_point(kind, name, points[name])
     raise ComponentError(name, "be a name that exists", "one of " + ", ".join(names(kind)))
+
+
+def usable(kind: str) -> tuple[Component, ...]:
+    """All components of a kind but the entry points of other packages that cannot be read: nobody may have asked for these."""
+    found = []
+    for name in names(kind):
+        try:
+            found.append(find(kind, name))
+        except ComponentError:
+            if name in _built_in(kind):
+                raise
+    return tuple(found)
 
 
 def is_path(name: str) -> bool:
@@ -222,7 +239,7 @@ def _of_file(kind: str, name: str) -> Component:
     path = Path(text)
     if not text or path.suffix != ".py" or not class_name:
         raise ComponentError(name, "be a file and a class of it", f"write ./my_{kind}.py:Name")
-    if not path.is_file():
+    if not os.path.isfile(path):  # which takes names that are too long
         raise ComponentError(name, "be in a file that exists", f"there is no {text} in this folder")
     return _component(kind, name, path, class_name, None)
 
@@ -237,27 +254,54 @@ def _component(kind: str, name: str, path: Path, class_name: str, module: str | 
         raise ComponentError(name, str(error)) from None
     except OSError as error:
         raise ComponentError(name, "be in a file that can be read", str(error.strerror)) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, ComponentError):
+            raise
+        raise ComponentError(name, "have a signature that can be read", f"{type(error).__name__}: {error}") from None
+    if misformed := literals.fault(declared.constants):
+        raise ComponentError(name, f"give {misformed[0]} its form", f"write {misformed[1]}")
     arguments = {key: rule for key, rule in declared.arguments.items() if key not in KINDS[kind].given}
     return Component(kind, name, path, class_name, module, arguments, declared.constants, declared.doc)
 
 
 def _from_file(path: Path) -> Any:
-    """The module that a file makes, run once for each content; its neighbours can be imported by their names."""
+    """The module that a file makes, run once for each content of it and of the files beside it that it imports.
+
+    These are imported afresh by their names, and forgotten by `sys.modules` after: another component may have others of the same
+    names, and theirs may be edited.
+    """
     resolved = path.resolve()
-    content = hashlib.sha256(resolved.read_bytes()).hexdigest()[:16]
-    name = f"fedpareto_own_{resolved.stem}_{content}"
+    beside = {file: name for file in provenance.sources_of_file(resolved) if (name := _name_beside(file, resolved))}
+    content = hashlib.sha256()
+    for file in (resolved, *beside):
+        content.update(str(file).encode() + b"\0" + file.read_bytes())
+    name = f"{OWN_MODULE}{resolved.stem}_{content.hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
-    if str(resolved.parent) not in sys.path:
-        sys.path.append(str(resolved.parent))
     spec = importlib.util.spec_from_file_location(name, resolved)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and flax look their module up by name
+    hidden = {other: sys.modules.pop(other) for other in beside.values() if other in sys.modules}
+    importlib.invalidate_caches()
+    sys.path.insert(0, str(resolved.parent))
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+    finally:
+        sys.path.remove(str(resolved.parent))
+        for other in beside.values():
+            sys.modules.pop(other, None)
+        sys.modules.update(hidden)
     return module
+
+
+def _name_beside(file: Path, component: Path) -> str | None:
+    """The dotted name by which a component's file imports a file below its folder; None for itself and for files elsewhere."""
+    if file == component or not file.is_relative_to(component.parent):
+        return None
+    parts = file.relative_to(component.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

@@ -28,6 +28,7 @@ from fedpareto.components import rules
 
 TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
 SECTIONS = ("Attributes:", "Args:")
+RESERVED = ("name", "parent", "scope")
 
 
 class SignatureError(ValueError):
@@ -106,6 +107,8 @@ def _signature(node: ast.ClassDef, tree: _Tree) -> Signature:
     help_of = _help(doc)
     for name, annotation, value in _fields(node):
         if annotation is not None and not _is_class_variable(annotation) and not name.startswith("_"):
+            if name in RESERVED:
+                raise SignatureError(f"have no argument called {name}, which a configuration and flax use themselves")
             arguments[name] = _rule(name, annotation, value, tree.module, help_of.get(name, ""))
     return Signature(node.name, arguments, constants | _constants(node, tree.module), doc.split("\n")[0])
 

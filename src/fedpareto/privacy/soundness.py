@@ -232,6 +232,12 @@ _RULES = (
         "the joint clip norm of several vectors is accounted for unit: client, trust: central, Gaussian noise",
     ),
     _Rule(
+        lambda c: "REMEMBERS_CLIENTS" not in (_own("algorithm", c.algorithm) or {"REMEMBERS_CLIENTS": False}),
+        "algorithm",
+        "say whether its state remembers who took part",
+        "write REMEMBERS_CLIENTS: ClassVar = False, or True; what remembers is not amplified by secret participation",
+    ),
+    _Rule(
         lambda c: (
             bool((_own("algorithm", c.algorithm) or {}).get("REMEMBERS_CLIENTS"))
             and c.sampling_rate < 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -28,8 +29,11 @@ from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.sampling import last_to_join
 from fedpareto.sweep.account import DataSizes, releases_of
+from fedpareto.sweep.components import components_of
 from fedpareto.sweep.run import Run
 from fedpareto.tasks import build as tasks
+
+SEES_EXAMPLES = ("model", "task", "preprocessing")  # kinds of components through which a batch goes
 
 
 def program_config(
@@ -100,7 +104,10 @@ def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
     shape = learning.output_shape(learning.build(run.training.preprocessing), data.x_train.shape[1:])
     outputs = task.outputs(data.y_train, len(data.class_names))
     tasks.check(run.task, task, outputs, data.y_train)
-    return build(run.model, shape, outputs, numerics)
+    model = build(run.model, shape, outputs, numerics)
+    # Nobody has shown of a user's own code that examples of a batch do not mix: its gradients are taken one example at a time.
+    mixes = any(component.own for component in components_of(run) if component.kind in SEES_EXAMPLES)
+    return replace(model, layers=None) if mixes else model
 
 
 def lay_out(

@@ -17,7 +17,7 @@ from dp_accounting import rdp
 
 from fedpareto.privacy.accounting.amplification import mixture, poisson, without_replacement
 from fedpareto.privacy.accounting.events import step_event
-from fedpareto.privacy.plan import PrivacyPlan
+from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
 # dp-accounting drops fractional orders whose series does not converge, so integers carry the grid.
 ORDERS: tuple[float, ...] = (
@@ -85,12 +85,29 @@ def _stated_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
     """The divergence of one release that the mechanism states, amplified by a secret sample."""
 
     def curve(at: np.ndarray) -> np.ndarray:
-        return np.asarray(plan.noise.rdp(plan, at), np.float64)
+        stated = np.asarray(plan.noise.rdp(plan, at), np.float64)
+        fault = _fault_of(stated, at)
+        if fault is not None:
+            raise PrivacyPlanError(f"mechanism = {plan.setting.mechanism} must state a Rényi divergence {fault}")
+        return stated
 
     if not plan.amplified:
         return curve(np.asarray(orders, float))
     bound = poisson if plan.setting.sampling == "poisson" else without_replacement
     return np.array([bound(curve, plan.inclusion_probability, int(order)) for order in orders])
+
+
+def _fault_of(stated: np.ndarray, orders: np.ndarray) -> str | None:
+    """The reason why numbers are no Rényi divergence at these orders; None where they may be one (van Erven and Harremoes 2014)."""
+    if stated.shape != orders.shape:
+        return f"at each of {orders.size} orders, and returns shape {list(stated.shape)}"
+    if np.isnan(stated).any():
+        return "that is a number, and returns NaN"
+    if (stated < 0).any():
+        return "of at least 0, and returns less"
+    if stated.ndim and (np.diff(stated) < -1e-9 * np.abs(stated[1:])).any():
+        return "that does not fall with the order, and returns one that does"
+    return None
 
 
 def _relation(plan: PrivacyPlan) -> dp_accounting.NeighboringRelation:
