@@ -115,6 +115,11 @@ def test_the_command_line_starts_light():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
+def test_a_plan_is_made_without_jax():
+    code = "import sys, fedpareto.privacy.plan, fedpareto.sweep.sweep; print([m for m in ('jax', 'flax') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
 def test_modules_are_small_and_named_for_one_thing():
     assert not [path for path in MODULES if path.name == "utils.py"]
     assert {name_of(path): n for path in MODULES if (n := len(path.read_text().splitlines())) > 400} == {}

@@ -6,10 +6,10 @@ would at the plan's noise multiplier: 1/z^2 = 1/z_update^2 + 1/(2 count_stddev)^
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jax
-import jax.numpy as jnp
+if TYPE_CHECKING:
+    import jax
 
 COUNT_NOISE_OF_COHORT = 1 / 20  # Andrew et al. (2021)
 COUNT_NOISE_OF_MULTIPLIER = 2.0  # at which the noise on updates is 3 % more than without adaptive clipping
@@ -42,11 +42,15 @@ def update_noise_multiplier(noise_multiplier: float, count_stddev: float) -> flo
 
 def noisy_count(key: jax.Array, rule: AdaptiveClip, within: jax.Array) -> jax.Array:
     """The centred count of updates within the clip norm, as it is released."""
+    import jax  # a plan, which needs the functions above, is made without it
+
     return within + rule.count_stddev * jax.random.normal(key)
 
 
 def next_clip(rule: AdaptiveClip, clip_norm: jax.Array, centred: jax.Array) -> jax.Array:
     """The geometric step on a noisy share of updates within the norm, less 1/2."""
+    import jax.numpy as jnp
+
     stepped = clip_norm * jnp.exp(-rule.learning_rate * (centred + 0.5 - rule.quantile))
     # An infinite clip norm hides nothing: what it is may never be reached by steps.
     return jnp.minimum(stepped, jnp.finfo(jnp.float32).max)
