@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fedpareto.components.registry import ComponentError
 from fedpareto.models.model import build
 from fedpareto.models.normalisation import normalised
 
@@ -74,3 +75,38 @@ def test_images_are_standardised():
     grey = normalised(jnp.full((1, 2, 2, 3), 0.5), "cifar10")[0, 0, 0]
     np.testing.assert_allclose(grey, [0.0348, 0.0733, 0.2044], atol=1e-3)
     np.testing.assert_array_equal(normalised(x, "none"), x)
+
+
+OWN = """
+import flax.linen as nn
+
+
+class {name}(nn.Module):
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x):
+        {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return x.reshape(len(x), -1)[:, : self.outputs]", r"must have parameters \(there is nothing to train\)"),
+        ("return nn.Dense(3)(x)", r"must return float32 \[batch, 4\] \(for a batch of 3 it returns float32 \[3, 3\]\)"),
+        (
+            "return nn.Dense(4)(nn.Dropout(0.5, deterministic=False)(x))",
+            "must be a flax module of examples of 5 numbers .*Rng",
+        ),
+        ("return nn.Dense(4)(x) if x.sum() > 0 else nn.Dense(4)(x)", "must be a flax module of examples of 5 numbers"),
+        ("raise KeyError(1)", r"must be a flax module of examples of 5 numbers \(KeyError: 1\)"),
+        ("return nn.Dense(4)(nn.BatchNorm(use_running_average=False)(x))", "must keep nothing beside its parameters"),
+    ],
+)
+def test_what_is_no_model_is_one_line(body, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(OWN.format(name="Net", body=body))
+    with pytest.raises(ComponentError, match=message) as refusal:
+        build({"name": "./net.py:Net"}, (5,), 4)
+    assert len(str(refusal.value).splitlines()) == 1

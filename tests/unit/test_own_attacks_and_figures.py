@@ -16,7 +16,9 @@ from attacked import STUDY, target
 from fedpareto.analysis.figures import draw as figures
 from fedpareto.analysis.tables.attacks import aimed_at
 from fedpareto.analysis.tables.leakage import successes
+from fedpareto.analysis.tables.tradeoff import TableError
 from fedpareto.attacks import stage
+from fedpareto.attacks.results import AttackResult, AttackResults
 from fedpareto.components import provenance, registry, threats
 from fedpareto.config.load import ConfigError, checked
 from fedpareto.federated.inputs.setup import model_arrays
@@ -208,3 +210,34 @@ def test_the_examples_of_the_documentation_work(project):
 def yaml_of(text, key):
     """The line of a configuration that stands in a text."""
     return yaml.safe_load(re.search(f"`({key}: .*?)`", text)[1])
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("[]", r"Coin must return AttackResults \(it returned list\)"),
+        ("rows('nope', 'outsider', 0.5)", r"must return rows of the runs that it is made on \(there is no run nope\)"),
+        (
+            "rows('r', 'martian', 0.5)",
+            r"must name an adversary of server, participants, outsider \(it named 'martian'\)",
+        ),
+        ("rows('r', 'outsider', 17)", r"must return scores that are numbers \(auc = 17; a row with success"),
+        ("rows('r', 'outsider', float('nan'))", "must return scores that are numbers"),
+        ("rows('r', 'outsider', 'high')", "must return scores that are numbers"),
+    ],
+)
+def test_rows_that_no_table_could_hold_are_refused(returned, message):
+    def rows(run_id, adversary, value):
+        return AttackResults([AttackResult(run_id, "coin", "toss", adversary, "auc", value, success=True)])
+
+    with pytest.raises(registry.ComponentError, match=message):
+        stage._check("./coin.py:Coin", eval(returned, {"rows": rows}), {"r"})
+    stage._check("./coin.py:Coin", rows("r", "outsider", 0.5), {"r"})
+
+
+def test_a_figure_that_is_none_is_one_line(project):
+    (project / "none.py").write_text(
+        "class Mine:\n  NAME = 'mine'\n  def build(self, tables, title):\n    return None\n"
+    )
+    with pytest.raises(TableError, match="Mine must return a matplotlib Figure from build, not NoneType"):
+        figures.build("./none.py:Mine", None, "")

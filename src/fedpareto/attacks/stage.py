@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,8 @@ from fedpareto.attacks.interface import Attack
 from fedpareto.attacks.results import KINDS, AttackResult, AttackResults, Picture, RocPoint, asked, frame, not_made
 from fedpareto.attacks.target import Target
 from fedpareto.components import provenance, registry
-from fedpareto.components.threats import FINAL_MODEL, OUTSIDER
+from fedpareto.components.registry import ComponentError
+from fedpareto.components.threats import ADVERSARIES, FINAL_MODEL, OUTSIDER
 from fedpareto.data.arrays import PreparedData
 from fedpareto.federated.store import store
 from fedpareto.federated.train import log
@@ -138,6 +139,8 @@ def make(spec: Spec, target: Target) -> AttackResults:
     results = AttackResults()
     if None in reasons.values():
         results = attack(target)
+        if registry.find("attack", spec["name"]).own:
+            _check(spec["name"], results, reasons)
     # An attack on the final model has one adversary that could have made it.
     adversary = OUTSIDER if attack.SEES == FINAL_MODEL else ""
     refused = [
@@ -152,6 +155,26 @@ def make(spec: Spec, target: Target) -> AttackResults:
     return AttackResults(
         [*applicable(results.findings), *refused], applicable(results.roc), applicable(results.pictures)
     )
+
+
+def _check(name: str, results: AttackResults, runs: Container[str]) -> None:
+    """Refuses rows of an attack that no table could hold.
+
+    Raises:
+      ComponentError: It returned something else, or rows of other runs or adversaries than there are.
+    """
+    if not isinstance(results, AttackResults):
+        raise ComponentError(name, "return AttackResults", f"it returned {type(results).__name__}")
+    rows: tuple[AttackResult | RocPoint | Picture, ...] = (*results.findings, *results.roc, *results.pictures)
+    for row in rows:
+        if row.run_id not in runs:
+            raise ComponentError(name, "return rows of the runs that it is made on", f"there is no run {row.run_id}")
+        if row.adversary not in ADVERSARIES:
+            raise ComponentError(name, f"name an adversary of {', '.join(ADVERSARIES)}", f"it named {row.adversary!r}")
+    for finding in results.findings:
+        if not isinstance(finding.value, int | float) or (finding.success and not 0 <= finding.value <= 1):
+            hint = f"{finding.score} = {finding.value!r}; a row with success is a probability"
+            raise ComponentError(name, "return scores that are numbers", hint)
 
 
 def _stored(folder: Path) -> dict[str, pd.DataFrame] | None:

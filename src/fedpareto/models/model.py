@@ -24,6 +24,12 @@ from fedpareto.models.numerics import PLAIN, Numerics
 
 PyTree = Any
 
+LONGEST_REASON = 300  # characters
+
+
+class UnfitModelError(ValueError):
+    """A flax module that is no model: what it must be, and the way out."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -63,12 +69,19 @@ def build(spec: Mapping[str, Any], example_shape: tuple[int, ...], outputs: int,
     Raises:
       ComponentError: The module is no model of such examples, see `from_module`.
     """
+    component = registry.find("model", spec["name"])
     module = registry.build("model", spec, outputs=outputs)
     try:
         model = from_module(module, example_shape, numerics)
         _check_outputs(model, outputs)
-    except ValueError as error:
+    except UnfitModelError as error:
         raise ComponentError(spec["name"], *error.args) from None
+    except Exception as error:
+        if not component.own:
+            raise
+        shape = " x ".join(map(str, example_shape))
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_REASON]
+        raise ComponentError(spec["name"], f"be a flax module of examples of {shape} numbers", reason) from error
     return model
 
 
@@ -76,8 +89,8 @@ def from_module(module: nn.Module, example_shape: tuple[int, ...], numerics: Num
     """A flax module, [batch, *example_shape] -> outputs float32 [batch, outputs], as a `Model`.
 
     Raises:
-      ValueError: The module keeps something beside its parameters (running means of a batch norm, say): it would hand data
-        of one record to the gradient of another, outside of any clip norm.
+      UnfitModelError: The module has no parameters, or keeps something beside them (running means of a batch norm, say): it
+        would hand data of one record to the gradient of another, outside of any clip norm.
     """
 
     def variables(key: jax.Array, batch: int) -> PyTree:
@@ -102,8 +115,10 @@ def from_module(module: nn.Module, example_shape: tuple[int, ...], numerics: Num
         return {path[:-1]: jnp.zeros(leaf.shape, leaf.dtype) for path, leaf in outputs.items()}
 
     one = shapes(1)
+    if "params" not in one:
+        raise UnfitModelError("have parameters", "there is nothing to train")
     if more := sorted(set(one) - {"params", INPUTS, OUTPUTS}):
-        raise ValueError(
+        raise UnfitModelError(
             f"keep nothing beside its parameters, unlike {', '.join(more)}",
             "what is kept from one record to the next is clipped nowhere; use GroupNorm or LayerNorm instead of BatchNorm",
         )
@@ -132,6 +147,6 @@ def _check_outputs(model: Model, outputs: int) -> None:
     made = jax.eval_shape(model.apply, params, jax.ShapeDtypeStruct((3, *model.example_shape), jnp.float32))
     shape, dtype = getattr(made, "shape", None), getattr(made, "dtype", None)
     if shape != (3, outputs) or dtype != jnp.float32:
-        raise ValueError(
+        raise UnfitModelError(
             f"return float32 [batch, {outputs}]", f"for a batch of 3 it returns {dtype} {list(shape or ())}"
         )

@@ -136,7 +136,10 @@ class PrivacyPlan:
     @cached_property
     def noise(self) -> Any:
         """The mechanism: a `fedpareto.privacy.mechanisms.interface.Mechanism`."""
-        return registry.build("mechanism", {"name": self.setting.mechanism, **dict(self.mechanism_arguments)})
+        noise = registry.build("mechanism", {"name": self.setting.mechanism, **dict(self.mechanism_arguments)})
+        if not hasattr(noise, "device_params"):
+            raise PrivacyPlanError(f"mechanism = {self.setting.mechanism} must inherit from fedpareto.Mechanism")
+        return noise
 
     @property
     def private(self) -> bool:

@@ -37,4 +37,6 @@ def build(figure: str, tables: Tables, title: str) -> Figure:
         drawn: Figure = registry.build("figure", {"name": figure}).build(tables, title)
     except registry.ComponentError as error:
         raise TableError(f"figure = {error}") from error
+    if not isinstance(drawn, Figure):
+        raise TableError(f"figure = {figure} must return a matplotlib Figure from build, not {type(drawn).__name__}")
     return drawn
