@@ -170,8 +170,8 @@ def test_ten_thousand_runs_are_planned_in_seconds(tmp_path):
     plan = plan_of(tmp_path, {"noise_multiplier": list(range(1, 101)), "clip_norm": [1, 2, 3, 4, 5], "seeds": 20})
     plan.to_json()
     assert len(plan.runs) == 10_020
-    # Half a second here; the bound leaves room for a slow machine.
-    assert time.process_time() - start < 2
+    # A second here; the bound leaves room for a slow machine.
+    assert time.process_time() - start < 4
 
 
 def test_a_preprocessing_is_noised_in_private_runs_and_named_without_noise_in_others(tmp_path):

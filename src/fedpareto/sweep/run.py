@@ -145,7 +145,7 @@ class Run:
 
         A key that is None is left out, so that an option of a later version does not rename the runs that do without it.
         """
-        return digest({k: v for k, v in self.to_dict().items() if v is not None and k != "baseline"})
+        return digest({k: v for k, v in self._flat.items() if v is not None and k != "baseline"})
 
     @cached_property
     def setting(self) -> PrivacySetting:
@@ -165,7 +165,7 @@ class Run:
     @property
     def static_key(self) -> str:
         """Equal for runs that can share one compiled program."""
-        keys = self.to_dict()
+        keys = self._flat
         shared = {key: value for key, value in keys.items() if key not in TRACED}
         shared["server_optimizer"] = {
             key: None if isinstance(value, float) else value for key, value in keys["server_optimizer"].items()
@@ -185,11 +185,16 @@ class Run:
 
     def to_dict(self) -> dict[str, Any]:
         """The flat form, as JSON: the keys of a configuration, each with one value."""
-        flat = {}
-        for key, (group, name) in KEYS.items():
-            part = getattr(self, group) if group else self
-            flat[key] = NOT_PRIVATE[key] if part is None else getattr(part, name)
-        return flat
+        return dict(self._flat)
+
+    @cached_property
+    def _flat(self) -> dict[str, Any]:
+        """The flat form, which planning asks for several times a run; nobody changes it."""
+        parts = {group: getattr(self, group) for group in GROUPS} | {"": self}
+        return {
+            key: NOT_PRIVATE[key] if parts[group] is None else getattr(parts[group], name)
+            for key, (group, name) in KEYS.items()
+        }
 
     @staticmethod
     def from_dict(flat: Mapping[str, Any]) -> Run:
