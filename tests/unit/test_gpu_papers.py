@@ -9,7 +9,7 @@ import pytest
 from fedpareto.config.papers import FOLDER, read_folder
 from fedpareto.data import facts
 from fedpareto.data.arrays import PreparedData
-from fedpareto.federated.engine import evaluation
+from fedpareto.federated.execution import chunks
 from fedpareto.federated.store.results import write_bundle
 from fedpareto.federated.train import train_bundle
 from fedpareto.statuses import FINISHED
@@ -70,7 +70,7 @@ def quick_compilation(whole_model):
 @pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(("run", "whole_model"), list(cases()))
 def test_a_paper_that_wants_a_gpu_takes_a_step_without(run, whole_model, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluation, "CHUNK", 1)
+    monkeypatch.setattr(chunks, "CHUNK", 1)
     data = made_up(facts.of_class(run.data.dataset).shape)
     bundle = Bundle((cut_down(run, whole_model),))
     accounted = account(bundle)
