@@ -6,13 +6,13 @@ from typing import Annotated, ClassVar
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from fedpareto.attacks.interface import refusal
+from fedpareto.attacks.interface import Attack
 from fedpareto.attacks.results import AttackResult, AttackResults
 from fedpareto.components.rules import Rule
 
 
 @dataclass(frozen=True)
-class LossThreshold:
+class LossThreshold(Attack):
     """Takes records on which the final model has a small loss for members (Yeom et al. 2018).
 
     Attributes:
@@ -25,10 +25,6 @@ class LossThreshold:
     SEES: ClassVar = "final_model"
 
     records: Annotated[int, Rule(minimum=2)] = 200
-
-    def not_applicable(self, run):
-        """Why a run is left out: what the built-in attacks of its family leave out too."""
-        return refusal(self, run)
 
     def __call__(self, target):
         """One row a run: the area under the ROC curve of members against records that no client holds."""

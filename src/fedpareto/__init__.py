@@ -27,6 +27,7 @@ _PUBLIC = {
     "PrivacySetting": "fedpareto.privacy.setting",
     # What components of one's own are made of.
     "Algorithm": "fedpareto.federated.algorithms.interface",
+    "Attack": "fedpareto.attacks.interface",
     "AttackResult": "fedpareto.attacks.results",
     "AttackResults": "fedpareto.attacks.results",
     "Mechanism": "fedpareto.privacy.mechanisms.interface",

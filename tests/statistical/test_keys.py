@@ -18,8 +18,7 @@ from fedpareto.federated.inputs.state import Carried, first_memory
 from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
 from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
 from fedpareto.privacy.mechanisms.discrete_sampler import share_table
-from fedpareto.privacy.mechanisms.lattice_mechanism import DeviceEncoding
-from fedpareto.privacy.mechanisms.skellam import Skellam
+from fedpareto.privacy.mechanisms.lattice_mechanism import DeviceEncoding, Skellam
 from fedpareto.privacy.sampling import last_to_join
 
 DRAWING, DERIVING = ("bits", "uniform", "normal", "permutation"), ("split", "fold_in")

@@ -24,8 +24,7 @@ from fedpareto.federated.inputs.state import Carried, first_memory
 from fedpareto.models.model import build
 from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
 from fedpareto.privacy.mechanisms.discrete_sampler import share_table
-from fedpareto.privacy.mechanisms.lattice_mechanism import DeviceEncoding
-from fedpareto.privacy.mechanisms.skellam import Skellam
+from fedpareto.privacy.mechanisms.lattice_mechanism import DeviceEncoding, Skellam
 from fedpareto.privacy.sampling import last_to_join, poisson_cohort, poisson_subset
 
 ALARM = 1e-3

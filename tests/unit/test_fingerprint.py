@@ -6,7 +6,7 @@ import pytest
 
 from fedpareto.components import provenance
 from fedpareto.config.load import checked
-from fedpareto.federated.fingerprint import fingerprint
+from fedpareto.federated.fingerprint import fingerprints
 from fedpareto.sweep.account import account
 from fedpareto.sweep.sweep import plan_sweep
 
@@ -54,7 +54,9 @@ def runs(tmp_path, monkeypatch):
 
 
 def taken(runs, content="data"):
-    return {name: fingerprint(run, plan, content) for name, (run, plan) in runs.items()}
+    plans = {run.run_id: plan for run, plan in runs.values()}
+    made = fingerprints([run for run, _ in runs.values()], plans, content)
+    return {name: made[run.run_id] for name, (run, _) in runs.items()}
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def test_other_data_or_another_plan_trains_again(runs):
     assert all(value != before[name] for name, value in taken(runs, "other data").items())
     run, plan = runs["mlp"]
     louder = plan.replace(noise_multiplier=2.0)
-    assert fingerprint(run, louder, "data") != before["mlp"]
+    assert fingerprints([run], {run.run_id: louder}, "data")[run.run_id] != before["mlp"]
 
 
 def test_every_file_of_the_list_is_there():

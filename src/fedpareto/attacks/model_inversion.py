@@ -27,14 +27,13 @@ from fedpareto.attacks import guarantee_bounds as bounds
 from fedpareto.attacks.auxiliary_data import AuxiliaryData, public_of
 from fedpareto.attacks.gradient_inversion.matching import total_variation
 from fedpareto.attacks.gradient_inversion.scores import psnr
-from fedpareto.attacks.interface import refusal
+from fedpareto.attacks.interface import Attack
 from fedpareto.attacks.intervals import clopper_pearson, mean_interval
 from fedpareto.attacks.results import AttackResult, AttackResults, Picture, not_made
 from fedpareto.attacks.target import Target
 from fedpareto.components.rules import Rule
 from fedpareto.components.threats import OUTSIDER
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
-from fedpareto.sweep.run import Run
 
 PyTree = Any
 METHOD = "gradient_ascent"
@@ -45,7 +44,7 @@ MOST_ROWS = 2000  # test records that the evaluating classifier is fitted on
 
 
 @dataclass(frozen=True)
-class ModelInversion:
+class ModelInversion(Attack):
     """Representatives of all classes from each run's final model.
 
     Attributes:
@@ -61,10 +60,6 @@ class ModelInversion:
     )
 
     steps: Annotated[int, Rule(minimum=1)] = 200
-
-    def not_applicable(self, run: Run) -> str | None:
-        """Why the attack cannot be made on a run; None where it can."""
-        return refusal(self, run)
 
     def __call__(self, target: Target) -> AttackResults:
         """Climbs from the mean record to every class of each run's model; says so of runs without one finite model."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -77,28 +77,28 @@ def _module_file(folder: Path, parts: list[str]) -> Path | None:
 def _imported(path: Path, changed: int) -> tuple[Path, ...]:
     """The files that a file imports: modules of this package, and of a user's file those of its folder and of its package."""
     del changed  # part of the cache's key
-    own = not path.is_relative_to(PACKAGE)
-    roots = (path.parent, _root_of(path)) if own else ()
+    roots = () if path.is_relative_to(PACKAGE) else (path.parent, _root_of(path))
     files: list[Path] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.ImportFrom) and node.level:
-            folder, module = path.parents[node.level - 1], node.module.split(".") if node.module else []
-            for parts in (module, *([*module, alias.name] for alias in node.names)):
-                files += _packages(folder, parts)
+    for level, parts in _import_statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if level:
+            files += _packages(path.parents[level - 1], parts)
             continue
-        else:
-            continue
-        for name in names:
-            ours = _path(name)
-            if ours is not None:
-                files.append(ours)
-            for root in roots:
-                files += _packages(root, name.split("."))
+        if (ours := _path(".".join(parts))) is not None:
+            files.append(ours)
+        for root in roots:
+            files += _packages(root, parts)
     return tuple(dict.fromkeys(files))
+
+
+def _import_statements(tree: ast.Module) -> Iterator[tuple[int, list[str]]]:
+    """The modules that a tree may import: leading dots, and the parts of the name behind them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((0, alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module.split(".") if node.module else []
+            yield node.level, module
+            yield from ((node.level, [*module, alias.name]) for alias in node.names)  # a name may be a module too
 
 
 def _packages(folder: Path, parts: list[str]) -> list[Path]:

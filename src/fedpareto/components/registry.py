@@ -245,18 +245,18 @@ def _of_file(kind: str, name: str) -> Component:
 
 
 def _component(kind: str, name: str, path: Path, class_name: str, module: str | None) -> Component:
+    defined: Mapping[str, str | None] = {}
     try:
         defined = classes(path)
-        if class_name not in defined:
-            raise ComponentError(name, f"name a class of {path}", f"it defines {', '.join(defined) or 'none'}")
         declared = signature(path, class_name)
+    except KeyError:
+        hint = f"it defines {', '.join(defined) or 'none'}"
+        raise ComponentError(name, f"name a class of {path}", hint) from None
     except SignatureError as error:
         raise ComponentError(name, str(error)) from None
     except OSError as error:
         raise ComponentError(name, "be in a file that can be read", str(error.strerror)) from None
     except (TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, ComponentError):
-            raise
         raise ComponentError(name, "have a signature that can be read", f"{type(error).__name__}: {error}") from None
     if misformed := literals.fault(declared.constants):
         raise ComponentError(name, f"give {misformed[0]} its form", f"write {misformed[1]}")

@@ -1,17 +1,8 @@
 """The signature of a component, read from its file's syntax tree: nothing of the file is run.
 
 Parsing a configuration must be light and must not run a user's code, and yet name file, key, value and way out for the
-arguments of a component that is the user's own. So arguments, their ranges, defaults and help are literals:
-
-    class Net(nn.Module):
-        '''A small network.
-
-Attributes:
-          width: Units of the hidden layer.
-        '''
-        outputs: int
-        width: Annotated[int, Rule(minimum=1)] = 16
-        INPUT_SHAPE: ClassVar = (28, 28, 1)
+arguments of a component that is the user's own. So arguments, their ranges and their defaults are literals, and their help
+stands in the docstring (`fedpareto.models.mlp` is an example).
 """
 
 from __future__ import annotations

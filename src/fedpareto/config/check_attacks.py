@@ -135,7 +135,7 @@ def _check_policy(
 
 
 def _settings(study: Study) -> list[dict[str, Any]]:
-    """The settings of the study's points that attacks may refuse, as `attacks.interface.refusal` takes them from a run."""
+    """The settings of the study's points that attacks may refuse, as `attacks.interface.Attack` takes them from a run."""
     units, trusts = study.axes["unit"], study.axes["trust"]
     algorithms = [spec["name"] for spec in study.axes["algorithm"]]
     tasks = sorted({spec["name"] for spec in study.axes["task"]})

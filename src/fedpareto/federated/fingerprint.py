@@ -8,6 +8,7 @@ or a measurement of costs trains nothing again.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -32,16 +33,23 @@ BY_VALUE = (
 )
 
 
-def fingerprint(run: Run, plan: PrivacyPlan, content_sha256: str) -> str:
-    """16 hexadecimal digits that change with whatever can change the numbers of a run.
+def fingerprints(runs: Iterable[Run], plans: Mapping[str, PrivacyPlan], content_sha256: str) -> dict[str, str]:
+    """By run id, 16 hexadecimal digits that change with whatever can change the numbers of a run.
 
     Args:
-      run: The run, which is itself known by its id.
-      plan: The plan that trains it.
+      runs: The runs, which are themselves known by their ids. Code that several of them name is read once.
+      plans: The plan that trains each, by run id.
       content_sha256: Of the prepared data set.
     """
-    code = provenance.fingerprint(source_files(run))
-    return hashlib.sha256(f"{code} {content_sha256} {plan!r}".encode()).hexdigest()[:16]
+    code: dict[frozenset[Path], str] = {}
+    made = {}
+    for run in runs:
+        files = source_files(run)
+        if files not in code:
+            code[files] = provenance.fingerprint(files)
+        told = f"{code[files]} {content_sha256} {plans[run.run_id]!r}"
+        made[run.run_id] = hashlib.sha256(told.encode()).hexdigest()[:16]
+    return made
 
 
 def source_files(run: Run) -> frozenset[Path]:

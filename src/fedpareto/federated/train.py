@@ -19,7 +19,7 @@ from fedpareto.components import provenance
 from fedpareto.data.arrays import PreparedData
 from fedpareto.federated.execution.chunks import by_chunk
 from fedpareto.federated.execution.over_runs import Program
-from fedpareto.federated.fingerprint import fingerprint
+from fedpareto.federated.fingerprint import fingerprints
 from fedpareto.federated.inputs.device_data import Examples
 from fedpareto.federated.inputs.program_inputs import RunParams
 from fedpareto.federated.inputs.setup import model_arrays
@@ -62,10 +62,9 @@ def train_bundle(
       checkpoints_folder: Where half-trained bundles are kept.
       execution: Fields of `devices.Layout` that the user has set.
     """
-    fingerprints = {
-        run.run_id: fingerprint(run, accounted[run.run_id].plan, data.content_sha256) for run in bundle.runs
-    }
-    kept = {name: store.load(runs_folder, name, made_by) for name, made_by in fingerprints.items()}
+    plans = {run.run_id: accounted[run.run_id].plan for run in bundle.runs}
+    made_by = fingerprints(bundle.runs, plans, data.content_sha256)
+    kept = {name: store.load(runs_folder, name, made_by[name]) for name in made_by}
     missing = [run for run in bundle.runs if kept[run.run_id] is None]
     log(f"bundle {bundle.bundle_id}: {len(bundle.runs)} runs, {len(missing)} to train")
     for line in sorted(
@@ -77,9 +76,9 @@ def train_bundle(
     ):
         log(line)
     if missing:
-        names = " ".join(f"{run.run_id} {fingerprints[run.run_id]}" for run in missing)
+        names = " ".join(f"{run.run_id} {made_by[run.run_id]}" for run in missing)
         checkpoints = Checkpoints(checkpoints_folder / hashlib.sha256(names.encode()).hexdigest()[:16])
-        for result in _train(missing, accounted, data, fingerprints, checkpoints, runs_folder, execution):
+        for result in _train(missing, accounted, data, made_by, checkpoints, runs_folder, execution):
             kept[result.run_id] = result
         checkpoints.clear()
     return [result for result in kept.values() if result is not None]
@@ -102,7 +101,7 @@ def _train(
     runs: Sequence[Run],
     accounted: Mapping[str, AccountedRun],
     prepared: PreparedData,
-    fingerprints: Mapping[str, str],
+    made_by: Mapping[str, str],
     checkpoints: Checkpoints,
     runs_folder: Path,
     execution: Mapping[str, int | str] | None,
@@ -138,7 +137,7 @@ def _train(
         own, row = (jax.tree.map(lambda leaf, i=i: leaf[i], tree) for tree in (state, run_params))
         result = RunResult(
             run_id=run.run_id,
-            fingerprint=fingerprints[run.run_id],
+            fingerprint=made_by[run.run_id],
             wall_s=seconds / len(runs),
             device=job.layout.kind,
             execution=job.layout.to_dict(),

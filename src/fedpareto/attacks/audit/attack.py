@@ -33,7 +33,7 @@ from fedpareto.attacks.audit.canary_runs import CanaryTrace, copies_of, observe,
 from fedpareto.attacks.audit.epsilon_bounds import CONFIDENCE, area, gaussian_fit, guess_counts, many_runs, one_run
 from fedpareto.attacks.audit.scores import canary_law, log_likelihood_ratio, simulated_scores
 from fedpareto.attacks.guarantee_bounds import covers, max_auc
-from fedpareto.attacks.interface import refusal
+from fedpareto.attacks.interface import Attack
 from fedpareto.attacks.results import AttackResult, AttackResults, concatenate
 from fedpareto.attacks.target import Target
 from fedpareto.components.rules import Rule
@@ -47,7 +47,7 @@ PARAMETERS_A_CANARY = 8
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(Attack):
     """A lower bound on epsilon, shown by canaries in copies of a run; the runs' final models are not needed.
 
     Attributes:
@@ -95,7 +95,7 @@ class Audit:
             return "it adds no noise: there is no epsilon to audit"
         if run.contribution.clipping is not None:
             return "its clip norm adapts: an absent canary counts as a short update there, which is no neighbour's"
-        return refusal(self, run)
+        return super().not_applicable(run)
 
     def __call__(self, target: Target) -> AttackResults:
         """Audits the runs of a target."""

@@ -42,7 +42,7 @@ from fedpareto.attacks.gradient_inversion.scores import (
     ssim,
 )
 from fedpareto.attacks.gradient_inversion.simulation import noise_of
-from fedpareto.attacks.interface import refusal
+from fedpareto.attacks.interface import Attack
 from fedpareto.attacks.intervals import clopper_pearson, mean_interval
 from fedpareto.attacks.results import AttackResult, AttackResults, Picture, not_made
 from fedpareto.attacks.target import Target
@@ -76,7 +76,7 @@ class ObservedUpdate:
 
 
 @dataclass(frozen=True)
-class GradientInversion:
+class GradientInversion(Attack):
     """Records rebuilt from each adversary's view of a run's first round.
 
     Attributes:
@@ -114,10 +114,6 @@ class GradientInversion:
     restarts: Annotated[int, Rule(minimum=1)] = 2
     steps: Annotated[int, Rule(minimum=1)] = 300
     total_variation: Annotated[float | None, Rule(minimum=0, hint="null for what suits the data")] = None
-
-    def not_applicable(self, run: Run) -> str | None:
-        """Why the attack cannot be made on a run; None where it can."""
-        return refusal(self, run)
 
     def __call__(self, target: Target) -> AttackResults:
         """Tries to rebuild records.

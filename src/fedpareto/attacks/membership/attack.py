@@ -24,7 +24,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from fedpareto.attacks import guarantee_bounds as bounds
-from fedpareto.attacks.interface import refusal
+from fedpareto.attacks.interface import Attack
 from fedpareto.attacks.membership.roc import Estimate, area, curve, thinned, tpr_at, trials
 from fedpareto.attacks.membership.scores import InOut, lira_offline, lira_online, loss_threshold, rmia, whole_pairs
 from fedpareto.attacks.membership.shadow_runs import (
@@ -52,16 +52,14 @@ _Scores = Mapping[str, InOut]
 
 
 @dataclass(frozen=True)
-class Membership:
-    """Whether a record was trained on, told from the final model; with few clients, also for the records of each.
+class _Shadowed(Attack):
+    """A game of membership on the final model, which shadow runs prepare.
 
     Attributes:
       shadows: Further runs, each on a random half, that an attack learns from and is tried on.
     """
 
-    NAME: ClassVar = "membership"
     FAMILY: ClassVar = "membership"
-    SECRET: ClassVar = "record"
     SEES: ClassVar = "final_model"
     REFUSES: ClassVar = (
         ({"targets": "numbers"}, "it reads the scores of classes, and the targets of the task are numbers"),
@@ -69,9 +67,13 @@ class Membership:
 
     shadows: Annotated[int, Rule(minimum=4, multipleOf=2, must="be an even number of at least 4")] = 16
 
-    def not_applicable(self, run: Run) -> str | None:
-        """Why the attack cannot be made on a run; None where it can."""
-        return refusal(self, run)
+
+@dataclass(frozen=True)
+class Membership(_Shadowed):
+    """Whether a record was trained on, told from the final model; with few clients, also for the records of each."""
+
+    NAME: ClassVar = "membership"
+    SECRET: ClassVar = "record"
 
     def __call__(self, target: Target) -> AttackResults:
         """Plays the game for every run: scores by method over all records, and over those of each client."""
@@ -79,30 +81,20 @@ class Membership:
 
 
 @dataclass(frozen=True)
-class ClientMembership:
+class ClientMembership(_Shadowed):
     """Whether a whole client was trained on, told from the final model; with few clients, also for each.
 
     A client's statistic is the mean of log p over its records. A mean of phi would be that of its surest records, whose phi is
     large and says little: on breast cancer without privacy LiRA has an area of 0.56 with it, and 0.65 with log p.
-
-    Attributes:
-      shadows: Further runs, each on a random half, that an attack learns from and is tried on.
     """
 
     NAME: ClassVar = "client_membership"
-    FAMILY: ClassVar = "membership"
     SECRET: ClassVar = "client"
-    SEES: ClassVar = "final_model"
-    REFUSES: ClassVar = (
-        ({"targets": "numbers"}, "it reads the scores of classes, and the targets of the task are numbers"),
-    )
     POINTLESS: ClassVar = (({"clients": 1}, "have more than one client to tell from another"),)
-
-    shadows: Annotated[int, Rule(minimum=4, multipleOf=2, must="be an even number of at least 4")] = 16
 
     def not_applicable(self, run: Run) -> str | None:
         """Why the attack cannot be made on a run; None where it can."""
-        reason = refusal(self, run)
+        reason = super().not_applicable(run)
         return (
             "there is one client, and no other to tell it from" if reason is None and run.data.clients == 1 else reason
         )

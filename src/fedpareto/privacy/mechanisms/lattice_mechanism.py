@@ -1,8 +1,8 @@
-"""Distributed discrete noise as a mechanism: the part that `discrete_gaussian` and `skellam` share, on the host and on the device.
+"""Distributed discrete noise as a mechanism, on the host and on the device, and its two laws: discrete Gaussian and Skellam.
 
 A client's clipped vector is rotated, rounded to the lattice of the plan and given an integer noise share; the server decodes the
-modular sum (Kairouz, Liu and Steinke 2021, Algorithm 1). Inside a sweep the plain modular sum stands in for the protocol of
-`fedpareto.privacy.secure_aggregation.cost`, whose result it equals to the bit.
+modular sum (Kairouz, Liu and Steinke 2021, Algorithm 1; Agarwal, Kairouz and Liu 2021). Inside a sweep the plain modular sum
+stands in for the protocol of `fedpareto.privacy.secure_aggregation.cost`, whose result it equals to the bit.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from fedpareto.components.rules import Rule
 from fedpareto.privacy.delta_budget import SAMPLER_SHARE, largest_epsilon
 from fedpareto.privacy.mechanisms.discrete import IntegerEncoding, padded
 from fedpareto.privacy.mechanisms.discrete_encoding import (
@@ -82,12 +83,14 @@ class LatticeMechanism(IntegerMechanism):
     """Integers on the lattice of the plan, and noise shares of the law that the name of the mechanism says.
 
     Attributes:
-      bits: Bits of a coordinate of the modular sum.
-      threshold: Share of the cohort that must answer.
+      bits: Bits of a coordinate under secure aggregation.
+      threshold: Share of the cohort that must answer; the noise is enough when no more do.
     """
 
-    bits: int = 16
-    threshold: float = 0.8
+    SOUND_FOR: ClassVar[tuple[tuple[str, str], ...]] = (("client", "distributed"), ("record", "distributed"))
+
+    bits: Annotated[int, Rule(minimum=4, maximum=24)] = 16
+    threshold: Annotated[float, Rule(exclusiveMinimum=0.5, maximum=1)] = 0.8
 
     def rdp(self, plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
         """That of one sum of rounded vectors and noise shares."""
@@ -140,3 +143,17 @@ def _on_device(encoding: IntegerEncoding, size: int) -> DeviceEncoding:
         norm_bound=np.float32(encoding.norm_bound),
         share=DeviceAliasTable(*words),
     )
+
+
+@dataclass(frozen=True)
+class DiscreteGaussian(LatticeMechanism):
+    """Noise shares from the discrete Gaussian, whose sum is nearly one."""
+
+    NAME: ClassVar[str] = "discrete_gaussian"
+
+
+@dataclass(frozen=True)
+class Skellam(LatticeMechanism):
+    """Noise shares that are differences of two Poisson variables; their sum is of the same law."""
+
+    NAME: ClassVar[str] = "skellam"
