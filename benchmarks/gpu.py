@@ -41,7 +41,7 @@ LEAST_SECONDS = 8.0  # a process that is given less has not started before it en
 
 
 @dataclass(frozen=True)
-class Sweep:
+class TimedStage:
     """A stage: the function that makes its rows, and the seconds that it may take on an H100."""
 
     module: str
@@ -51,15 +51,15 @@ class Sweep:
 
 # The most valuable first: what a quarter of an hour with a GPU must not end without.
 STAGES = {
-    "machine": Sweep("gpu_machine", "machine", 30),
-    "right": Sweep("gpu_right", "right", 130),
-    "fast": Sweep("gpu_fast", "fast", 70),
-    "peers": Sweep("gpu_fast", "peers", 50),
-    "grids": Sweep("gpu_fast", "grids", 100),
-    "large": Sweep("gpu_large", "large", 110),
-    "forms": Sweep("gpu_fast", "forms", 90),
-    "attacks": Sweep("gpu_attacks", "attacks", 60),
-    "resume": Sweep("gpu_right", "resumed", 40),
+    "machine": TimedStage("gpu_machine", "machine", 30),
+    "right": TimedStage("gpu_right", "right", 130),
+    "fast": TimedStage("gpu_fast", "fast", 70),
+    "peers": TimedStage("gpu_fast", "peers", 50),
+    "grids": TimedStage("gpu_fast", "grids", 100),
+    "large": TimedStage("gpu_large", "large", 110),
+    "forms": TimedStage("gpu_fast", "forms", 90),
+    "attacks": TimedStage("gpu_attacks", "attacks", 60),
+    "resume": TimedStage("gpu_right", "resumed", 40),
 }
 
 

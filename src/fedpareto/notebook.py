@@ -13,15 +13,16 @@ Runs are kept in a folder of their own, in the form of the workflow's `results/`
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedpareto.config.load import checked, load
 from fedpareto.config.study import Config
 from fedpareto.sweep.run import Bundle
-from fedpareto.sweep.sweep import Sweep, write
+from fedpareto.sweep.sweep import Sweep
 from fedpareto.system import damage, jax_settings
+from fedpareto.system.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,8 +104,8 @@ def train(sweep: Sweep, folder: str | os.PathLike[str] = FOLDER) -> Tables:
       PrivacyPlanError: An epsilon is out of reach.
     """
     place = Path(folder)
-    for bundle in sweep.bundles.values():
-        _trained(sweep, bundle, place)
+    for _ in _trained(sweep, place):
+        pass
     return _tables(sweep, place)
 
 
@@ -113,8 +114,7 @@ def attack(sweep: Sweep, folder: str | os.PathLike[str] = FOLDER) -> Tables:
     from fedpareto.attacks import stage
 
     place = Path(folder)
-    for bundle in sweep.bundles.values():
-        accounted, data = _trained(sweep, bundle, place)
+    for bundle, accounted, data in _trained(sweep, place):
         if asked := sweep.attacks_on(bundle):
             frames = stage.attack_stored(
                 bundle,
@@ -149,29 +149,28 @@ def draw(figure: str, tables: Tables, *studies: str, title: str | None = None) -
     return drawing.build(figure, tables.of_studies(chosen), title or ", ".join(chosen))
 
 
-def _trained(sweep: Sweep, bundle: Bundle, place: Path) -> tuple[dict[str, AccountedRun], PreparedData]:
-    """Plans, guarantees and data of a bundle that is trained."""
+def _trained(sweep: Sweep, place: Path) -> Iterator[tuple[Bundle, dict[str, AccountedRun], PreparedData]]:
+    """Each bundle once it is trained, with its plans and guarantees and its data."""
     _start()
     from fedpareto.federated.inputs.setup import measure
     from fedpareto.federated.store.results import write_bundle
     from fedpareto.federated.train import train_bundle
     from fedpareto.sweep.account import account
 
-    data = _prepared(sweep, bundle.dataset, place)
-    sized = any(run.needs_data_to_account for run in bundle.runs)
-    accounted = account(bundle, measure(bundle.runs, data) if sized else None)
-    results = train_bundle(
-        bundle,
-        accounted,
-        data,
-        runs_folder=place / "runs",
-        checkpoints_folder=place / "checkpoints",
-        execution=sweep.execution,
-    )
-    output = place / "bundles" / bundle.bundle_id
-    output.mkdir(parents=True, exist_ok=True)
-    write_bundle(output, bundle, accounted, results, data)
-    return accounted, data
+    datasets = {name: _prepared(sweep, name, place) for name in {b.dataset for b in sweep.bundles.values()}}
+    for bundle in sweep.bundles.values():
+        data = datasets[bundle.dataset]
+        accounted = account(bundle, measure(bundle.runs, data) if bundle.needs_data_to_account else None)
+        results = train_bundle(
+            bundle,
+            accounted,
+            data,
+            runs_folder=place / "runs",
+            checkpoints_folder=place / "checkpoints",
+            execution=sweep.execution,
+        )
+        write_bundle(place / "bundles" / bundle.bundle_id, bundle, accounted, results, data)
+        yield bundle, accounted, data
 
 
 def _start() -> None:
@@ -198,7 +197,6 @@ def _prepared(sweep: Sweep, dataset: str, place: Path) -> PreparedData:
     file = place / "data" / f"{dataset}.npz"
     own = sweep.datasets.get(dataset)
     if own is not None or not file.is_file() or not damage.is_whole(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
         prepare(dataset, file, file.with_suffix(".json"), own)
     return arrays.read(file)
 
@@ -206,6 +204,5 @@ def _prepared(sweep: Sweep, dataset: str, place: Path) -> PreparedData:
 def _tables(sweep: Sweep, place: Path) -> Tables:
     from fedpareto.analysis.tables.build import write_tables
 
-    write(sweep, str(place / "plan.json"))
-    (place / "tables").mkdir(exist_ok=True)
+    write_text(place / "plan.json", sweep.to_json())
     return write_tables(place / "plan.json", place / "bundles", place / "tables")

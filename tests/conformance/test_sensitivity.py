@@ -93,7 +93,7 @@ def plan_of(choice, clip_norm, noise_multiplier, bits):
     asked = CLIENTS if choice.unit == "record" else round(CLIENTS * choice.sampling_rate)
     return PrivacyPlan(
         choice,
-        population=RECORDS if choice.cohort_unit == "record" else CLIENTS,
+        population=RECORDS if choice.sums_records else CLIENTS,
         rounds=4,
         clip_norm=clip_norm,
         noise_multiplier=noise_multiplier,

@@ -56,7 +56,7 @@ def target_of(data, **changes):
     study = {key: value for key, value in (BASE | changes).items() if value is not None}
     plan = plan_sweep(checked({"studies": {"s": study}}, [("test", {})]))
     (bundle,) = [bundle for bundle in plan.bundles.values() if any(run.privacy for run in bundle.runs)]
-    needed = measure(bundle.runs, data) if any(run.needs_data_to_account for run in bundle.runs) else None
+    needed = measure(bundle.runs, data) if bundle.needs_data_to_account else None
     return Target(tuple(run for run in bundle.runs if run.privacy), account(bundle, needed), data, {})
 
 

@@ -18,7 +18,7 @@ from scipy import special, stats
 
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partitions.dealing import Partition
-from fedpareto.federated.algorithms.scaffold import Controls, unit_steps
+from fedpareto.federated.algorithms.scaffold import Controls
 from fedpareto.federated.contributions.contribution import contribution_of
 from fedpareto.federated.contributions.interface import Round
 from fedpareto.federated.contributions.members import behaviour
@@ -139,7 +139,7 @@ class Made:
         found = {"model": (noisy, plain)}
         if isinstance(memory.algorithm, Controls):
             # The second released vector, as the sum that it was.
-            measure = unit_steps(self.static.work, PAD) * float(self.run_params.client_learning_rate)
+            measure = self.static.work.steps_of(PAD) * float(self.run_params.client_learning_rate)
             share = self.static.expected_cohort / CLIENTS
             found["control"] = [
                 jax.tree.map(lambda leaf: leaf * measure / share, m.algorithm.server) for m in (memory, plain_memory)

@@ -40,7 +40,7 @@ def target(data=None, **changes):
     study = {key: value for key, value in (STUDY | changes).items() if value is not None or key == "clip_norm"}
     (bundle,) = plan_sweep(checked({"studies": {"s": study}}, [("study", {})])).bundles.values()
     data = data or digits()
-    measured = measure(bundle.runs, data) if any(run.needs_data_to_account for run in bundle.runs) else None
+    measured = measure(bundle.runs, data) if bundle.needs_data_to_account else None
     return Target(bundle.runs, account(bundle, measured), data, {})
 
 

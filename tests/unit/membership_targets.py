@@ -53,5 +53,5 @@ def target(baseline=None, **changes):
     bundles = plan_sweep(checked({"studies": {"s": study}}, [("s", {})])).bundles.values()
     (bundle,) = [bundle for bundle in bundles if any(run.baseline == baseline for run in bundle.runs)]
     data = prepared(study["dataset"])
-    measured = measure(bundle.runs, data) if any(run.needs_data_to_account for run in bundle.runs) else None
+    measured = measure(bundle.runs, data) if bundle.needs_data_to_account else None
     return Target(tuple(run for run in bundle.runs if run.baseline == baseline), account(bundle, measured), data, {})

@@ -192,7 +192,9 @@ def test_an_edit_of_an_attack_repeats_that_attack_alone(project, capsys):
 
 def test_the_examples_of_the_documentation_work(project):
     text = Path(__file__).parents[2].joinpath("docs", "extending.md").read_text()
-    attack, figure, *_ = re.findall("```python\n(.*?)```", text, re.DOTALL)
+    attack, figure = (
+        re.search(f"## {kind}\n```python\n(.*?)```", text, re.DOTALL)[1] for kind in ("An attack", "A figure")
+    )
     (project / "large_weights.py").write_text(attack)
     (project / "seconds.py").write_text(figure)
     (specs,) = {str(specs): specs for specs in planned(**yaml_of(text, "attacks")).attacks.values()}.values()

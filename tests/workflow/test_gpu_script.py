@@ -115,7 +115,7 @@ def test_a_stage_runs_writes_and_is_not_run_again(tmp_path):
 def test_a_stage_that_takes_too_long_is_ended_and_keeps_what_it_has(tmp_path, monkeypatch):
     slow = tmp_path / "slow_stage.py"
     slow.write_text("import time\n\ndef slow(stage):\n    stage.emit('first', value=1)\n    time.sleep(600)\n")
-    monkeypatch.setitem(gpu.STAGES, "machine", gpu.Sweep("slow_stage", "slow", 1.0))
+    monkeypatch.setitem(gpu.STAGES, "machine", gpu.TimedStage("slow_stage", "slow", 1.0))
     script = tmp_path / "gpu.py"
     script.write_text(
         f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(gpu.HERE)!r}]\nimport importlib.util as u\n"

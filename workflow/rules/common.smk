@@ -11,7 +11,7 @@ from fedpareto.components import provenance, registry
 from fedpareto.config import papers
 from fedpareto.config.load import ConfigError, from_snakemake
 from fedpareto.data import facts
-from fedpareto.sweep import sweep as plan
+from fedpareto.sweep.sweep import plan_sweep
 from fedpareto.sweep.components import component_files
 from fedpareto.sweep.run import digest
 from fedpareto.system import damage, environment, files, jax_settings, paths
@@ -21,7 +21,7 @@ from snakemake.exceptions import WorkflowError
 environment.share_with_jobs(SOURCE)
 
 try:
-    PLAN = plan.plan_sweep(from_snakemake(config, workflow.configfiles))
+    PLAN = plan_sweep(from_snakemake(config, workflow.configfiles))
     PAPERS = papers.read_folder(os.path.relpath(Path(workflow.basedir) / papers.FOLDER))
 except ConfigError as error:
     # Where the mistake is stands in the message; where it was noticed helps nobody.
@@ -35,7 +35,7 @@ for folder in paths.FOLDERS:
 
 # Published results are plans of their own: `sweep` makes none of their runs, `reproduce` nothing else.
 PAPER_PLANS = {
-    name: plan.plan_sweep(paper.config)
+    name: plan_sweep(paper.config)
     for name, paper in PAPERS.items()
     if paper.config is not None
 }
@@ -63,8 +63,6 @@ CODE = {
         "privacy": [
             "federated.inputs.setup",
             "sweep.account",
-            "privacy.accounting.epsilon",
-            "privacy.accounting.calibration",
         ],
         "train": ["federated.train", "federated.store.results"],
         "attack": ["attacks.stage"],
@@ -167,9 +165,9 @@ onstart:
             )
         files.remove_leftovers(Path(paths.RESULTS))
         # Jobs look their bundle up here. Not an input of any rule: a bundle's name is a hash of its content.
-        plan.write(PLAN, paths.PLAN_FILE)
+        files.write_text(Path(paths.PLAN_FILE), PLAN.to_json())
         for name, one in PAPER_PLANS.items():
-            plan.write(one, paths.paper_plan(name))
+            files.write_text(Path(paths.paper_plan(name)), one.to_json())
     except jax_settings.SettingsError as error:
         raise WorkflowError(str(error)) from None
     except OSError as error:
@@ -187,11 +185,7 @@ def data_of_bundle(wildcards):
 def data_to_account(wildcards):
     """The data set where epsilon depends on the clients' sizes or on the number of parameters; nothing elsewhere."""
     bundle = BUNDLES[wildcards.bundle]
-    return (
-        [paths.data_file(bundle.dataset)]
-        if any(run.needs_data_to_account for run in bundle.runs)
-        else []
-    )
+    return [paths.data_file(bundle.dataset)] if bundle.needs_data_to_account else []
 
 
 def source_of_dataset(wildcards):
@@ -246,16 +240,14 @@ def spec_of_figure(wildcards):
     return PLAN.figure(wildcards.study, wildcards.figure)
 
 
-def code_of_training(wildcards):
-    """The files that train a bundle: the engine's, and those of the components that its runs name."""
-    files = component_files(BUNDLES[wildcards.bundle].runs)
-    return sorted({*CODE["train"], *map(os.path.relpath, files)})
+def code_of_bundle(stage):
+    """Input function of a stage: its own files, and those of the components that a bundle's runs name."""
 
+    def files(wildcards):
+        own = component_files(BUNDLES[wildcards.bundle].runs)
+        return sorted({*CODE[stage], *map(os.path.relpath, own)})
 
-def code_of_accounting(wildcards):
-    """The files that prove a bundle's epsilons: the accountant's, and those of its mechanism; its model has the parameters."""
-    files = component_files(BUNDLES[wildcards.bundle].runs)
-    return sorted({*CODE["privacy"], *map(os.path.relpath, files)})
+    return files
 
 
 def code_of_figure(wildcards):

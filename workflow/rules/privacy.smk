@@ -6,7 +6,7 @@ rule account:
     input:
         spec="results/specs/{bundle}.json",
         data=data_to_account,
-        code=code_of_accounting,
+        code=code_of_bundle("privacy"),
     output:
         "results/privacy/{bundle}.json",
     log:

@@ -7,7 +7,7 @@ rule train:
         spec="results/specs/{bundle}.json",
         privacy="results/privacy/{bundle}.json",
         data=data_of_bundle,
-        code=code_of_training,
+        code=code_of_bundle("train"),
     output:
         runs="results/bundles/{bundle}/runs.parquet",
         metrics="results/bundles/{bundle}/metrics.parquet",

@@ -95,7 +95,7 @@ def profile(accounted: AccountedRun) -> tuple[np.ndarray, np.ndarray]:
     final, plan = accounted.final, accounted.plan
     if not plan.private or plan.delta is None or not math.isfinite(final.epsilon_rdp):
         return np.zeros(0), np.zeros(0)
-    proven = [final.epsilon_rdp, *([] if final.epsilon_pld is None else [final.epsilon_pld])]
+    proven = (final.epsilon_rdp, final.epsilon_pld)
     pairs = [(float(epsilon), plan.delta) for epsilon in proven if math.isfinite(epsilon)]
     orders, rdp = (tuple(map(float, values)) for values in accounted.curve)
     pairs += _by_renyi_divergence(orders, rdp, float(plan.largest_epsilon), float(plan.reserved_delta))

@@ -1,4 +1,4 @@
-"""Results of an attack: the rows of the tables `attacks`, `roc` and `reconstructions`."""
+"""Results of an attack: the rows of the tables `attacks`, `roc` and `pictures`."""
 
 from __future__ import annotations
 

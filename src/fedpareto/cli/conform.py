@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import fields
 from typing import Any
 
 from fedpareto.cli.flags import CHECKED
@@ -12,9 +13,7 @@ from fedpareto.components.registry import Component, ComponentError
 from fedpareto.config import schema
 from fedpareto.config.problems import Problems
 
-MARKS = {"passed": "passed", "failed": "FAILED", "skipped": "skipped"}
 MOST_LINES = 3  # of a check
-NUMBERS = ("unit", "trust", "noise_multiplier", "sampling_rate", "steps", "delta", "clip_norm")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     component = _component(arguments.name, arguments.kind)
     spec = _spec(component, arguments.arguments or {})
-    numbers = report.Numbers(**{name: getattr(arguments, name) for name in NUMBERS})
+    numbers = report.Numbers(**{field.name: getattr(arguments, field.name) for field in fields(report.Numbers)})
     shape = {} if (sides := _shape(component, arguments.shape)) is None else {"example_shape": sides}
     rows = []
     for result in report.results(component.kind, spec, numbers, **shape):
@@ -52,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(result: Any) -> None:
-    print(f"{result.check:<20} {MARKS[result.status]}" + (f": {result.skipped}" if result.skipped else ""), flush=True)
+    mark = "FAILED" if result.violations else result.status
+    print(f"{result.check:<20} {mark}" + (f": {result.skipped}" if result.skipped else ""), flush=True)
     for line in result.violations[:MOST_LINES]:
         print(f"    {line}")
     if (more := len(result.violations) - MOST_LINES) > 0:

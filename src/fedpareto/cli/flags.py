@@ -39,7 +39,6 @@ def component(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arguments", type=mapping, default=None, help="as JSON")
     parser.add_argument("--shape", type=shape, help="of a model's examples, e.g. 28x28x1")
     parser.add_argument("--unit", choices=("client", "record"), help="default: the first that it says to be sound for")
-    parser.add_argument("--trust", choices=("central",), default="central", help="default: %(default)s")
     numbers = {"noise_multiplier": 1.0, "sampling_rate": 0.5, "clip_norm": 0.5, "delta": 1e-5}
     for name, value in numbers.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=rule(name), default=value, help="default: %(default)s")

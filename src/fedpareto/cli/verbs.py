@@ -11,7 +11,7 @@ from typing import Any
 from fedpareto.cli import flags
 from fedpareto.components import registry
 from fedpareto.system import damage, jax_settings, paths
-from fedpareto.system.files import whole
+from fedpareto.system.files import write_text
 
 
 def epsilon(arguments: argparse.Namespace) -> None:
@@ -85,7 +85,7 @@ def spec(arguments: argparse.Namespace) -> None:
     from fedpareto.sweep.sweep import Sweep
 
     bundle = named(arguments.bundle, _read(arguments.plan, Sweep.from_json).bundles, "bundle", arguments.plan)
-    _write(arguments.output, bundle.to_json())
+    write_text(arguments.output, bundle.to_json())
 
 
 def account(arguments: argparse.Namespace) -> None:
@@ -96,7 +96,7 @@ def account(arguments: argparse.Namespace) -> None:
 
     bundle = _read(arguments.spec, Bundle.from_json)
     measured = None
-    if any(run.needs_data_to_account for run in bundle.runs):
+    if bundle.needs_data_to_account:
         _start_devices()
         from fedpareto.data import arrays
         from fedpareto.federated.inputs.setup import measure
@@ -107,7 +107,7 @@ def account(arguments: argparse.Namespace) -> None:
     accounted = account(bundle, measured)
     for line in sorted({warning for run in accounted.values() for warning in run.final.warnings}):
         print(f"warning: {line}")
-    _write(arguments.output, to_json(accounted))
+    write_text(arguments.output, to_json(accounted))
 
 
 def data(arguments: argparse.Namespace) -> None:
@@ -241,8 +241,3 @@ def _read(path: Path, parse: Callable[[str], Any]) -> Any:
     """Reads a file that an earlier stage wrote."""
     with damage.reading(path):
         return parse(path.read_text(encoding="utf-8"))
-
-
-def _write(path: Path, text: str) -> None:
-    with whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")

@@ -48,7 +48,6 @@ class Rule:
 AT_LEAST_ONE = Rule(minimum=1)
 POSITIVE = Rule(exclusiveMinimum=0)
 FRACTION = Rule(exclusiveMinimum=0, exclusiveMaximum=1)
-SHARE = Rule(minimum=0, maximum=1)
 PRELIMINARY_NOISE = Rule(exclusiveMinimum=0, limits=(1e-4, 1e6), hint="null where the run has no noise either")
 
 

@@ -14,7 +14,7 @@ from fedpareto.config.check_privacy import check_mechanism, check_privacy, check
 from fedpareto.config.check_task import check_task
 from fedpareto.config.problems import Problems, nearest
 from fedpareto.config.study import Config, Study, study_key
-from fedpareto.data import UserFileError, facts
+from fedpareto.data import COLOURS, UserFileError, facts
 from fedpareto.data.partitions.interface import is_drawn, is_natural
 
 SMALLEST_COHORT = 1.0
@@ -168,7 +168,7 @@ def _check_augmentation(study: Study, known: Mapping[str, facts.DatasetInfo], pr
         if augmentation["name"] == "none":
             continue
         for name, fact in known.items():
-            if fact.shape is None or fact.shape[-1] not in facts.COLOURS:
+            if fact.shape is None or fact.shape[-1] not in COLOURS:
                 hint = "tables have nothing to mirror or to cut; remove the key"
                 problems.add(study_key(study, "augmentation"), augmentation["name"], f"see images, unlike {name}", hint)
             elif augmentation["padding"] > min(fact.shape[:2]):

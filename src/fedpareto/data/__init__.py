@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+COLOURS = (1, 3)  # channels of a picture; features have more
+
 
 class DataError(ValueError):
     """Data that cannot be had or used, in one line that names the way out."""

@@ -31,9 +31,6 @@ class DatasetInfo:
     declared: bool = False
 
 
-COLOURS = (1, 3)  # channels of a picture; features have more
-
-
 def registered() -> tuple[str, ...]:
     """Names of the registered data sets."""
     return registry.names("dataset")

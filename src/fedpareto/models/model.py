@@ -102,9 +102,9 @@ def from_module(module: nn.Module, example_shape: tuple[int, ...], numerics: Num
     def observed(params: PyTree, perturbations: PyTree, x: jax.Array) -> tuple[jax.Array, PyTree]:
         tree = traverse_util.unflatten_dict({(*path, "y"): value for path, value in perturbations.items()})
         with numerics.applied():
-            logits, sown = module.apply({"params": params, OUTPUTS: tree}, x, mutable=[INPUTS])
+            outputs, sown = module.apply({"params": params, OUTPUTS: tree}, x, mutable=[INPUTS])
         inputs = traverse_util.flatten_dict(sown[INPUTS])
-        return logits, {path[:-1]: calls[0] for path, calls in inputs.items()}
+        return outputs, {path[:-1]: calls[0] for path, calls in inputs.items()}
 
     def apply(params: PyTree, x: jax.Array) -> jax.Array:
         with numerics.applied():

@@ -1,7 +1,7 @@
 """How the products of a model are computed. Its function is the same but for rounding; speed is not.
 
-The choice is the engine's (`federated.devices`), for a device and by measurement. It reaches every product of a model, forward and
-backward, wherever the model is applied: in training, scoring and attacks alike.
+The choice is the engine's (`federated.execution.devices`), for a device and by measurement. It reaches every product of a
+model, forward and backward, wherever the model is applied: in training, scoring and attacks alike.
 """
 
 from __future__ import annotations

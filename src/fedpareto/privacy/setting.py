@@ -94,11 +94,6 @@ class PrivacySetting:
         return self.mechanism in DISCRETE
 
     @property
-    def cohort_unit(self) -> Unit:
-        """Members of a cohort: records where they are drawn for one noisy sum, else clients."""
-        return "record" if self.sums_records else "client"
-
-    @property
     def clients_draw_records(self) -> bool:
         """Whether each client draws of its records by itself, by Poisson, and nobody else learns which."""
         return self.unit == "record" and self.trust != "central"

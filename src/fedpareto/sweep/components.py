@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fedpareto.columns.declared import ITS_AUTHOR, US
@@ -10,16 +10,21 @@ from fedpareto.components import registry
 from fedpareto.components.registry import Component
 from fedpareto.sweep.run import Run
 
+KINDS = ("model", "task", "algorithm", "mechanism", "preprocessing", "partition")
 DEFAULTS = {"task": "classification", "mechanism": "gaussian"}
 
 
 def components_of(run: Run) -> tuple[Component, ...]:
     """The components whose code makes a run's numbers. The data set enters by its content."""
+    return tuple(registry.find(kind, name) for kind, name in _named(run))
+
+
+def _named(run: Run) -> Iterator[tuple[str, str]]:
+    """Kind and name of each component of a run."""
     flat = run.to_dict()
-    named = {kind: flat.get(kind) or DEFAULTS.get(kind) for kind in registry.KINDS}
-    names = {kind: spec["name"] if isinstance(spec, dict) else spec for kind, spec in named.items()}
-    kinds = ("model", "task", "algorithm", "mechanism", "preprocessing", "partition")
-    return tuple(registry.find(kind, name) for kind in kinds if (name := names[kind]) is not None)
+    for kind in KINDS:
+        if spec := flat[kind] or DEFAULTS.get(kind):
+            yield kind, spec["name"] if isinstance(spec, dict) else spec
 
 
 def own_proofs(run: Run) -> tuple[Component, ...]:
@@ -41,5 +46,5 @@ def _proves(component: Component) -> bool:
 
 def component_files(runs: Iterable[Run]) -> list[Path]:
     """The source files of all components that runs name."""
-    components = {(component.kind, component.name): component for run in runs for component in components_of(run)}
-    return sorted({file for component in components.values() for file in component.files})
+    named = {pair for run in runs for pair in _named(run)}  # runs of a bundle name the same: each is looked up once
+    return sorted({file for kind, name in named for file in registry.find(kind, name).files})

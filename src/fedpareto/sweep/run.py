@@ -240,6 +240,11 @@ class Bundle:
         """The data set that all runs train on."""
         return self.runs[0].data.dataset
 
+    @property
+    def needs_data_to_account(self) -> bool:
+        """Whether epsilon of any of the runs depends on the clients' sizes, or on the number of parameters."""
+        return any(run.needs_data_to_account for run in self.runs)
+
     def to_json(self) -> str:
         """The bundle as JSON text."""
         return json.dumps([run.to_dict() for run in self.runs], indent=1)

@@ -8,15 +8,13 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from fedpareto.components import figures
 from fedpareto.config.study import Config, Study
-from fedpareto.data import facts
+from fedpareto.data import COLOURS, facts
 from fedpareto.sweep.expand import dataset_info, expand
 from fedpareto.sweep.run import Bundle, Run, canonical, digest
-from fedpareto.system.files import whole
 
 OF_PRIVACY = ("clip_norm", "noise_multiplier", "target_epsilon", "unit", "trust")
 
@@ -86,7 +84,7 @@ class Sweep:
 
     def _has_pictures(self, dataset: str) -> bool:
         shape = facts.flat_image_shape(dataset) or dataset_info(dataset, self.datasets).shape
-        return shape is not None and shape[-1] in facts.COLOURS
+        return shape is not None and shape[-1] in COLOURS
 
     def dataset_arguments(self, dataset: str) -> str:
         """Command-line arguments that describe a user's own data set; empty for a registered one."""
@@ -170,12 +168,6 @@ def plan_sweep(config: Config) -> Sweep:
         | {name: comparison.policy for name, comparison in config.comparisons.items() if comparison.policy},
         own_figures={study.name: study.figures for study in config.studies if study.figures},
     )
-
-
-def write(plan: Sweep, path: str) -> None:
-    """Writes the plan in one step."""
-    with whole(Path(path)) as partial:
-        partial.write_text(plan.to_json(), encoding="utf-8")
 
 
 def _is_attacked(run: Run, study: Study) -> bool:

@@ -37,6 +37,12 @@ def whole(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a text in one step, as `whole` does."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def remove_leftovers(folder: Path) -> None:
     """Removes half-written files of killed processes below a folder; a young one may be of a process that still writes."""
     for path in folder.rglob(".*.partial*"):

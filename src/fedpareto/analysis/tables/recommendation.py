@@ -108,7 +108,7 @@ def candidates(
       metric: The score by which they are compared.
 
     Returns:
-      The points whose trust model is to be had and all of whose seeds finished, with `success.add_leakage` and a bool column
+      The points whose trust model is to be had and all of whose seeds finished, with `leakage.add_leakage` and a bool column
       for each of `LIMITS` (a point that was not attacked keeps no limit on leakage) and for `LEARNED`: whether any seed did.
     """
     sound = (points["n_ok"] == points["n_seeds"]) & points[f"{metric.name}_mean"].notna()

@@ -4,7 +4,7 @@ The adversary knows all there is to know but the canaries' coins: the plan, the 
 see every release, an outsider the final model. With secure aggregation the server sees what participants see; a trusted server
 sees everything, and no guarantee is against it. Three scores for each:
 
-- `epsilon_lower`: a lower bound on epsilon at the run's delta, at 95 % confidence (`audit_bounds`). Beside it stands the proven
+- `epsilon_lower`: a lower bound on epsilon at the run's delta, at 95 % confidence (`epsilon_bounds`). Beside it stands the proven
   epsilon: by privacy loss distributions where there is such a proof, else by Renyi divergence. A sound run's bound is above it
   with probability 5 % at most; a bound above it says that plan and program disagree.
 - `epsilon_estimate`: what two Gaussians fitted to the scores of present and absent canaries have: no bound, in neither direction.
@@ -191,7 +191,7 @@ def _scores(
         "positives": int(present.sum()),
         "negatives": int((~present).sum()),
     }
-    proven = proven_epsilon(accounted)
+    proven = accounted.final.smallest_epsilon
     estimate = gaussian_fit(scores[present], scores[~present], delta)
     found = [
         AttackResult(score="epsilon_lower", value=lower, low=lower, baseline=0.0, bound=proven, **about),
@@ -199,9 +199,3 @@ def _scores(
         AttackResult(score="auc", value=auc, low=low, high=high, baseline=0.5, bound=possible, **about),
     ]
     return [row for row in found if not math.isnan(row.value)]
-
-
-def proven_epsilon(accounted: AccountedRun) -> float:
-    """The smallest proven epsilon: by PLD where there is such a proof, else by RDP."""
-    final = accounted.final
-    return final.epsilon_rdp if math.isnan(final.epsilon_pld) else min(final.epsilon_pld, final.epsilon_rdp)

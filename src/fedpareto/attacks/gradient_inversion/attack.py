@@ -1,6 +1,6 @@
 """Gradient inversion: records rebuilt from an update alone.
 
-What is inverted is what the adversary sees of a run's first round (`transcript`): a client's update, or a sum over the cohort,
+What is inverted is what the adversary sees of a run's first round (`adversary_view`): a client's update, or a sum over the cohort,
 which is then taken for one client's update, others' being noise of which nothing is known. The adversary is assumed to know the
 parameters at the start of the round, all hyper-parameters, how many records the client holds, and data like these (the test set:
 ranges, means and deviations of features, predictions by class). Labels are counted first and never given.

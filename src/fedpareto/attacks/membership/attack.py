@@ -1,7 +1,7 @@
 """Membership inference: how well somebody who sees a final model tells whether a record, or a client, was trained on.
 
 The game. For each attacked run, S shadow runs of the same procedure are trained on random halves of its records (or clients):
-`shadows` says what they share. Each shadow in turn is the target, and the others are what the adversary has trained itself to
+`shadow_runs` says what they share. Each shadow in turn is the target, and the others are what the adversary has trained itself to
 compare with. So what is attacked is the run's procedure on a random half of its data, with its noise, its clip norm and the public
 sizes of the whole. Every record is inside half of the shadows, so that without an attack the chances are even.
 
@@ -12,7 +12,7 @@ the population. Everybody else sees at least as much. That it does badly proves 
 What a guarantee covers. A record (client) that is out sends nothing. With `add_or_remove_one` this is precisely the neighbouring
 data set, and with `replace_one` and `zero_out` it is one of them, its contribution being replaced by none. Where the unit is the
 client and the secret a record, the record's client is another one without it, which is up to two such steps away
-(`bounds.group_size`). A record that several clients hold, or none, is not asked for: no guarantee is for it.
+(`guarantee_bounds.group_size`). A record that several clients hold, or none, is not asked for: no guarantee is for it.
 """
 
 from __future__ import annotations

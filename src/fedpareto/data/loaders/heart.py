@@ -18,13 +18,6 @@ HEART_COLUMNS = (
     "num",
 )
 HEART_CATEGORIES = ("sex", "cp", "fbs", "restecg", "exang", "slope", "thal")
-HEART_MIRRORS = ("https://archive.ics.uci.edu/ml/machine-learning-databases/heart-disease/",)
-HEART_FILES = {
-    "processed.cleveland.data": "a74b7efa387bc9d108d7d0115d831fe9b414b29ae7124f331b622b4efa0427c8",
-    "processed.hungarian.data": "d1ad108f785768cd3d7e82dc522e6f5a61eea93cccfb3a46ee8076f73fc3d796",
-    "processed.switzerland.data": "834a405ccf5b66ab4056bb77794adc8df0b7125186454c0a1d002d33c6c3b314",
-    "processed.va.data": "e7c93d8d0d2acdadfa4c5e8de768e2191e7f618b952e29623f1f0d5949ff6b8f",
-}
 
 
 class HeartDisease:
@@ -35,8 +28,13 @@ class HeartDisease:
     CLIENTS: ClassVar = 4
     LICENCE: ClassVar = "CC BY 4.0"
     FOLDER: ClassVar = "heart_disease"
-    MIRRORS: ClassVar = HEART_MIRRORS
-    FILES: ClassVar = HEART_FILES
+    MIRRORS: ClassVar = ("https://archive.ics.uci.edu/ml/machine-learning-databases/heart-disease/",)
+    FILES: ClassVar = {
+        "processed.cleveland.data": "a74b7efa387bc9d108d7d0115d831fe9b414b29ae7124f331b622b4efa0427c8",
+        "processed.hungarian.data": "d1ad108f785768cd3d7e82dc522e6f5a61eea93cccfb3a46ee8076f73fc3d796",
+        "processed.switzerland.data": "834a405ccf5b66ab4056bb77794adc8df0b7125186454c0a1d002d33c6c3b314",
+        "processed.va.data": "e7c93d8d0d2acdadfa4c5e8de768e2191e7f618b952e29623f1f0d5949ff6b8f",
+    }
 
     def load(self, files: Files) -> Loaded:
         frames, train, test, start = [], [], [], 0
@@ -65,7 +63,7 @@ class HeartDisease:
         return data, report | {"notes": [f"{disguised} cholesterol values of 0 are taken for missing"]}
 
 
-class FedHeartDisease:
+class FedHeartDisease(HeartDisease):
     """UCI heart disease as FLamby prepares it (Ogier du Terrail et al. 2022): 13 features, a third of each hospital for testing.
 
     Three columns that are mostly missing are dropped, then rows with a missing value; `cp` and `restecg` are one-hot but for
@@ -74,11 +72,6 @@ class FedHeartDisease:
 
     NAME: ClassVar = "fed_heart_disease"
     TRAIN: ClassVar = 486
-    CLIENTS: ClassVar = 4
-    LICENCE: ClassVar = "CC BY 4.0"
-    FOLDER: ClassVar = "heart_disease"
-    MIRRORS: ClassVar = HEART_MIRRORS
-    FILES: ClassVar = HEART_FILES
 
     def load(self, files: Files) -> Loaded:
         frames = []

@@ -1,4 +1,4 @@
-"""Image files: MNIST's idx format and MedMNIST's npz."""
+"""Images in MNIST's idx format, and pixels as numbers."""
 
 from __future__ import annotations
 

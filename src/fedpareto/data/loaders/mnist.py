@@ -47,12 +47,10 @@ class MNISTScattering(MNIST):
         return scattered(super().load(files))
 
 
-class FashionMNIST:
+class FashionMNIST(MNIST):
     """Pictures of clothes (Xiao et al. 2017), 28 x 28 pixels in [0, 1]."""
 
     NAME: ClassVar = "fashion_mnist"
-    TRAIN: ClassVar = 60_000
-    SHAPE: ClassVar = (28, 28, 1)
     LICENCE: ClassVar = "MIT"
     FOLDER: ClassVar = "fashion_mnist"
     CLASSES: ClassVar = (
@@ -77,9 +75,6 @@ class FashionMNIST:
         "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
         "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     }
-
-    def load(self, files: Files) -> Loaded:
-        return images(files, self.CLASSES)
 
 
 class FashionMNISTScattering(FashionMNIST):

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.lib import format as npy
 
-from fedpareto.data import UserFileError, unfit
+from fedpareto.data import COLOURS, UserFileError, unfit
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.own import summary
 from fedpareto.data.own.delimited import largest
@@ -25,7 +25,6 @@ from fedpareto.data.own.words import listed, shown
 
 OF_TABLES = ("label", "client", "split", "drop", "categories", "missing", "separator", "decimal", "most_levels")
 KINDS = {"x": "biuf", "y": "biufUS", "client": "biufUS"}
-COLOURS = (1, 3)
 
 
 @dataclass(frozen=True)

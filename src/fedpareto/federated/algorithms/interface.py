@@ -114,7 +114,8 @@ class Algorithm:
 
     Attributes:
       NAME: Its name in a configuration.
-      SOUND_FOR: Pairs (unit, trust) for which its updates are bounded by joint clipping alone; it is refused everywhere else.
+      SOUND_FOR: Pairs (unit, trust) for which its updates are bounded by joint clipping alone; a user's own is refused everywhere
+        else, and `privacy.soundness` has the rules of the built-in ones.
       REMEMBERS_CLIENTS: Whether its state remembers who took part, so that participation may not amplify.
       VECTORS: Vectors that a client sends in a round, clipped and noised as one; 0 where clients send nothing.
     """

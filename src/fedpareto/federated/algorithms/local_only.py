@@ -19,7 +19,7 @@ from fedpareto.federated.execution.chunks import by_chunk
 from fedpareto.federated.execution.over_runs import Program, compile_over_runs
 from fedpareto.federated.inputs.device_data import DeviceData
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
-from fedpareto.federated.inputs.state import AloneState
+from fedpareto.federated.inputs.state import AloneState, first_params
 from fedpareto.models.model import Model
 from fedpareto.tasks.interface import Task
 
@@ -58,18 +58,14 @@ def _scored(task: Task, model: Model, params: PyTree, data: DeviceData) -> tuple
     return {metric.name: scores[metric.name] for metric in task.by_evaluation}, predictions
 
 
-def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at_once: int = 1) -> Program:
+def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at_once: int) -> Program:
     """The program of a bundle of `alone` runs."""
     work, task = expected_work(static.work, static.rounds, static.sampling_rate), static.task
-
-    def first_params(model: Model, run_params: RunParams) -> PyTree:
-        public = jax.random.wrap_key_data(run_params.public_key)
-        return model.init(jax.random.fold_in(public, static.rounds + 1))
 
     def init_run(data: DeviceData, run_params: RunParams) -> AloneState:
         model = static.preprocessed(run_params).model
         unknown = jnp.full((static.clients,), jnp.nan, jnp.float32)
-        params = first_params(model, run_params)
+        params = first_params(static, run_params)
         first_scores, predictions = _scored(task, model, params, data)
         return AloneState(
             block=jnp.int32(0),
@@ -81,7 +77,7 @@ def make_alone_program(static: ProgramConfig, devices: list[jax.Device], runs_at
     def advance_run(data: DeviceData, run_params: RunParams, state: AloneState, stop: jax.Array) -> AloneState:
         public = jax.random.wrap_key_data(run_params.public_key)
         model = static.preprocessed(run_params).model
-        params = first_params(model, run_params)
+        params = first_params(static, run_params)
 
         def train_client(client: jax.Array, state: AloneState) -> AloneState:
             problem = LocalProblem(

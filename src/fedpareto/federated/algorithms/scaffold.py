@@ -2,7 +2,8 @@
 
 A client sends two vectors: its update, and the change of its control variate. Both are clipped as one vector and noised
 as one, so that the clip norm bounds all that the client gives away in a round. To be of the same size, the second is sent
-times `unit_steps` x learning rate, which is public. The client keeps its own control variate unclipped: it never leaves it.
+times steps of the largest client x learning rate, which is public. The client keeps its own control variate unclipped: it
+never leaves it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedpareto.federated.algorithms.interface import Algorithm, ClientUpdate, LocalProblem, LocalWork, ServerProblem
+from fedpareto.federated.algorithms.interface import Algorithm, ClientUpdate, LocalProblem, ServerProblem
 from fedpareto.federated.algorithms.local_sgd import local_sgd
 
 PyTree = Any
@@ -52,13 +53,13 @@ class Scaffold(Algorithm):
         new = jax.tree.map(lambda c, d: d / (-steps * problem.learning_rate) - c, correction, update.delta)
         takes_part = problem.count > 0 if problem.responds is None else problem.responds & (problem.count > 0)
         new = jax.tree.map(lambda n, o: jnp.where(takes_part, n, o), new, own)
-        measure = unit_steps(problem.work, problem.index.shape[0]) * problem.learning_rate
+        measure = problem.work.steps_of(problem.index.shape[0]) * problem.learning_rate
         change = jax.tree.map(lambda n, o: measure * (n - o), new, own)
         return update._replace(delta={"model": update.delta, "control": change}), new
 
     def server(self, mean: PyTree, state: Controls, problem: ServerProblem) -> tuple[PyTree, Controls]:
         """The mean update, and all control variates stepped."""
-        measure = unit_steps(problem.work, problem.examples_pad) * problem.learning_rate
+        measure = problem.work.steps_of(problem.examples_pad) * problem.learning_rate
         share = problem.expected_cohort / problem.clients
         control = jax.tree.map(lambda c, d: c + share * d / measure, state.server, mean["control"])
         size = problem.cohort.members.shape[0]
@@ -68,10 +69,3 @@ class Scaffold(Algorithm):
             lambda all_, new: all_.at[where].set(new[:size], mode="drop"), state.clients, problem.kept
         )
         return mean["model"], Controls(control, clients)
-
-
-def unit_steps(work: LocalWork, pad: int) -> int:
-    """Local steps of the largest client: public, and the measure of control variates on their way."""
-    if work.steps is not None:
-        return work.steps
-    return (work.epochs or 0) * -(-pad // (work.batch_size or pad))

@@ -34,6 +34,7 @@ from fedpareto.federated.inputs.device_data import DeviceData
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.federated.inputs.state import Carried, first_memory
 from fedpareto.privacy.conformance import Claim, Mechanism
+from fedpareto.privacy.conformance.mechanism import flat
 from fedpareto.privacy.mechanisms.interface import NoiseParams
 from fedpareto.privacy.plan import PrivacyPlan
 
@@ -97,8 +98,7 @@ def claim_of(plan: PrivacyPlan, epsilon: float | None = None, stated_multiplier:
     from fedpareto.privacy.accounting.epsilon import guarantee
 
     if epsilon is None:
-        proven = guarantee(plan)
-        epsilon = float(np.nanmin([proven.epsilon_rdp, proven.epsilon_pld]))
+        epsilon = guarantee(plan).smallest_epsilon
     buffered = plan.setting.sampling == "poisson" and plan.max_cohort_size < plan.population
     return Claim(
         unit=plan.setting.unit,
@@ -212,7 +212,7 @@ def one_release(static: ProgramConfig, data: DeviceData, hyper: RunParams) -> np
     """The mean of one round, as one vector."""
     counts = jnp.asarray(data.train_count)
     leaves = _released(*_observed(static, hyper), data, hyper.secret_key[None], counts)
-    return np.concatenate([np.ravel(leaf) for leaf in leaves])
+    return flat(leaves)
 
 
 def cohorts_of(

@@ -31,7 +31,6 @@ class Numbers:
 
     Attributes:
       unit: Unit of privacy; None for the first that the component says to be sound for.
-      trust: Who adds the noise: `central`.
       noise_multiplier: Noise standard deviation / clip norm.
       sampling_rate: Of a client (or record) a round.
       steps: Rounds.
@@ -40,7 +39,6 @@ class Numbers:
     """
 
     unit: str | None = None
-    trust: str = "central"
     noise_multiplier: float = 1.0
     sampling_rate: float = 0.5
     steps: int = 4
@@ -101,10 +99,10 @@ def plan_of(kind: str, spec: Mapping[str, Any], numbers: Numbers) -> PrivacyPlan
     """
     constants = registry.find(kind, spec["name"]).constants
     units = ("client", "record")
-    sound = (unit for unit in units if not soundness.unproved(kind, spec["name"], unit, numbers.trust))
+    sound = (unit for unit in units if not soundness.unproved(kind, spec["name"], unit, "central"))
     unit = numbers.unit or next(sound, units[0])
     mechanism = registry.build(kind, spec) if kind == "mechanism" else None
-    setting: dict[str, Any] = {"unit": unit, "trust": numbers.trust, kind: spec["name"]}
+    setting: dict[str, Any] = {"unit": unit, "trust": "central", kind: spec["name"]}
     participation: Participation | None = "seen" if constants.get("REMEMBERS_CLIENTS") else None
     plan = PrivacyPlan(
         PrivacySetting(sampling_rate=numbers.sampling_rate, participation=participation, **setting),

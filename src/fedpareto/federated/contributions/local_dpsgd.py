@@ -11,7 +11,8 @@ import numpy as np
 
 from fedpareto.federated.contributions.interface import Round
 from fedpareto.federated.contributions.local_records import HeldRecords, LocalRecords, RecordStats
-from fedpareto.federated.contributions.per_example import clipped_gradient_sum
+from fedpareto.federated.contributions.members import is_clipped
+from fedpareto.federated.contributions.per_example import clipped_gradient_sum, mask_rows
 from fedpareto.federated.inputs.device_data import Examples
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.privacy.sampling import poisson_subset
@@ -50,7 +51,7 @@ class NoisySteps(LocalRecords):
             noisy = self.noise.on_member(static, run_params, this, key_noise, total.gradient)
             rate = run_params.client_learning_rate / expected
             local = jax.tree.map(lambda p, g: p - rate * g, local, noisy)
-            long = jnp.sum(real & ~(total.norms <= run_params.clip_norm)).astype(jnp.float32)
+            long = jnp.sum(mask_rows(real, is_clipped(total.norms, run_params.clip_norm)))
             return local, RecordStats(
                 stats.records + drawn.size,
                 stats.clipped + long,

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from fedpareto.federated.contributions.interface import Round
 from fedpareto.federated.contributions.local_records import HeldRecords, LocalRecords, RecordStats
+from fedpareto.federated.contributions.members import is_clipped
 from fedpareto.federated.contributions.noise import integers, signs_key
 from fedpareto.federated.contributions.records import negated_gradients
 from fedpareto.federated.inputs.device_data import Examples
@@ -46,7 +47,7 @@ class RoundedGradients(LocalRecords):
             norm = global_norm(gradient)
             clipped = jax.tree.map(jnp.negative, scale(gradient, clip_factor(norm, run_params.clip_norm)))
             rounded = mechanism.encode(jax.random.fold_in(key_round, i), signs, clipped, run_params.mechanism)
-            long = (~(norm <= run_params.clip_norm)).astype(jnp.float32)
+            long = is_clipped(norm, run_params.clip_norm)
             return total + rounded, RecordStats(
                 stats.records + 1, stats.clipped + long, stats.norm + norm, stats.overflow
             )

@@ -31,7 +31,8 @@ class DeviceData(NamedTuple):
       test: Test examples.
       train_index: int32 [partitions, clients, pad].
       train_count: int32 [partitions, clients].
-      test_client: int32 [partitions, test examples], numbers without gaps; that of all test examples for whose owner is no client.
+      test_client: int32 [partitions, test examples], numbers without gaps; the number of test examples where the owner is no
+        client.
       record_mask: bool [partitions, training examples], whether a record takes part where records are what is drawn (by the
         server, or by its client for itself); None where all do. One that does not contributes nothing, and what is public
         (counts, rates, expected sizes) stays: adding it would make the neighbouring data set.
@@ -91,7 +92,7 @@ def data_of(data: PreparedData, partitions: Mapping[int, Partition]) -> DeviceDa
 
 
 def _holders(dealt: Partition) -> np.ndarray:
-    """Clients that hold test examples, numbered without gaps; a number that no score counts for who is no client."""
+    """Clients that hold test examples, numbered without gaps; the number of test examples where the owner is no client."""
     own = dealt.test_client < len(dealt.train_count)
     numbers = np.full(len(own), len(own))
     numbers[own] = np.unique(dealt.test_client[own], return_inverse=True)[1]

@@ -33,7 +33,7 @@ from fedpareto.sweep.components import components_of
 from fedpareto.sweep.run import Run
 from fedpareto.tasks import build as tasks
 
-SEES_EXAMPLES = ("model", "task", "preprocessing")  # kinds of components through which a batch goes
+SEES_EXAMPLES = frozenset({"model", "task", "preprocessing"})  # kinds of components through which a batch goes
 
 
 def program_config(
@@ -103,11 +103,12 @@ def model_of(run: Run, data: PreparedData, numerics: Numerics = PLAIN) -> Model:
         raise DataError(f"the targets of the data are {data.targets}, and task {name} learns {task.TARGETS}")
     shape = learning.output_shape(learning.build(run.training.preprocessing), data.x_train.shape[1:])
     outputs = task.outputs(data.y_train, len(data.class_names))
-    tasks.check(run.task, task, outputs, data.y_train)
+    own = {component.kind for component in components_of(run) if component.own}
+    if "task" in own:
+        tasks.check(run.task, task, outputs, data.y_train)
     model = build(run.model, shape, outputs, numerics)
     # Nobody has shown of a user's own code that examples of a batch do not mix: its gradients are taken one example at a time.
-    mixes = any(component.own for component in components_of(run) if component.kind in SEES_EXAMPLES)
-    return replace(model, layers=None) if mixes else model
+    return replace(model, layers=None) if own & SEES_EXAMPLES else model
 
 
 def lay_out(

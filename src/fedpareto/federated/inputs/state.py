@@ -100,10 +100,15 @@ def metric_names(task: Task) -> tuple[str, ...]:
     return *task.score_names, *OF_LAST_ROUND
 
 
+def first_params(static: ProgramConfig, run_params: RunParams) -> PyTree:
+    """The parameters before the first round, from the public key: those of all runs of a seed."""
+    key = jax.random.fold_in(jax.random.wrap_key_data(run_params.public_key), static.rounds + 1)
+    return static.model.init(key)
+
+
 def first_state(static: ProgramConfig, run_params: RunParams) -> State:
     """The state of one run before its first round."""
-    key = jax.random.fold_in(jax.random.wrap_key_data(run_params.public_key), static.rounds + 1)
-    params = static.model.init(key)
+    params = first_params(static, run_params)
     empty = jnp.full((len(static.evaluation_rounds),), jnp.nan, jnp.float32)
     return State(
         block=jnp.int32(0),

@@ -36,7 +36,7 @@ class RunResult:
       execution: How the engine ran it: clients and runs at a time, devices.
       versions: Versions of the numerical libraries.
       parameters: Number of model parameters.
-      secure_aggregation: Measured cost of one round of the protocol at the run's size (`secure_aggregation.Cost`), or None.
+      secure_aggregation: Measured cost of one round of the protocol at the run's size (`secure_aggregation.cost.Cost`), or None.
     """
 
     run_id: str

@@ -14,7 +14,7 @@ from dp_accounting import rdp
 from fedpareto.columns.declared import ACCOUNTANTS
 from fedpareto.privacy.accounting.guarantee import Guarantee
 from fedpareto.privacy.accounting.pld import pld_epsilons
-from fedpareto.privacy.accounting.rdp import classic_epsilon, preprocessing_rdp, rdp_curve
+from fedpareto.privacy.accounting.rdp import classic_epsilons, preprocessing_rdp, rdp_curve
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
 
@@ -69,6 +69,7 @@ def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], only: Collection[str] 
     if releases and (only is None or "pld" in only):
         final, _ = rdp.compute_epsilon(orders, step_rdp * max(releases.values()) + before, delta)
         by_pld, pld_warnings = pld_epsilons(plan, releases, delta, final)
+    classic = classic_epsilons(plan, releases) if releases and (only is None or "rdp_classic" in only) else {}
     results = []
     for t in rounds:
         if t not in releases:
@@ -86,7 +87,7 @@ def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], only: Collection[str] 
                 epsilons={
                     "rdp": _within(plan, float(epsilon)),
                     "pld": by_pld.get(t, math.nan),
-                    "rdp_classic": _within(plan, classic_epsilon(plan, t)),
+                    "rdp_classic": _within(plan, classic[t]) if classic else math.nan,
                 },
                 rdp_order=float(order),
                 releases=releases[t] + len(plan.preprocessing_noise_multipliers),

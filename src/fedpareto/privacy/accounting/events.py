@@ -18,7 +18,7 @@ def step_event(plan: PrivacyPlan) -> dp_accounting.DpEvent:
 
     Raises:
       PrivacyPlanError: The mechanism has no event in dp-accounting: one that states its divergence itself (discrete
-        noise), and participations in secret of several steps each (`accounting.rdp_curve` has both).
+        noise), and participations in secret of several steps each (`accounting.rdp.rdp_curve` has both).
     """
     if not plan.private:
         return dp_accounting.NonPrivateDpEvent()

@@ -38,6 +38,11 @@ class Guarantee:
         return self.epsilons["pld"]
 
     @property
+    def smallest_epsilon(self) -> float:
+        """The smaller of those by Rényi DP and by privacy loss distributions."""
+        return self.epsilon_rdp if math.isnan(self.epsilon_pld) else min(self.epsilon_pld, self.epsilon_rdp)
+
+    @property
     def epsilon_rdp_classic(self) -> float:
         """By the conversion in use before 2020."""
         return self.epsilons["rdp_classic"]

@@ -1,14 +1,14 @@
 """Rényi differential privacy of a plan: the divergence of one release, of the preliminary ones, and of a whole run.
 
 The Poisson-subsampled Gaussian follows Mironov, Talwar and Zhang (2019); a mechanism that dp-accounting does not know states
-its own curve. `classic_epsilon` is the conversion in use before 2020, `min_a rdp(a) + log(1/delta) / (a - 1)`, on the orders of
+its own curve. `classic_epsilons` is the conversion in use before 2020, `min_a rdp(a) + log(1/delta) / (a - 1)`, on the orders of
 the time.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import dp_accounting
@@ -74,11 +74,19 @@ def whole_curve(plan: PrivacyPlan) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple(orders.tolist()), tuple(whole.tolist())
 
 
-def classic_epsilon(plan: PrivacyPlan, rounds: int) -> float:
-    """Epsilon by the conversion used before 2020 (Mironov 2017, Proposition 3), for comparison with old papers."""
+def classic_epsilons(plan: PrivacyPlan, releases: Mapping[int, float]) -> dict[int, float]:
+    """Epsilon by round by the conversion used before 2020 (Mironov 2017, Proposition 3), for comparison with old papers.
+
+    Args:
+      plan: The plan.
+      releases: Rounds -> releases that compose.
+    """
     orders, step_rdp, _ = rdp_curve(plan, CLASSIC_ORDERS)
-    spent = step_rdp * plan.releases(rounds) + preprocessing_rdp(plan, orders)
-    return float(np.min(spent - np.log(plan.accounted_delta) / (orders - 1)))
+    before = preprocessing_rdp(plan, orders)
+    return {
+        t: float(np.min(step_rdp * k + before - np.log(plan.accounted_delta) / (orders - 1)))
+        for t, k in releases.items()
+    }
 
 
 def _stated_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:

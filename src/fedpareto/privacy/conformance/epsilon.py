@@ -9,7 +9,7 @@ import numpy as np
 from dp_accounting import pld
 from scipy import stats
 
-from fedpareto.privacy.conformance.mechanism import ALARM, Claim, Mechanism, noise_of_leaves
+from fedpareto.privacy.conformance.mechanism import ALARM, Claim, Mechanism, flat, noise_of_leaves
 
 
 def check_epsilon(mechanism: Mechanism, seed: int = 0, draws: int = 20_000, slack: float = 5e-3) -> list[str]:
@@ -29,7 +29,7 @@ def check_epsilon(mechanism: Mechanism, seed: int = 0, draws: int = 20_000, slac
     rng = np.random.default_rng(seed)
     cohorts = mechanism.sample(rng, len(mechanism.data))
     cohort = np.arange(min(len(mechanism.data), max(1, round(claim.rate * len(mechanism.data)))))
-    noise = np.concatenate([np.ravel(leaf) for leaf in noise_of_leaves(mechanism, rng, cohort, draws)])
+    noise = flat(noise_of_leaves(mechanism, rng, cohort, draws))
     stddev = math.sqrt(float(np.sum(np.square(noise))) / stats.chi2.ppf(ALARM, noise.size))
     multiplier = stddev * claim.divisor / claim.clip_norm
     if multiplier == 0:

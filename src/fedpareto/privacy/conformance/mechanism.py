@@ -111,8 +111,8 @@ def noise_of_leaves(mechanism: Mechanism, rng: np.random.Generator, cohort: Coho
 def in_words(value: Any) -> str:
     """A unit in a few words."""
     parts = value if isinstance(value, tuple) else (value,)
-    flat = np.concatenate([np.ravel(np.asarray(part, float)) for part in parts])
-    if not np.isfinite(flat).all():
+    values = flat([np.asarray(part, float) for part in parts])
+    if not np.isfinite(values).all():
         return "one that is not finite"
-    largest = float(np.abs(flat).max()) if flat.size else 0.0
+    largest = float(np.abs(values).max()) if values.size else 0.0
     return f"one of size {largest:.3g}"

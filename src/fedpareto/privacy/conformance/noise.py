@@ -8,7 +8,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from fedpareto.privacy.conformance.mechanism import ALARM, Mechanism, noise_of_leaves
+from fedpareto.privacy.conformance.mechanism import ALARM, Mechanism, flat, noise_of_leaves
 
 
 def check_noise_scale(mechanism: Mechanism, seed: int = 0, draws: int = 20_000) -> list[str]:
@@ -29,7 +29,7 @@ def check_noise_scale(mechanism: Mechanism, seed: int = 0, draws: int = 20_000) 
     for size in (0, most // 2, most):
         leaves = noise_of_leaves(mechanism, rng, np.arange(size), draws)
         level = ALARM / 3 / (len(leaves) + 2)
-        joint = np.concatenate([np.ravel(leaf) for leaf in leaves])
+        joint = flat(leaves)
         if not np.isfinite(joint).all():
             violations.append(f"noise scale: not finite with {size} units")
             continue

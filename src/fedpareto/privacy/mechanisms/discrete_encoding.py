@@ -3,7 +3,7 @@
 The steps of Kairouz, Liu and Steinke 2021 (arXiv 2102.06387: KLS21 below); `encoding` says what they prove. Everything
 that privacy rests on is exact integer arithmetic: the bound on a rounded vector's norm, the law of the noise and the
 reduction modulo 2^bits. Float32 touches only the rotation and the probabilities of rounding up.
-The generator is threefry, right for simulation and not for a deployment: see `noise`.
+The generator is threefry, right for simulation and not for a deployment: see `mechanisms.gaussian`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LARGEST = 2.0**30
 
 
 class DeviceAliasTable(NamedTuple):
-    """A `share_table.AliasTable` on the device; may be traced, and batched over runs.
+    """A `discrete_sampler.AliasTable` on the device; may be traced, and batched over runs.
 
     Attributes:
       high: uint32 [K], upper 32 - k bits of the thresholds, K = 2^k.

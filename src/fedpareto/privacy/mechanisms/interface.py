@@ -39,7 +39,8 @@ class Mechanism:
 
     Attributes:
       NAME: Its name in a configuration.
-      SOUND_FOR: Pairs (unit, trust) for which its proof holds; it is refused everywhere else.
+      SOUND_FOR: Pairs (unit, trust) for which its proof holds; a user's own is refused everywhere
+        else, and `privacy.soundness` has the rules of the built-in ones.
     """
 
     NAME: ClassVar[str] = ""
