@@ -22,12 +22,10 @@ if "--atheris" in sys.argv:  # it looks at the branches of what is imported so
     import atheris
 
     with atheris.instrument_imports(include=["fedpareto"]):
-        from fedpareto.data import DataError
-        from fedpareto.data.own import checked
+        from fedpareto.data import DataError, checked
         from fedpareto.data.own.user import describe, load_user_file
 else:
-    from fedpareto.data import DataError
-    from fedpareto.data.own import checked
+    from fedpareto.data import DataError, checked
     from fedpareto.data.own.user import describe, load_user_file
 
 OPTIONS = {"label": "outcome", "client": "site"}

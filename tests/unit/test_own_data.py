@@ -13,8 +13,7 @@ import pytest
 
 from fedpareto.cli import main as cli
 from fedpareto.config.load import ConfigError, data_options
-from fedpareto.data import DataError, UserFileError, arrays, facts
-from fedpareto.data.own import checked
+from fedpareto.data import DataError, UserFileError, arrays, checked, facts
 from fedpareto.data.own.user import describe, load_user_file
 from fedpareto.data.partitions.dealing import partition
 from fedpareto.data.prepare import prepare

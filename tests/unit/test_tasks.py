@@ -20,7 +20,7 @@ from fedpareto.config.load import checked
 from fedpareto.config.problems import ConfigError
 from fedpareto.data import DataError
 from fedpareto.data.arrays import PreparedData
-from fedpareto.data.own.checked import check
+from fedpareto.data.checked import check
 from fedpareto.federated.contributions.per_example import clipped_gradient_sum, differentiated
 from fedpareto.federated.inputs.setup import measure, model_of, partitions_of
 from fedpareto.federated.store.results import write_bundle

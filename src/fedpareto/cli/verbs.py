@@ -127,7 +127,8 @@ def data(arguments: argparse.Namespace) -> None:
 def _check_data(arguments: argparse.Namespace) -> None:
     """Prints the summary of a file, as the data job would read it."""
     from fedpareto.config.load import data_options
-    from fedpareto.data.own import checked, summary, user
+    from fedpareto.data import checked
+    from fedpareto.data.own import summary, user
 
     options = data_options({"path": arguments.check} | flags.dataset_options(arguments))
     data, report = user.load_user_file(options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 from fedpareto.columns.column import Metric
@@ -51,7 +50,6 @@ def scores_of(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
     return *by_round, *client_metrics(by_round[0]), *(metric for metric in metrics if not metric.by_round)
 
 
-@cache
 def usual() -> tuple[Metric, ...]:
     """The scores of classification, read without running its file."""
     return scores_of(metrics_of(registry.find("task", USUAL_TASK).constants["METRICS"]))

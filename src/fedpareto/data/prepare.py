@@ -12,9 +12,9 @@ import pooch
 from fedpareto.components import registry
 from fedpareto.data import DataError, arrays, facts
 from fedpareto.data.arrays import PreparedData
+from fedpareto.data.checked import check
 from fedpareto.data.fetch import fetch, remote_files
 from fedpareto.data.own import summary
-from fedpareto.data.own.checked import check
 from fedpareto.data.own.user import load_user_file
 
 

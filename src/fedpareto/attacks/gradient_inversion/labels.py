@@ -19,7 +19,7 @@ import numpy as np
 from flax import traverse_util
 
 from fedpareto.attacks.auxiliary_data import AuxiliaryData, whole_counts
-from fedpareto.attacks.gradient_inversion.simulation import steps_of, update_of
+from fedpareto.attacks.gradient_inversion.simulation import update_of
 from fedpareto.federated.contributions.contribution import contribution_of
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 
@@ -60,7 +60,7 @@ def labels_of(
     apply = static.preprocessed(run_params).model.apply
     chances = np.asarray(jax.nn.softmax(apply(params, jnp.asarray(public.records[:PUBLIC_ROWS]))), np.float64)
     predicted = public.by_class(chances)
-    steps = steps_of(static, records)
+    steps = contribution_of(static).local_steps(static, records)
     scale = None
     length = math.sqrt(sum(float(np.square(leaf, dtype=np.float64).sum()) for leaf in jax.tree.leaves(update)))
     of_clients = not contribution_of(static).OF_RECORDS

@@ -36,11 +36,6 @@ def update_of(static: ProgramConfig, run_params: RunParams, params: PyTree, x: j
     return contribution_of(static).simulated(static, run_params, params, Examples(x, y))
 
 
-def steps_of(static: ProgramConfig, records: int) -> int:
-    """Gradient steps in the update of a client that holds `records` records."""
-    return contribution_of(static).local_steps(static, records)
-
-
 def noise_of(static: ProgramConfig, run_params: RunParams, adversary: str, records: int) -> float:
     """Standard deviation of the noise on each coordinate that an adversary sees in the first round; it knows that.
 
