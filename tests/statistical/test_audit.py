@@ -20,7 +20,7 @@ from fedpareto.components.threats import OUTSIDER, PARTICIPANTS, SERVER
 from fedpareto.config.load import checked
 from fedpareto.data import arrays
 from fedpareto.data.prepare import prepare
-from fedpareto.federated.contributions import contribution
+from fedpareto.federated.contributions import client
 from fedpareto.federated.inputs.setup import measure
 from fedpareto.sweep.account import account
 from fedpareto.sweep.sweep import plan_sweep
@@ -107,7 +107,7 @@ def test_a_sound_run_is_within_its_epsilon_and_one_with_too_little_noise_is_caug
 
 
 def test_missing_clipping_is_caught(two, monkeypatch):
-    monkeypatch.setattr(contribution, "clip_factor", lambda norm, clip_norm: jnp.ones_like(norm))
+    monkeypatch.setattr(client, "clip_factor", lambda norm, clip_norm: jnp.ones_like(norm))
     for row in lower_bounds(audit(only(two, quietest(two)), SPEC).findings).values():
         assert row.value > row.bound
 

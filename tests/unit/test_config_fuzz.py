@@ -7,6 +7,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedpareto.components import registry
 from fedpareto.config import papers
 from fedpareto.config.load import load
 from fedpareto.config.problems import ConfigError
@@ -49,16 +50,21 @@ def mutated_texts(draw):
     return text
 
 
+def named(kind):
+    """The names that a spec may have, and the arguments of each: choices of the schema, and components."""
+    names = registry.names(kind) if kind in registry.KINDS else ()
+    return {**schema().get(kind, {}), **{name: registry.find(kind, name).arguments for name in names}}
+
+
 def values(rule):
     """Values of one key: what it may hold, and what nobody should write."""
     usual = [*rule.get("enum", ()), *([rule["default"]] if "default" in rule else [])]
-    spec = rule.get("spec")
-    if spec is not None:
-        usual += [*schema()[spec]]
+    choices = named(rule["spec"]) if "spec" in rule else {}
+    usual += [*choices]
     one = st.sampled_from([*usual, *usual, *HOSTILE]) if usual else st.sampled_from(HOSTILE)
-    if spec is not None:
-        one |= mappings({key: part for choice in schema()[spec].values() for key, part in choice.items()}).flatmap(
-            lambda body: st.sampled_from([*schema()[spec]]).map(lambda name: body | {"name": name})
+    if choices:
+        one |= mappings({key: part for arguments in choices.values() for key, part in arguments.items()}).flatmap(
+            lambda body: st.sampled_from([*choices]).map(lambda name: body | {"name": name})
         )
     return one | st.lists(one, max_size=3)
 
@@ -71,6 +77,11 @@ def mappings(table, most=4):
     return st.lists(st.one_of(pairs, pairs, pairs, odd) if table else odd, max_size=most).map(dict)
 
 
+PARTS = {
+    "data_file": "datasets",
+    "comparison": "comparisons",
+    "execution": "execution",
+}  # of the schema, and where they stand
 STUDIES = mappings(schema()["study"], most=6).map(lambda changes: USUAL | changes)
 
 
@@ -86,10 +97,10 @@ def trees(draw):
     }
     if draw(st.booleans()):
         tree |= draw(mappings(known["study"] | known["top_level"]))
-    for part in ("dataset", "comparison", "execution"):
+    for part, section in PARTS.items():
         if draw(st.integers(0, 3)) == 0:
             body = draw(mappings(known[part]))
-            tree[part + "s" * (part != "execution")] = body if part == "execution" else {draw(names): body}
+            tree[section] = body if part == section else {draw(names): body}
     return tree
 
 

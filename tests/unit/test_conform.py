@@ -158,9 +158,15 @@ def test_the_verb_prints_each_check_and_fails_where_one_does(write, capsys):
 @pytest.mark.parametrize("stated", ["()", "1", "None", '("client", "central")', '((["client"], "central"),)'])
 def test_without_a_pair_in_sound_for_it_is_refused(write, stated, capsys):
     name = write("Cautious", ('(("client", "central"), ("record", "central"))', stated))
-    assert unproved("mechanism", name, "client", "central")
     assert main(["conform", name]) == 1
     assert "SOUND_FOR" in capsys.readouterr().err
+
+
+def test_a_pair_that_sound_for_lacks_is_unproved(write):
+    name = write("Cautious", ('(("client", "central"), ("record", "central"))', '(("client", "central"),)'))
+    assert not unproved("mechanism", name, "client", "central")
+    assert unproved("mechanism", name, "record", "central")
+    assert not unproved("mechanism", "gaussian", "record", "local")
 
 
 def test_what_its_author_proved_is_said_where_it_is_drawn():

@@ -12,7 +12,7 @@ from fedpareto.federated import train
 def clock(monkeypatch):
     now = SimpleNamespace(seconds=0.0)
     monkeypatch.setattr(train.time, "perf_counter", lambda: now.seconds)
-    monkeypatch.setattr(train, "_report", lambda program, state, block, left, epsilon: now.left.append(left))
+    monkeypatch.setattr(train, "_report", lambda program, state, block, left, *shown: now.left.append(left))
     now.left = []
     return now
 
@@ -29,7 +29,7 @@ def run(clock, rounds_after, first=5.0, a_round=2.0, block=0):
 
     program = SimpleNamespace(blocks=len(rounds_after), rounds_after=rounds_after, advance=advance)
     kept = SimpleNamespace(save=lambda block, state: None)
-    _, seconds = train._run_segments(program, None, None, (), block, kept, 1.0)
+    _, seconds = train._run_segments(program, None, None, (), block, checkpoints=kept, epsilon=1.0, metric="accuracy")
     return seconds, stops
 
 

@@ -121,7 +121,7 @@ def test_a_stage_that_takes_too_long_is_ended_and_keeps_what_it_has(tmp_path, mo
         f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(gpu.HERE)!r}]\nimport importlib.util as u\n"
         f"s = u.spec_from_file_location('gpu', {str(gpu.HERE / 'gpu.py')!r}); m = u.module_from_spec(s)\n"
         "sys.modules['gpu'] = m; s.loader.exec_module(m)\n"
-        "m.STAGES['machine'] = m.Plan('slow_stage', 'slow', 1.0)\nm.main()\n"
+        "m.STAGES['machine'] = m.TimedStage('slow_stage', 'slow', 1.0)\nm.main()\n"
     )
     monkeypatch.setattr(gpu, "HERE", tmp_path)
     monkeypatch.setattr(gpu, "environment", lambda: {**os.environ, "PYTHONPATH": str(ROOT / "src")})

@@ -44,11 +44,7 @@ def _own(kind: str, name: str) -> dict[str, Any] | None:
 def unproved(kind: str, name: str, unit: str, trust: str) -> bool:
     """Whether a user's own component does not say that it is sound for a unit and a trust model."""
     own = _own(kind, name)
-    stated = () if own is None else own.get("SOUND_FOR", ())
-    pairs = (
-        [tuple(pair) for pair in stated if isinstance(pair, list | tuple)] if isinstance(stated, list | tuple) else []
-    )
-    return own is not None and (unit, trust) not in pairs
+    return own is not None and (unit, trust) not in map(tuple, own.get("SOUND_FOR", ()))
 
 
 _RULES = (
