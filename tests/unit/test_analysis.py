@@ -168,14 +168,21 @@ def test_a_missing_study_is_named(tables):
 
 
 @pytest.mark.parametrize("name", NEITHER_ATTACKS_NOR_POLICY)
-def test_figures_are_drawn_in_three_formats_and_nothing_is_cut_off(name, tables, tmp_path):
+def test_figures_are_drawn_in_three_formats(name, tables, tmp_path):
     figures.draw(name, tmp_path / "tables", ["one"], tmp_path / "figures" / name)
     for ending in style.ENDINGS:
         assert (tmp_path / "figures" / f"{name}.{ending}").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("prover", ["fedpareto", "its author"])
+@pytest.mark.parametrize("name", NEITHER_ATTACKS_NOR_POLICY)
+def test_no_text_is_cut_off_or_overlaps_another(name, prover, tables):
     style.apply()
-    figure = figures.build(name, tables.of_studies(["one"]), "One")
+    kept = tables.of_studies(["one"])
+    proved = {part: getattr(kept, part).assign(proved_by=prover) for part in ("runs", "tradeoff")}
+    figure = figures.build(name, replace(kept, **proved), "One")
     figure.canvas.draw()
-    page = figure.get_tightbbox().padded(0.02)
+    page = figure.bbox_inches
     texts = [figure._suptitle, figure._supxlabel]
     texts += [text for axes in figure.axes for text in (axes.title, axes.xaxis.label, axes.yaxis.label)]
     boxes = [
@@ -185,10 +192,19 @@ def test_figures_are_drawn_in_three_formats_and_nothing_is_cut_off(name, tables,
     ]
     assert len(boxes) >= 3
     for box in boxes:
-        assert page.x0 <= box.x0
-        assert box.x1 <= page.x1
+        assert page.x0 <= box.x0 < box.x1 <= page.x1
+        assert page.y0 <= box.y0 < box.y1 <= page.y1
     for a, b in itertools.combinations(boxes, 2):
         assert not a.padded(-0.01).overlaps(b.padded(-0.01)), f"texts overlap in {name}"
+
+
+def test_one_evaluation_after_the_first_round_is_a_point_not_an_invisible_line(tables):
+    kept = tables.of_studies(["one"])
+    last = replace(kept, rounds=kept.rounds[kept.rounds["round"].isin([0, 10])])
+    for shown, marker in ((kept, "None"), (last, "o")):
+        figure = figures.build("rounds", shown, "One")
+        lines = [line for axes in figure.axes if "ε" in axes.get_ylabel() for line in axes.lines]
+        assert {line.get_marker() for line in lines} == {marker}
 
 
 def test_the_pareto_figure_always_has_the_non_private_line_and_says_what_epsilon_is(tables):

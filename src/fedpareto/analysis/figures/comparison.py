@@ -74,13 +74,12 @@ class Comparison:
         _table(below, chosen, colours)
         style.headline(figure, f"{title}: {score.noun(metric)} at equal ε")
         candidates = int(private.groupby(["curve", "target"])["n_seeds"].sum().max())
-        figure.supxlabel(
+        style.footer(
+            figure,
             f"{style.means_over(int(private['n_seeds'].max()))}; each point is the best of up to {candidates} runs.\n"
             f"Neighbours: {_adjacencies(private)}.\n"
             "s: training a run, without compilation. kB: a client in a round. Bits: of a number sent. Secagg: secure aggregation "
             "as measured, a client and the server in a round.",
-            fontsize="x-small",
-            color="0.3",
             x=0.01,
             ha="left",
         )

@@ -61,10 +61,9 @@ class Cost:
         bits = ", ".join(f"{b:g}" for b in sorted(runs["bits_per_parameter"].unique()))
         sampled = (runs["unit"] == "client") | (runs["trust"] == "local")
         rate = "sampling rate" if sampled.any() else "1 (records are sampled)"
-        figure.supxlabel(
+        style.footer(
+            figure,
             f"client-rounds = clients x {rate} x rounds; {rounds} rounds; seconds without compilation; "
             f"updates of {parameters} parameters at {bits} bits",
-            fontsize="x-small",
-            color="0.3",
         )
         return figure

@@ -81,9 +81,5 @@ class Heatmap:
         label = style.epsilon_label(points).replace("\n", " ")
         several = points.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
         best = "; best of the study's other settings" if several else ""
-        figure.supxlabel(
-            f"{'mean of ' if seeds > 1 else ''}{style.counted(seeds, 'seed')}{best}; {label}",
-            fontsize="x-small",
-            color="0.3",
-        )
+        style.footer(figure, f"{'mean of ' if seeds > 1 else ''}{style.counted(seeds, 'seed')}{best}; {label}")
         return figure

@@ -68,11 +68,11 @@ class Pareto:
             axes.set_ylabel(metric.label)
         runs, seeds = len(tables.runs), int(private["n_seeds"].max())
         chosen = int(private["selected_from"].max())
-        figure.supxlabel(
+        below = (
             f"{style.epsilon_label(private)}\n{runs} runs; {style.means_over(seeds)}; front chosen from {chosen} runs"
-            f"{_price_of_choice(private)}",
-            fontsize="medium",
+            f"{_price_of_choice(private)}"
         )
+        figure.supxlabel(style.fitted(figure, below, "medium"), fontsize="medium")
         _legend(figure, clients, clips, points)
         style.headline(figure, f"{title}: what each ε costs")
         return figure

@@ -83,15 +83,11 @@ class Reconstructions:
         page.set(xlim=(0, style.WIDTH), ylim=(0, height))  # which pictures move
         figure._suptitle.set(y=1 - 0.05 / height, verticalalignment="top")
         label = style.epsilon_label(pd.concat([section.pictures for section in sections])).replace("\n", " ")
-        page.text(
-            EDGE,
-            0.05,
+        below = (
             f"{label}\nnumbers: PSNR to the true picture in dB; at each ε the run and attack with the highest; "
-            "a poor picture does not prove\nthat no better attack exists",
-            fontsize="x-small",
-            color="0.3",
-            va="bottom",
+            "a poor picture does not prove\nthat no better attack exists"
         )
+        page.text(EDGE, 0.05, style.fitted(figure, below, "x-small"), fontsize="x-small", color="0.3", va="bottom")
         return figure
 
 

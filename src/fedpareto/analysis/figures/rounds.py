@@ -16,6 +16,7 @@ from fedpareto.statuses import FINISHED
 
 FACETS = ("dataset", "partition", "model", "clients")
 MOST_COLUMNS = 3
+ACCOUNTANTS = (("epsilon_rdp", "-", 1.4), ("epsilon_pld", ":", 0.9))
 
 
 class Rounds:
@@ -80,8 +81,11 @@ class Rounds:
                 _band(upper, group, palette[z], label, "-" if z else "--")
                 if z > 0:
                     curve = group[group["epsilon_rdp"] > 0].drop_duplicates("round").sort_values("round")
-                    lower.plot(curve["round"], curve["epsilon_rdp"], color=palette[z], linewidth=1.4)
-                    lower.plot(curve["round"], curve["epsilon_pld"], color=palette[z], linewidth=0.9, linestyle=":")
+                    for column, line, width in ACCOUNTANTS:
+                        # One point draws no line; epsilon before the first round is 0, which no logarithm has.
+                        dot = "o" if curve[column].count() == 1 else None
+                        look = {"color": palette[z], "linestyle": line, "linewidth": width, "marker": dot}
+                        lower.plot(curve["round"], curve[column], markersize=2.5 * width, **look)
             upper.set_title(style.panel_title(panel, facets), fontsize="medium")
             score.score_axis(upper, metric)
             if private:
@@ -102,7 +106,7 @@ class Rounds:
         other = candidates.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
         best = ("; best setting of each noise" if other else "; best clip norm of each noise") if several else ""
         label = style.epsilon_label(shown).replace("\n", " ")
-        figure.supxlabel(f"{style.means_over(seeds)}{best}; {label}", fontsize="x-small", color="0.3")
+        style.footer(figure, f"{style.means_over(seeds)}{best}; {label}")
         return figure
 
 

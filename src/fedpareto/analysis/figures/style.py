@@ -30,7 +30,8 @@ WIDTH = 7.2  # inches: a page's text width, or a column's at half size
 ENDINGS = ("svg", "pdf", "png")
 MOST_TICKS = 6
 HEADLINE = 70  # characters
-SHORTEST_HEADLINE = 20
+SHORTEST_LINE = 20
+ROOM = 0.98  # of the page's width, for text
 UNITS = {"client": "client-level", "record": "record-level"}
 ADJACENCIES = {"add_or_remove_one": "add or remove one", "replace_one": "replace one", "zero_out": "zero out one"}
 BASELINES = {
@@ -53,6 +54,7 @@ AUTHOR: dict[str, Any] = {
     "markersize": 11,
     "markeredgewidth": 0.8,
     "linestyle": "",
+    "clip_on": False,  # larger than the points, whose limits the axes keep
 }
 
 
@@ -203,14 +205,38 @@ def headline(figure: Figure, text: str) -> int:
       The number of lines.
     """
     beside = [legend.get_window_extent().width for legend in figure.legends if _stands_right(legend)]
-    room = 0.98 * figure.bbox.width - max(beside, default=0.0)
-    line = readable(text)
-    for width in range(HEADLINE, SHORTEST_HEADLINE, -2):
-        lines = [escaped(part) for part in textwrap.wrap(line, width)]
-        title = figure.suptitle("\n".join(lines), x=0.01, ha="left", fontweight="bold")
-        if title.get_window_extent().width <= room:
-            break
+    room = ROOM * figure.bbox.width - max(beside, default=0.0)
+    bold = {"fontweight": "bold", "fontsize": mpl.rcParams["figure.titlesize"]}
+    lines = _broken(figure, readable(text), room, HEADLINE, bold)
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", **bold)
     return len(lines)
+
+
+def footer(figure: Figure, text: str, **look: Any) -> None:
+    """Writes how to read the figure below its panels; a line that is wider than the page takes several."""
+    font = {"fontsize": "x-small", "color": "0.3"} | look
+    figure.supxlabel(fitted(figure, text, font["fontsize"]), **font)
+
+
+def fitted(figure: Figure, text: str, size: str) -> str:
+    """A text of which no line is wider than the page."""
+    room = ROOM * figure.bbox.width
+    return "\n".join(
+        part for line in text.split("\n") for part in _broken(figure, line, room, len(line), {"fontsize": size})
+    )
+
+
+def _broken(figure: Figure, line: str, room: float, longest: int, font: dict[str, Any]) -> list[str]:
+    """A line in parts of at most `longest` characters, short enough to take at most `room` pixels (but not too short to read)."""
+    parts = [escaped(line)]
+    for width in range(longest, SHORTEST_LINE, -2):
+        parts = [escaped(part) for part in textwrap.wrap(line, width)]
+        tried = figure.text(0, 0, "\n".join(parts), **font)
+        taken = tried.get_window_extent().width
+        tried.remove()
+        if taken <= room:
+            break
+    return parts
 
 
 def _stands_right(legend: Legend) -> bool:
@@ -231,7 +257,7 @@ def key(figure: Figure, handles: list[Any], caption: str, columns: int) -> None:
         loc="outside lower left",
         ncols=columns,
         fontsize="small",
-        title=caption,
+        title=fitted(figure, caption, "small"),
         title_fontsize="small",
         alignment="left",
     )
