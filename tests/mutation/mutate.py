@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "fedpareto"
 LIST = Path(__file__).with_name("mutants.yaml")
+TABLE = ROOT / "docs" / "mutation.md"
 ACCOUNTING = (
     "tests/unit/test_privacy_plan.py",
     "tests/unit/test_lattice.py",
@@ -68,26 +70,8 @@ TESTS = {
     "attacks/": AUDIT,
     "analysis/": ("tests/unit/test_analysis.py",),
 }
-# Of these tests, the file that looks at a part of the engine most closely is run first.
-CLOSEST = {
-    "privacy/mechanisms/discrete_encoding": "tests/unit/test_quantise.py",
-    "privacy/sampling": "tests/statistical/test_samplers.py",
-    "federated/execution/cohort_sum": "tests/statistical/test_samplers.py",
-    "federated/engine/round": "tests/statistical/test_keys.py",
-    "federated/inputs/setup": "tests/statistical/test_keys.py",
-    "federated/contributions/per_example": "tests/unit/test_records.py",
-    "privacy/mechanisms/gaussian": "tests/statistical/test_releases.py",
-    "privacy/mechanisms/adaptive_clipping": "tests/statistical/test_releases.py",
-    "privacy/clipping": "tests/conformance/test_sensitivity.py",
-    "federated/preprocessings/": "tests/unit/test_preprocessing.py",
-    "federated/inputs/canaries": "tests/unit/test_canaries.py",
-    "federated/engine/program": "tests/conformance/test_fedpareto.py",
-    "attacks/audit/epsilon_bounds": "tests/statistical/test_audit_bounds.py",
-    "attacks/intervals": "tests/statistical/test_audit_bounds.py",
-    "attacks/audit/canary_runs": "tests/statistical/test_audit.py",
-    "federated/": "tests/statistical/test_releases.py",
-}
 LIMIT = 900  # seconds after which a mutant counts as caught: it hangs
+NO_TESTS = 5  # the exit status of pytest where no test has the name
 
 
 @dataclass(frozen=True)
@@ -112,10 +96,8 @@ class Mutant:
 
     @property
     def tests(self) -> tuple[str, ...]:
-        """The tests that concern the file, the closest first."""
-        tests = next(tests for start, tests in TESTS.items() if self.file.startswith(start))
-        closest = [test for start, test in CLOSEST.items() if self.file.startswith(start)][:1]
-        return tuple(dict.fromkeys((*closest, *tests)))
+        """The files of tests that concern the file."""
+        return next(tests for start, tests in TESTS.items() if self.file.startswith(start))
 
 
 @dataclass(frozen=True)
@@ -129,6 +111,19 @@ class Outcome:
 def mutants() -> list[Mutant]:
     """All mutants of the list."""
     return [Mutant(**entry) for entry in yaml.safe_load(LIST.read_text(encoding="utf-8"))]
+
+
+def caught_before() -> dict[str, tuple[str, ...]]:
+    """The test that caught a mutant when the table was last written, as arguments of pytest."""
+    rows = re.findall(r"^\| (.+) \| `.+` \| `(\w+): (\w+)` \|$", TABLE.read_text(encoding="utf-8"), re.MULTILINE)
+    files = {file.stem.removeprefix("test_"): str(file) for file in (ROOT / "tests").glob("*/test_*.py")}
+    return {what: (files[file], "-k", f"test_{test}") for what, file, test in rows if file in files}
+
+
+def caught(mutant: Mutant, first: tuple[str, ...], cache: Path) -> Outcome:
+    """Runs the tests that concern a mutant: first the one that is known to catch it, for most of the time is theirs that do not."""
+    found = tried(mutant, first, cache) if first else Outcome(None, 0.0)
+    return found if found.caught_by is not None else tried(mutant, mutant.tests, cache)
 
 
 def tried(mutant: Mutant | None, tests: tuple[str, ...], cache: Path) -> Outcome:
@@ -153,7 +148,7 @@ def tried(mutant: Mutant | None, tests: tuple[str, ...], cache: Path) -> Outcome
         except subprocess.TimeoutExpired:
             return Outcome("the time limit", time.monotonic() - started)
     seconds = time.monotonic() - started
-    if done.returncode == 0:
+    if done.returncode in (0, NO_TESTS):
         return Outcome(None, seconds)
     failures = [line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     if not failures:
@@ -177,8 +172,10 @@ def main() -> int:
             print(f"{unbroken.caught_by} fails on the code as it is", file=sys.stderr)
             return 2
         print(f"unbroken: {len(every)} files of tests pass in {unbroken.seconds:.0f} s", flush=True)
-        outcomes = []
-        for mutant, outcome in zip(chosen, pool.map(lambda m: tried(m, m.tests, cache), chosen), strict=True):
+        known, outcomes = caught_before(), []
+        for mutant, outcome in zip(
+            chosen, pool.map(lambda m: caught(m, known.get(m.what, ()), cache), chosen), strict=True
+        ):
             outcomes.append(outcome)
             by = outcome.caught_by or "SURVIVES"
             print(f"{len(outcomes)}/{len(chosen)} {mutant.what}: {by} ({outcome.seconds:.0f} s)", flush=True)
