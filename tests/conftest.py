@@ -1,4 +1,8 @@
-"""What every test needs before JAX starts: four CPU devices, whatever the number of cores."""
+"""What every test needs before JAX starts: four CPU devices, whatever the number of cores, and programs that compile quickly.
+
+Most of the time of a test is XLA's, on a program that runs once. Programs of the command line, in processes of their own, are
+compiled as they are for a user.
+"""
 
 import os
 from pathlib import Path
@@ -7,6 +11,10 @@ import pytest
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from fedpareto.components import provenance
 from fedpareto.config.load import checked
 from fedpareto.federated.fingerprint import fingerprints
-from fedpareto.sweep.account import account
+from fedpareto.sweep.account import privacy_plan
 from fedpareto.sweep.sweep import plan_sweep
 
 STUDY = {
@@ -49,8 +49,8 @@ def runs(tmp_path, monkeypatch):
     }
     tree = {"studies": {name: STUDY | PRIVATE | more for name, more in studies.items()}}
     sweep = plan_sweep(checked(tree, [("test", tree)]))
-    plans = {run_id: done.plan for bundle in sweep.bundles.values() for run_id, done in account(bundle).items()}
-    return {name: (sweep.runs[members[0]], plans[members[0]]) for name, members in sweep.studies.items()}
+    chosen = {name: sweep.runs[members[0]] for name, members in sweep.studies.items()}
+    return {name: (run, privacy_plan(run)) for name, run in chosen.items()}
 
 
 def taken(runs, content="data"):

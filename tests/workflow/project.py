@@ -68,6 +68,11 @@ class Project:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def tables(self, *arguments: str) -> None:
+        """Runs `snakemake tables`, a sweep that draws nothing, which must succeed."""
+        done = self.run("tables", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def kill_after(self, seconds: float, how: signal.Signals) -> bool:
         """Starts a sweep and kills it with all its jobs; returns whether it was still running."""
         process = subprocess.Popen(

@@ -32,7 +32,9 @@ def rounds_of(project):
     return project.table("rounds")[COLUMNS].sort_values(["run_id", "round"]).reset_index(drop=True)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, *(pytest.param(how, marks=pytest.mark.slow) for how in (signal.SIGTERM, signal.SIGINT))]
+)
 def test_killed_sweeps_end_with_the_same_numbers(how, tmp_path_factory, uninterrupted):
     project = Project(tmp_path_factory.mktemp("killed"), LONG)
     moments = random.Random(int(how))
@@ -40,7 +42,7 @@ def test_killed_sweeps_end_with_the_same_numbers(how, tmp_path_factory, uninterr
     for _ in range(3):
         killed += project.kill_after(moments.uniform(4, 22), how)
         project.run("--unlock")
-    project.sweep()
+    project.tables()
     assert killed > 0
     pd.testing.assert_frame_equal(rounds_of(project), uninterrupted, check_exact=True)
 
@@ -48,5 +50,5 @@ def test_killed_sweeps_end_with_the_same_numbers(how, tmp_path_factory, uninterr
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("uninterrupted"), LONG)
-    project.sweep()
+    project.tables()
     return rounds_of(project)

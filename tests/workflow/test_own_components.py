@@ -89,9 +89,11 @@ def edit(own, name, old, new):
 def test_an_edit_of_an_attack_or_a_figure_trains_nothing(own):
     edit(own, "large_weights.py", "0.5 + 0.5 *", "0.6 + 0.4 *")
     edit(own, "seconds.py", "training seconds", "seconds of training")
-    said = own.sweep()
+    said = own.run("sweep", "-n").stdout
     assert re.search(r"^attack +2$", said, flags=re.MULTILINE), said  # with the mechanism, and without noise
+    assert re.search(r"^figure +", said, flags=re.MULTILINE), said
     assert not re.search(r"^(train|account|data) +", said, flags=re.MULTILINE), said
+    own.tables()
     assert (own.table("attacks")["value"] >= 0.6).all()
 
 

@@ -95,7 +95,7 @@ def test_an_added_noise_level_trains_the_new_runs_only_and_changes_no_old_one(pr
     before = project.table("runs")[RESULT_COLUMNS].set_index("run_id")
     shutil.rmtree(project.folder / "results/logs/train")
     project.write(TINY.replace("[1.0, 2.0]", "[1.0, 2.0, 4.0]"))
-    project.sweep()
+    project.tables()
     after = project.table("runs")[RESULT_COLUMNS].set_index("run_id")
     assert len(after) == 28
     assert project.trained() == 8
@@ -168,7 +168,7 @@ def test_a_file_in_the_place_of_a_folder_is_one_line(project):
 def test_an_overlay_and_the_command_line_override_leaves(project):
     overlay = project.folder / "overlay.yaml"
     overlay.write_text("studies: {tiny: {rounds: 4}}\n")
-    project.sweep("--configfile", "overlay.yaml", "--config", "seeds=1", "noise_multiplier=[3]")
+    project.tables("--configfile", "overlay.yaml", "--config", "seeds=1", "noise_multiplier=[3]")
     runs = project.table("runs")
     assert set(runs.rounds) == {4}
     assert set(runs.seed) == {0}
