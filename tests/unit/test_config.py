@@ -295,6 +295,24 @@ def test_mistakes_at_the_top_level(tmp_path, top, said):
     assert message(tmp_path, **top) == said
 
 
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("width: int = 'x'", "give width a default that it takes (x must be a whole number)"),
+        (
+            "width: Annotated[int, Rule(minimum=1)] = 0",
+            "a default that it takes (0 must be a whole number of at least 1)",
+        ),
+        ("width: Literal['a', 'b'] = 'c'", "give width a default that it takes (c must be "),
+    ],
+)
+def test_a_default_of_ones_own_that_its_type_forbids_is_refused(tmp_path, monkeypatch, field, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(f"class Net:\n    {field}\n")
+    for model in ("./net.py:Net", {"name": "./net.py:Net"}):
+        assert said in message(tmp_path, {"model": model})
+
+
 def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError) as error:

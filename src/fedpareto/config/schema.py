@@ -117,10 +117,16 @@ def _arguments(
         unknown_name(key, name, known, problems)
         return None
     try:
-        return {**registry.find(kind, name).arguments, **common}
+        arguments = registry.find(kind, name).arguments
     except registry.ComponentError as error:
         problems.add(key, name, error.must, error.hint)
         return None
+    for argument, rule in arguments.items():
+        default = rule.get("default", rule.get("usual", _NOTHING))
+        if default is not _NOTHING and (must := fault(default, rule)) is not None:
+            problems.add(key, name, f"give {argument} a default that it takes", f"{show(default)} must {must}")
+            return None
+    return {**arguments, **common}
 
 
 def _typed(value: Json, rule: Mapping[str, Json]) -> Json:
