@@ -81,11 +81,11 @@ class Rounds:
                 _band(upper, group, palette[z], label, "-" if z else "--")
                 if z > 0:
                     curve = group[group["epsilon_rdp"] > 0].drop_duplicates("round").sort_values("round")
-                    for column, line, width in ACCOUNTANTS:
+                    for epsilon, line, width in ACCOUNTANTS:
                         # One point draws no line; epsilon before the first round is 0, which no logarithm has.
-                        dot = "o" if curve[column].count() == 1 else None
+                        dot = "o" if curve[epsilon].count() == 1 else None
                         look = {"color": palette[z], "linestyle": line, "linewidth": width, "marker": dot}
-                        lower.plot(curve["round"], curve[column], markersize=2.5 * width, **look)
+                        lower.plot(curve["round"], curve[epsilon], markersize=2.5 * width, **look)
             upper.set_title(style.panel_title(panel, facets), fontsize="medium")
             score.score_axis(upper, metric)
             if private:
