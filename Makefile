@@ -28,7 +28,7 @@ sweep: $(STAMP) ## Run the default studies, draw them and write results/report.h
 	snakemake sweep
 	snakemake --report results/report.html
 
-test: $(STAMP) ## Run the tests (under 15 minutes on 2 cores)
+test: $(STAMP) ## Run the tests (half an hour on 2 cores)
 	pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(STAMP) ## Run the tests that take longer
