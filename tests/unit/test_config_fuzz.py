@@ -77,11 +77,8 @@ def mappings(table, most=4):
     return st.lists(st.one_of(pairs, pairs, pairs, odd) if table else odd, max_size=most).map(dict)
 
 
-PARTS = {
-    "data_file": "datasets",
-    "comparison": "comparisons",
-    "execution": "execution",
-}  # of the schema, and where they stand
+# Parts of the schema, and the sections in which they stand.
+PARTS = {"data_file": "datasets", "comparison": "comparisons", "execution": "execution"}
 STUDIES = mappings(schema()["study"], most=6).map(lambda changes: USUAL | changes)
 
 

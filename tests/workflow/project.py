@@ -64,14 +64,16 @@ class Project:
 
     def sweep(self, *arguments: str) -> str:
         """Runs `snakemake sweep`, which must succeed; returns what it printed."""
-        done = self.run("sweep", *arguments)
+        return self._made("sweep", *arguments)
+
+    def tables(self, *arguments: str) -> str:
+        """Runs `snakemake tables`, a sweep that draws nothing, which must succeed; returns what it printed."""
+        return self._made("tables", *arguments)
+
+    def _made(self, target: str, *arguments: str) -> str:
+        done = self.run(target, *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
-
-    def tables(self, *arguments: str) -> None:
-        """Runs `snakemake tables`, a sweep that draws nothing, which must succeed."""
-        done = self.run("tables", *arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
 
     def kill_after(self, seconds: float, how: signal.Signals) -> bool:
         """Starts a sweep and kills it with all its jobs; returns whether it was still running."""

@@ -1,8 +1,8 @@
 """Secure aggregation: the server learns the sum of the clients' vectors and nothing else about them.
 
 Bonawitz et al., "Practical Secure Aggregation for Privacy-Preserving Machine Learning" (CCS 2017), the protocol for
-honest-but-curious parties, in its four rounds: advertise keys, share keys, masked input, unmask. Here the parties of
-The parties of `protocol` run the protocol together in one process, and what it costs is measured.
+honest-but-curious parties, in its four rounds: advertise keys, share keys, masked input, unmask. The parties
+of `protocol` run it together in one process, and what it costs is measured.
 
 What this covers: the real messages, cryptography and arithmetic of the protocol, and so its costs, without a network.
 What it does not: nothing authenticates a channel or certifies a key, and a server that forges keys or a client that
