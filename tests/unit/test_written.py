@@ -225,3 +225,14 @@ def test_doctor_prints_folders_of_any_name(monkeypatch, capsys):
 )
 def test_own_components_are_named_without_their_folder(name, shown):
     assert style.without_folder(name) == shown
+
+
+@pytest.mark.parametrize("text", ["price $x$ a", "<50k_$, 10 clients", "50 $ " * 60])
+def test_a_line_is_broken_where_it_is_too_wide_and_not_escaped_again(text):
+    figure = plt.figure(figsize=(style.WIDTH, 2))
+    line = drawable(text, len(text))
+    lines = style.fitted(figure, line, "small").split("\n")
+    assert " ".join(lines).split() == line.split()
+    assert (len(lines) > 1) == (len(text) > 100)
+    drawn = figure.text(0, 0, "\n".join(lines), fontsize="small").get_window_extent().width
+    assert drawn <= figure.bbox.width

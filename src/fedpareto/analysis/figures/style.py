@@ -208,7 +208,7 @@ def headline(figure: Figure, text: str) -> int:
     room = ROOM * figure.bbox.width - max(beside, default=0.0)
     bold = {"fontweight": "bold", "fontsize": mpl.rcParams["figure.titlesize"]}
     lines = _broken(figure, readable(text), room, HEADLINE, bold)
-    figure.suptitle("\n".join(lines), x=0.01, ha="left", **bold)
+    figure.suptitle("\n".join(map(escaped, lines)), x=0.01, ha="left", **bold)
     return len(lines)
 
 
@@ -219,7 +219,7 @@ def footer(figure: Figure, text: str, **look: Any) -> None:
 
 
 def fitted(figure: Figure, text: str, size: str) -> str:
-    """A text of which no line is wider than the page."""
+    """A text, in which what users wrote is drawable already, of which no line is wider than the page."""
     room = ROOM * figure.bbox.width
     return "\n".join(
         part for line in text.split("\n") for part in _broken(figure, line, room, len(line), {"fontsize": size})
@@ -228,10 +228,10 @@ def fitted(figure: Figure, text: str, size: str) -> str:
 
 def _broken(figure: Figure, line: str, room: float, longest: int, font: dict[str, Any]) -> list[str]:
     """A line in parts of at most `longest` characters, short enough to take at most `room` pixels (but not too short to read)."""
-    parts = [escaped(line)]
+    parts = [line]
     for width in range(longest, SHORTEST_LINE, -2):
-        parts = [escaped(part) for part in textwrap.wrap(line, width)]
-        tried = figure.text(0, 0, "\n".join(parts), **font)
+        parts = textwrap.wrap(line, width)
+        tried = figure.text(0, 0, "\n".join(parts), parse_math=False, **font)
         taken = tried.get_window_extent().width
         tried.remove()
         if taken <= room:
