@@ -9,6 +9,7 @@ from problem import (
     MODEL,
     TASK,
     assert_same_bits,
+    assert_same_up_to_rounding,
     compiled_round,
     first_run,
     make_data,
@@ -57,7 +58,7 @@ def test_training_is_the_same_with_an_average_beside_it_and_both_survive_a_check
     program = make_program(make_static(averaging=0.9), jax.devices()[:1])
     whole = jax.device_get(program.advance(data, run_params, program.init(data, run_params), program.blocks))
     plain = train(make_static(), run_params)
-    assert_same_bits(plain.params, whole.params)
+    assert_same_up_to_rounding(plain.params, whole.params)
     assert plain.memory.average is None
     assert plain.model is plain.params
     assert float(np.abs(plain.metrics["loss"] - whole.metrics["loss"])[:, 1:].min()) > 0
@@ -77,10 +78,10 @@ def test_the_clients_learning_rate_shrinks_from_round_to_round():
         return compiled_round(static, data, run_params, params, optax.sgd(1.0).init(params), jnp.int32(number))[0]
 
     halved = run_params._replace(client_decay=jnp.float32(0.5))
-    assert_same_bits(after(halved, 0), after(run_params, 0))
+    assert_same_bits(after(halved, 0), after(run_params._replace(client_decay=jnp.float32(1)), 0))
+    assert_same_up_to_rounding(after(halved, 0), after(run_params, 0))
     quarter = run_params._replace(client_learning_rate=run_params.client_learning_rate / 4)
-    for a, b in zip(*map(jax.tree.leaves, (after(halved, 2), after(quarter, 2))), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+    assert_same_up_to_rounding(after(halved, 2), after(quarter, 2))
 
 
 STUDY = {
