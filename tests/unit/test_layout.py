@@ -10,6 +10,7 @@ import pytest
 from problem import (
     CLIENTS,
     MODEL,
+    assert_close,
     assert_same_bits,
     compiled_round,
     first_run,
@@ -67,8 +68,7 @@ def test_a_round_of_records_is_a_noisy_step_along_the_clipped_gradients():
         factor = min(1.0, 0.5 / float(global_norm(gradient)))
         total = jax.tree.map(lambda t, g, factor=factor: t + factor * g, total, gradient)
     expected = jax.tree.map(lambda p, t: p - t / 40.0, params, total)
-    for a, b in zip(jax.tree.leaves(moved), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+    assert_close(moved, expected, rtol=1e-7, atol=1e-5)
     assert int(report.cohort_size) == 60
     assert 0 < float(report.clipped_fraction) <= 1
 
@@ -97,8 +97,7 @@ def test_chunks_of_records_give_the_same_round():
         for k in (1, 7, 60)
     ]
     for other in rounds[1:]:
-        for a, b in zip(jax.tree.leaves(rounds[0]), jax.tree.leaves(other), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+        assert_close(rounds[0], other, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from for_a_gpu import lowered
+from problem import assert_close
 
 from fedpareto.federated.conformance.engine import QUICK
 from fedpareto.federated.contributions.per_example import clipped_gradient_sum
@@ -49,8 +50,7 @@ def test_both_forms_of_a_convolution_are_one_function(name):
     params = patches.init(jax.random.key(0))
     for compute in (loss_and_gradient, clipped):
         found, expected = compute(lax)(params, x, y), compute(patches)(params, x, y)
-        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def precisions(text):

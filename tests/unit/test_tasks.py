@@ -12,7 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from attacked import STUDY
-from problem import CLASSES, FEATURES, MODEL, compiled_round, first_run, make_data, make_hypers, make_static
+from problem import (
+    CLASSES,
+    FEATURES,
+    MODEL,
+    assert_close,
+    compiled_round,
+    first_run,
+    make_data,
+    make_hypers,
+    make_static,
+)
 
 from fedpareto.components import registry
 from fedpareto.components.registry import ComponentError
@@ -242,8 +252,7 @@ def test_the_clipped_sum_of_any_task_is_that_of_gradients_taken_one_by_one(folde
     ours = form(model, task.loss, params, x, y, real=real, clip_norm=jnp.float32(clip))
     assert 0 < int(jnp.sum(factors < 1)) < 8
     np.testing.assert_allclose(ours.norms, jnp.where(real, jnp.sqrt(squares), 0.0), rtol=1e-5, atol=1e-6)
-    for got, wanted in zip(jax.tree.leaves(ours.gradient), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
+    assert_close(ours.gradient, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_round_steps_by_the_clipped_gradients_of_its_task(folder):
@@ -263,8 +272,8 @@ def test_a_round_steps_by_the_clipped_gradients_of_its_task(folder):
     whole = differentiated(
         MODEL, task.loss, params, data.train.x, data.train.y, real=jnp.ones(60, bool), clip_norm=jnp.float32(4.0)
     )
-    for new, old, total in zip(*map(jax.tree.leaves, (stepped, params, whole.gradient)), strict=True):
-        np.testing.assert_allclose(new, old - total / 60, rtol=1e-4, atol=1e-6)
+    expected = jax.tree.map(lambda old, total: old - total / 60, params, whole.gradient)
+    assert_close(stepped, expected, rtol=1e-4, atol=1e-6)
     assert 0 < float(report.clipped_fraction) < 1
     assert MODEL.example_shape == (FEATURES,)
 
