@@ -34,7 +34,7 @@ test: $(STAMP) ## Run the tests (half an hour on 2 cores)
 test-slow: $(STAMP) ## Run the tests that take longer
 	pytest -m slow
 
-mutate: $(STAMP) ## Break the privacy code in more than a hundred ways and see that the tests notice each (three quarters of an hour)
+mutate: $(STAMP) ## Break the privacy code in more than a hundred ways and see that the tests notice each
 	python tests/mutation/mutate.py --out docs/mutation.md
 
 bench: $(STAMP) benchmarks/.venv/.installed ## Time this program and its peers in turn (half an hour; FEDPARETO_DATA/mnist)

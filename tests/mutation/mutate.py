@@ -190,12 +190,12 @@ def main() -> int:
 
 def table(chosen: list[Mutant], outcomes: list[Outcome]) -> str:
     """The outcomes as Markdown."""
-    caught = sum(outcome.caught_by is not None for outcome in outcomes)
+    noticed = sum(outcome.caught_by is not None for outcome in outcomes)
     lines = [
         "# Mutants of the privacy code",
         "",
         f"`make mutate` breaks the code in {len(chosen)} ways, one at a time ([the list](../tests/mutation/mutants.yaml)), and runs",
-        f"the tests that concern the changed file. {caught} are caught, {len(chosen) - caught} survive.",
+        f"the tests that concern the changed file. {noticed} are caught, {len(chosen) - noticed} survive.",
         "",
         "| broken | where | caught by |",
         "|---|---|---|",
