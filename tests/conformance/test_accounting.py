@@ -68,7 +68,7 @@ def test_participations_of_a_client_that_noises_its_own_update_are_one_gaussian_
 def test_a_schedule_uses_a_unit_once_a_pass(sampling, rounds, passes):
     plan = SCHEDULED.replace(sampling=sampling, rounds=rounds)
     assert plan.setting.min_separation == 10
-    assert plan.participations(rounds) == plan.releases(rounds) == passes
+    assert plan.compositions(rounds) == plan.releases(rounds) == passes
     assert plan.accounted_delta == plan.delta
     assert is_gaussian(plan, 2.0 / (2 * math.sqrt(passes)))
 
@@ -90,38 +90,109 @@ def test_no_unit_takes_part_more_often_than_its_schedule_says(population, rate, 
                 assert start + size <= population
                 counts[order[start : start + size]] += 1
             most = max(most, counts.max())
-        assert most == plan.replace(sampling=sampling).participations(rounds)
+        assert most == plan.replace(sampling=sampling).compositions(rounds)
 
 
-@pytest.mark.parametrize(("rate", "rounds"), [(0.1, 100), (0.02, 1000), (0.5, 12)])
-def test_participations_are_the_fewest_whose_tail_is_paid_for(rate, rounds):
-    plan = LOCAL_CLIENT.replace(sampling_rate=rate, rounds=rounds, noise_multiplier=10.0)
-    k = plan.participations(rounds)
-    budget = 1e-3 * plan.delta
-    assert binom.sf(k, rounds, rate) <= budget < binom.sf(k - 1, rounds, rate)
-    assert k <= rounds
-    assert plan.accounted_delta == pytest.approx(plan.delta - budget, rel=1e-12)
-    assert is_gaussian(plan, 10.0 / (2 * math.sqrt(k)))
+def mean_over_participations(plan, epsilon):
+    """Delta of a run whose cohorts everybody sees, from the closed form of one Gaussian and the binomial law."""
+    counts = np.arange(1, plan.rounds + 1)
+    deltas = [exact_delta(epsilon, plan.relative_noise / math.sqrt(k)) for k in counts]
+    return float(np.dot(binom.pmf(counts, plan.rounds, plan.inclusion_probability), deltas))
+
+
+@pytest.mark.parametrize(
+    ("rate", "rounds", "noise", "delta", "before"),
+    [
+        (0.2, 60, 20.0, 1e-4, 2.085),  # the right values: 1.203, 0.859, 0.868
+        (0.1, 100, 30.0, 1e-5, 1.532),
+        (0.01, 1000, 30.0, 1e-5, 1.587),
+        (0.5, 12, 4.0, 1e-9, 20.0),
+        (0.9, 3000, 60.0, 1e-8, 20.0),
+    ],
+)
+def test_participation_that_is_seen_costs_its_mean(rate, rounds, noise, delta, before):
+    plan = LOCAL_CLIENT.replace(population=1000, sampling_rate=rate, rounds=rounds, noise_multiplier=noise, delta=delta)
+    assert plan.accounted_delta == plan.delta - plan.overflow_probability
+    found = proven(plan)
+    exact = brentq(lambda e: mean_over_participations(plan, e) - plan.accounted_delta, 0.0, 200.0, xtol=1e-12)
+    assert exact <= found.epsilon_pld <= exact * (1 + 1e-6)
+    assert found.epsilon_pld < found.epsilon_rdp < before
+    # In Rényi's divergence the mean is that of exp((a - 1) D): exact, whether or not it is known who took part.
+    orders, one = rdp_curve(plan)
+    within = (orders - 1) * orders / (2 * plan.relative_noise**2) < 500
+    by_hand = np.log1p(rate * np.expm1(((orders - 1) * orders / (2 * plan.relative_noise**2))[within]))
+    assert one[within] == pytest.approx(by_hand / (orders[within] - 1), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        CENTRAL.replace(population=50, sampling_rate=0.2, rounds=20, participation="seen"),
+        CENTRAL.replace(population=50, sampling_rate=0.2, rounds=20, participation="seen", sampling="fixed_size"),
+        CENTRAL.replace(population=50, unit="record", sampling_rate=0.2, rounds=20, participation="seen"),
+        LOCAL_CLIENT.replace(population=50, sampling_rate=0.2, rounds=20),
+        LOCAL_CLIENT.replace(population=50, sampling_rate=0.2, rounds=20, sampling="fixed_size"),
+    ],
+)
+def test_the_mean_is_that_of_who_was_seen_whatever_the_row(plan):
+    exact = brentq(lambda e: mean_over_participations(plan, e) - plan.accounted_delta, 0.0, 200.0, xtol=1e-12)
+    assert proven(plan).epsilon_pld == pytest.approx(exact, rel=1e-6)
+    assert not plan.amplified
+
+
+def test_who_took_part_and_what_came_out_are_together_no_more_than_the_mean():
+    # Two rounds, each with the Gaussian of a swapped unit or without, seen: the curve by brute force over both.
+    plan = LOCAL_CLIENT.replace(sampling_rate=0.3, rounds=2, noise_multiplier=4.0, delta=1e-3)
+    grid = np.linspace(-40, 40, 2001) / 4.0
+
+    def log_mass(at):
+        return norm.logpdf(grid, loc=at, scale=2.0) + math.log(grid[1] - grid[0])
+
+    epsilon, total = proven(plan).epsilon_pld, 0.0
+    for seen in itertools.product((0, 1), repeat=2):
+        weight = math.prod(0.3 if one else 0.7 for one in seen)
+        here, there = ((log_mass(a * seen[0])[:, None] + log_mass(a * seen[1])[None]).ravel() for a in (0, 1))
+        total += weight * np.maximum(0, np.exp(here) - np.exp(epsilon + there)).sum()
+    assert total == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_all_that_may_go_wrong_is_paid_out_of_delta():
     overflowing = CENTRAL.replace(population=1000, sampling_rate=0.1, rounds=50)
     assert 0 < overflowing.overflow_probability <= 1e-3 * overflowing.delta
-    assert overflowing.accounted_delta == overflowing.delta - overflowing.overflow_probability
-    own_batches, participations, sampler = (1e-3 * CENTRAL.delta,) * 3
+    own_batches, sampler = (1e-3 * CENTRAL.delta,) * 2
     for plan, paid in (
+        (overflowing, 0.0),
         (SECRET_RECORD, own_batches),
-        (SEEN_RECORD, own_batches + participations),
-        (SEEN_RECORD.replace(sampling_rate=1.0), own_batches),
+        (SEEN_RECORD, own_batches),
         (DISTRIBUTED, sampler),
-        (DISTRIBUTED.replace(sampling_rate=0.5), sampler + participations),
-        (DISTRIBUTED.replace(sampling_rate=0.5, participation="secret"), sampler),
-        (DISTRIBUTED_RECORD, own_batches + sampler + participations),
+        (DISTRIBUTED.replace(sampling_rate=0.5), sampler),
+        (DISTRIBUTED_RECORD, own_batches + sampler),
     ):
-        paid += plan.overflow_probability
+        paid += plan.overflow_probability + (0.0 if plan.setting.discrete else plan.budget.sampler)
         assert plan.accounted_delta == pytest.approx(plan.delta - paid, rel=1e-12)
+        assert plan.reserved_delta == pytest.approx(paid, rel=1e-9)
     # What is paid is missing: the epsilon is that of the smaller delta.
     assert by_rdp(SECRET_RECORD) > by_rdp(SECRET_RECORD.replace(delta=1.01 * SECRET_RECORD.delta))
+
+
+def test_a_run_whose_failures_use_up_delta_proves_nothing(monkeypatch):
+    plan = replace(CENTRAL)
+    monkeypatch.setattr(type(plan.noise), "delta_share", lambda self, plan: 2 * plan.delta)
+    (found,) = guarantees(replace(plan), [1])
+    assert found.epsilon_rdp == found.epsilon_pld == math.inf
+    assert found.warnings == (
+        "no guarantee: all of delta = 1e-05 and more is spent on what may fail (noise beyond the draws of its sampler: 2e-05)",
+    )
+
+
+@pytest.mark.parametrize(("population", "rate", "rounds"), [(100, 0.3, 100), (20, 0.1, 5), (3000, 0.01, 1000)])
+def test_overflow_is_what_one_unit_cannot_be_seen_by(population, rate, rounds):
+    plan = CENTRAL.replace(population=population, sampling_rate=rate, rounds=rounds)
+    pad, others = plan.max_cohort_size, population - 1
+    # With as many others as there are places, one unit pushes another out: then the sum moves by more than the clip norm.
+    assert plan.overflow_probability == pytest.approx(rounds * binom.sf(pad - 1, others, rate), rel=1e-9)
+    assert plan.overflow_probability <= 1e-3 * plan.delta < rounds * binom.sf(pad - 2, others, rate)
+    assert plan.max_batch_size(population, rate) == pad
 
 
 def brute_force_sensitivity(strategy, rounds, patterns):
@@ -146,7 +217,7 @@ def test_releases_of_banded_noise_are_the_squared_sensitivity(strategy, rounds):
     worst = brute_force_sensitivity(strategy, rounds, patterns)
     assert plan.releases(rounds) == pytest.approx(worst, rel=1e-9)
     assert is_gaussian(plan, 2.0 / (2 * math.sqrt(worst)))
-    orders, one, _ = rdp_curve(plan)
+    orders, one = rdp_curve(plan)
     assert one * plan.releases(rounds) == pytest.approx(orders * worst * 4 / (2 * 4), rel=1e-9)
 
 
@@ -157,7 +228,7 @@ def test_adaptive_clipping_splits_the_noise_between_update_and_count(count_noise
     assert plan.noise_multiplier**-2 == pytest.approx(update**-2 + (2 * plan.count_stddev) ** -2, rel=1e-12)
     assert update > plan.noise_multiplier
     # Two Gaussians, of sensitivities C and 1/2, are one at the noise multiplier of the plan.
-    orders, together, _ = rdp_curve(plan.replace(sampling_rate=1.0, sampling="poisson", population=1))
+    orders, together = rdp_curve(plan.replace(sampling_rate=1.0, sampling="poisson", population=1))
     apart = orders / (2 * update**2) + orders * 0.5**2 / (2 * plan.count_stddev**2)
     assert together == pytest.approx(apart, rel=1e-9)
 
@@ -186,11 +257,36 @@ def test_steps_of_all_participations_compose():
     assert everybody.releases(20) == 80
     # One client's own records, sampled by Poisson at every step, are a central run of so many rounds.
     central = CENTRAL.replace(sampling_rate=0.2, rounds=80, delta=everybody.accounted_delta)
-    assert proven(everybody).epsilon_rdp == pytest.approx(proven(central).epsilon_rdp, rel=1e-9)
+    assert proven(everybody).epsilon_rdp == pytest.approx(proven(central).epsilon_rdp, rel=1e-6)
     assert proven(everybody).epsilon_pld == pytest.approx(proven(central).epsilon_pld, rel=1e-3)
-    k = SEEN_RECORD.participations(20)
-    assert binom.sf(k, 20, 0.3) <= 1e-8 < binom.sf(k - 1, 20, 0.3)
-    assert SEEN_RECORD.releases(20) == 4 * k
+    # In a schedule of three batches a client's steps are those of every third round.
+    shuffled = SEEN_RECORD.replace(sampling="shuffled", sampling_rate=1 / 3, population=3, rounds=18)
+    assert (shuffled.compositions(18), shuffled.releases(18)) == (6, 24)
+
+
+@pytest.mark.parametrize(
+    ("rate", "rounds", "steps", "own", "delta", "right"),
+    [(0.5, 10, 2, 1 / 3, 1e-5, 2.939), (0.2, 60, 4, 0.1, 1e-5, 1.741), (0.05, 200, 10, 0.1, 1e-6, 3.058)],
+)
+def test_steps_on_records_of_clients_that_are_seen_cost_their_mean(rate, rounds, steps, own, delta, right):
+    plan = SEEN_RECORD.replace(
+        population=1000, sampling_rate=rate, rounds=rounds, local=LocalSteps(steps, (own,)), delta=delta
+    )
+    found = proven(plan)
+    assert found.epsilon_pld == pytest.approx(right, rel=2e-3)
+    # By the law of the number of participations: composed apart for each of them, and then averaged.
+    step = privacy_loss_distribution.from_gaussian_mechanism(
+        2.0, sampling_prob=own, value_discretization_interval=1e-3
+    )
+    counts = [k for k in range(1, rounds + 1) if binom.pmf(k, rounds, rate) > 1e-4 * delta]
+    deltas = [step.self_compose(int(k) * steps).get_delta_for_epsilon(found.epsilon_pld) for k in counts]
+    assert np.dot(binom.pmf(counts, rounds, rate), deltas) == pytest.approx(plan.accounted_delta, rel=5e-3)
+
+
+@pytest.mark.parametrize("sampling", ["poisson", "fixed_size"])
+def test_secrecy_of_clients_adds_nothing_to_records_that_they_noise_themselves(sampling):
+    seen = SEEN_RECORD.replace(sampling=sampling, population=10)
+    assert proven(seen.replace(participation="secret")) == proven(seen)
 
 
 def test_one_guarantee_for_all_has_no_epsilon_by_client():
@@ -206,16 +302,6 @@ def test_more_clients_of_their_own_do_not_change_the_guarantee(plan):
     assert rdp_curve(many)[1].tolist() == rdp_curve(one)[1].tolist()
     noisy = LOCAL_CLIENT.replace(sampling_rate=0.2, rounds=30, noise_multiplier=10.0, sampling="fixed_size")
     assert by_rdp(noisy.replace(population=10)) == by_rdp(noisy.replace(population=10_000))
-
-
-@pytest.mark.parametrize("rate", [0.01, 0.3, 0.95])
-@pytest.mark.parametrize("steps", [1, 4, 30])
-def test_what_nobody_sees_never_costs_more(rate, steps):
-    hidden = SECRET_RECORD.replace(sampling_rate=rate, local=LocalSteps(steps, (0.05,)))
-    seen = hidden.replace(participation="seen")
-    assert by_rdp(hidden) <= by_rdp(seen)
-    orders, whole = whole_curve(hidden)
-    assert rdp.compute_epsilon(orders, whole, hidden.accounted_delta)[0] <= by_rdp(hidden) * (1 + 1e-9)
 
 
 def test_a_client_that_always_takes_part_hides_nothing():
@@ -300,11 +386,11 @@ def test_integer_noise_tends_to_the_gaussian_as_bits_grow(law):
     curves = {b: rdp_curve(plan) for b, plan in plans.items()}
     orders = curves[24][0]
     gaussian = orders * (2 / 4.0) ** 2 / 2
-    excess = [float((one / gaussian).max()) - 1 for _, one, _ in curves.values()]
+    excess = [float((one / gaussian).max()) - 1 for _, one in curves.values()]
     assert excess == sorted(excess, reverse=True)
     assert excess[0] > 0.2
     assert 0 < excess[-1] < 1e-4
-    assert all((one >= gaussian).all() for _, one, _ in curves.values())
+    assert all((one >= gaussian).all() for _, one in curves.values())
     epsilons = [by_rdp(plans[b]) for b in (10, 12, 16, 20)]
     assert epsilons == sorted(epsilons, reverse=True)
     limit, _ = rdp.compute_epsilon(orders, gaussian * 5, plans[20].accounted_delta)
@@ -352,18 +438,36 @@ def test_a_sampler_that_errs_more_than_is_paid_for_proves_nothing(law, monkeypat
         assert guarantee(fresh).epsilon_rdp == expected
 
 
-@pytest.mark.parametrize("plan", [DISTRIBUTED, DISTRIBUTED_RECORD], ids=["client", "record"])
 @pytest.mark.parametrize("law", LAWS)
-def test_secrecy_of_the_sample_never_costs_more_under_secure_aggregation(plan, law):
-    hidden = plan.replace(mechanism=law, sampling_rate=0.1, participation="secret", rounds=30)
+def test_secrecy_of_records_never_costs_more_under_secure_aggregation(law):
+    hidden = DISTRIBUTED_RECORD.replace(mechanism=law, sampling_rate=0.1, participation="secret", rounds=30)
     seen = hidden.replace(participation="seen")
     assert by_rdp(hidden) <= by_rdp(seen)
     assert by_rdp(hidden.replace(sampling_rate=0.02)) < by_rdp(seen.replace(sampling_rate=0.02))
 
 
+@pytest.mark.parametrize(("rate", "rounds", "noise", "before"), [(0.2, 60, 8.0, 2.557), (0.5, 20, 8.0, 2.323)])
+def test_integer_noise_has_the_least_of_all_bounds_order_by_order(rate, rounds, noise, before):
+    plan = DISTRIBUTED_RECORD.replace(
+        sampling_rate=rate, rounds=rounds, noise_multiplier=noise, clip_norm=1.0, participation="secret",
+        sum=replace(DISTRIBUTED.sum, dimension=8000, bits=16),
+    )  # fmt: skip
+    orders, one = rdp_curve(plan)
+
+    def alone(at):
+        return lattice_mechanism.encoding_of(plan).rdp(at, swapped=False)
+
+    secret = np.array([amplification.poisson(alone, rate, int(a)) for a in orders])
+    drawn = amplification.mixture(alone(orders), rate, orders)
+    assert one.tolist() == np.minimum(secret, drawn).tolist()
+    assert (secret < drawn).any()
+    assert by_rdp(plan) == pytest.approx({0.2: 2.110, 0.5: 1.856}[rate], abs=2e-3)
+    assert by_rdp(plan) < before
+
+
 def test_pld_is_not_claimed_where_there_is_none():
-    for plan in (DISTRIBUTED, DISTRIBUTED_RECORD, SECRET_RECORD):
-        assert math.isnan(guarantee(plan.replace(sampling_rate=0.01, participation="secret")).epsilon_pld)
+    for plan in (DISTRIBUTED, DISTRIBUTED_RECORD):
+        assert math.isnan(guarantee(plan.replace(sampling_rate=0.01)).epsilon_pld)
 
 
 # --- limits -------------------------------------------------------------------------------------------------------------
@@ -394,10 +498,12 @@ def test_epsilon_grows_with_the_rounds(kind):
     assert (epsilons[0] == 0) == (not plan.preprocessing_noise_multipliers)
 
 
-SECRET_SUM = DISTRIBUTED.replace(sampling_rate=0.1, participation="secret", rounds=60, noise_multiplier=40.0)
+SECRET_SUM = DISTRIBUTED_RECORD.replace(
+    sampling_rate=0.1, rounds=60, noise_multiplier=40.0, participation="secret"
+)
 
 
-@pytest.mark.parametrize("plan", [*KINDS.values(), SECRET_SUM], ids=[*KINDS, "skellam, secret"])
+@pytest.mark.parametrize("plan", [*KINDS.values(), SECRET_SUM], ids=[*KINDS, "skellam, strong noise"])
 def test_the_curve_of_a_run_promises_what_its_guarantee_does_and_not_more(plan):
     orders, whole = whole_curve(plan)
     by_curve, _ = rdp.compute_epsilon(orders, whole, plan.delta - plan.reserved_delta)
@@ -407,29 +513,15 @@ def test_the_curve_of_a_run_promises_what_its_guarantee_does_and_not_more(plan):
 
 
 def test_all_steps_of_a_participation_are_what_its_secrecy_hides():
-    orders, hidden, _ = rdp_curve(SECRET_RECORD)
+    orders, hidden = rdp_curve(SECRET_RECORD)
     central = CENTRAL.replace(sampling_rate=SECRET_RECORD.local.worst)
-    _, step, _ = rdp_curve(central, orders.tolist())
+    _, step = rdp_curve(central, orders.tolist())
     q, steps = SECRET_RECORD.setting.sampling_rate, SECRET_RECORD.local.steps
     exponent = (orders - 1) * steps * step
     within = exponent < 500  # where float64 can hold it
     assert within.sum() > 30
     by_hand = np.log1p(q * np.expm1(exponent[within])) / (orders[within] - 1)
     assert hidden[within] == pytest.approx(by_hand, rel=1e-9)
-
-
-@pytest.mark.parametrize("law", ["skellam", "discrete_gaussian"])
-def test_a_secret_cohort_of_a_fixed_size_has_the_bound_for_such_cohorts(law):
-    plan = SECRET_SUM.replace(mechanism=law)
-    orders, found, _ = rdp_curve(plan)
-
-    def swapped(at):
-        return lattice_mechanism.encoding_of(plan).rdp(at, swapped=True)
-
-    own = [amplification.without_replacement(swapped, 0.1, int(a)) for a in orders]
-    other = np.array([amplification.poisson(swapped, 0.1, int(a)) for a in orders])
-    assert found.tolist() == own
-    assert (found > 1.01 * other).any()
 
 
 # --- what rounding and time leave of PLD ----------------------------------------------------------------------------------
@@ -480,12 +572,13 @@ def test_the_error_of_rounding_is_paid_for_out_of_delta():
     plan = central(0.00503, 0.726, 3000, 2e-11)
     found = guarantee(plan).epsilon_pld
     assert provable_delta(0.00503, 0.726, 3000, found, 1e-4) <= 2e-11
+    left = plan.accounted_delta - 6e-12
     step = privacy_loss_distribution.from_gaussian_mechanism(
         0.726,
         sampling_prob=0.00503,
         value_discretization_interval=by_pld._pld_interval(0.726, by_rdp(plan), 3000)[0],
     )
-    assert found == pytest.approx(step.self_compose(3000).get_epsilon_for_delta(2e-11 - 6e-12), rel=1e-12)
+    assert found == pytest.approx(step.self_compose(3000).get_epsilon_for_delta(left), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -494,7 +587,7 @@ def test_the_error_of_rounding_is_paid_for_out_of_delta():
         (0.2, 2.0, 60, 1e-4, 3.260471142172135),
         (0.1, 1.0, 100, 1e-5, 7.046668232618339),
         (256 / 60000, 1.1, 14063, 1e-5, 2.3833965709114437),
-        (1.0, 5.0, 100, 1e-12, 15.641131151098604),
+        (1.0, 5.0, 100, 1e-12, 15.641125772),
     ],
 )
 def test_pld_at_usual_deltas_is_what_it_was_before_rounding_was_paid_for(rate, noise, steps, delta, epsilon):

@@ -39,11 +39,13 @@ def test_noise_without_bound_costs_nothing_by_pld():
 
 
 def test_fixed_size_sampling_pays_for_the_doubled_sensitivity():
-    # 10 of 1,000 for 1,000 rounds at noise 1: 3.58 is what comes out where the doubling is forgotten.
+    # 10 of 1,000 for 1,000 rounds at noise 1: 3.58 is what comes out where the doubling is forgotten, 20.99 by the bound of Wang
+    # et al. (2019), and one pair of data sets attains 13.34.
     plan = GAUSSIAN.replace(
         population=1000, sampling_rate=0.01, rounds=1000, sampling="fixed_size", noise_multiplier=1.0
     )
-    assert guarantee(plan).epsilon_rdp == pytest.approx(20.99, abs=0.01)
+    assert guarantee(plan).epsilon_rdp == pytest.approx(16.91, abs=0.01)
+    assert guarantee(plan).epsilon_pld == pytest.approx(14.82, abs=0.01)
 
 
 def test_fixed_size_of_everybody_is_a_gaussian_at_half_the_noise():
@@ -67,7 +69,7 @@ def test_pld_is_never_above_rdp():
 
 
 def test_what_would_run_without_bound_is_said_and_not_done():
-    proven = guarantee(GAUSSIAN.replace(noise_multiplier=0.02))
+    proven = guarantee(GAUSSIAN.replace(noise_multiplier=0.3, sampling_rate=0.5, rounds=1000))
     assert math.isnan(proven.epsilon_pld)
     assert any("PLD not computed" in line for line in proven.warnings)
     tiny = guarantee(GAUSSIAN.replace(sampling_rate=1e-6, noise_multiplier=0.1, rounds=10))
@@ -75,6 +77,8 @@ def test_what_would_run_without_bound_is_said_and_not_done():
 
 
 def test_an_optimal_order_at_the_end_of_the_grid_is_reported():
-    proven = guarantee(GAUSSIAN.replace(noise_multiplier=500.0))
+    strong = GAUSSIAN.replace(noise_multiplier=500.0)
+    proven = guarantee(strong, only=("rdp",))
     assert proven.rdp_order == ORDERS[-1]
     assert any("largest of the grid" in line for line in proven.warnings)
+    assert not guarantee(strong).warnings  # PLD has no orders

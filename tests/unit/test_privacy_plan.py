@@ -2,14 +2,13 @@
 
 import math
 
-import dp_accounting
 import pytest
 from scipy.stats import binom
 
 from fedpareto.privacy.accounting.epsilon import guarantee, guarantees
-from fedpareto.privacy.accounting.events import step_event, whole_event
+from fedpareto.privacy.accounting.round_law import GaussianRound, gaussian_round
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
-from fedpareto.privacy.setting import PrivacySetting, SecureAggregation
+from fedpareto.privacy.setting import LocalSteps, PrivacySetting, SecureAggregation
 
 PLAN = PrivacyPlan(
     PrivacySetting(sampling_rate=0.1), population=1000, rounds=100, clip_norm=0.5, noise_multiplier=2.0, delta=1e-5
@@ -25,13 +24,11 @@ def test_noise_is_relative_to_the_clip_norm():
     assert PLAN.sensitivity == 0.5
 
 
-def test_replacing_a_client_doubles_the_sensitivity_and_the_event_says_so():
+def test_replacing_a_client_doubles_the_sensitivity_and_the_law_of_a_round_says_so():
     fixed = PLAN.replace(sampling="fixed_size")
     assert fixed.setting.adjacency == "replace_one"
     assert fixed.sensitivity == 1.0
-    assert step_event(fixed) == dp_accounting.SampledWithoutReplacementDpEvent(
-        1000, 100, dp_accounting.GaussianDpEvent(1.0)
-    )
+    assert gaussian_round(fixed) == GaussianRound(1.0, "without_replacement", 0.1)
 
 
 @pytest.mark.parametrize(("population", "rate", "size"), [(10, 0.15, 2), (7, 0.4, 3), (3, 0.1, 1), (105, 0.1, 10)])
@@ -41,7 +38,7 @@ def test_cohorts_of_a_fixed_size_are_whole_and_accounted_for_as_they_are(populat
     assert plan.inclusion_probability == size / population
     whole = SecureAggregation(dimension=10, participants=size, bits=12, threshold=0.6)
     discrete = plan.replace(trust="distributed", mechanism="skellam", sum=whole, noise_multiplier=4.0)
-    for kind in (plan, discrete, discrete.replace(participation="seen")):
+    for kind in (plan, plan.replace(participation="seen"), discrete):
         stated = kind.replace(sampling_rate=size / population)
         assert guarantee(kind, only=("rdp",)) == guarantee(stated, only=("rdp",))
 
@@ -53,23 +50,41 @@ def test_no_more_bands_than_rounds_between_two_participations_of_whole_cohorts()
         cyclic.replace(mechanism="banded", strategy=(0.5,) * 6)
 
 
-def test_event_of_a_poisson_run():
-    assert whole_event(PLAN) == dp_accounting.SelfComposedDpEvent(
-        dp_accounting.PoissonSampledDpEvent(0.1, dp_accounting.GaussianDpEvent(2.0)), 100
-    )
+@pytest.mark.parametrize(
+    ("change", "law"),
+    [
+        ({}, GaussianRound(2.0, "poisson", 0.1)),
+        ({"sampling_rate": 1.0}, GaussianRound(2.0, "everybody")),
+        ({"participation": "seen"}, GaussianRound(2.0, "everybody", participation=0.1)),
+        ({"sampling": "fixed_size", "participation": "seen"}, GaussianRound(1.0, "everybody", participation=0.1)),
+        ({"sampling": "shuffled", "participation": "seen"}, GaussianRound(1.0, "everybody")),
+        ({"trust": "local", "participation": "seen"}, GaussianRound(1.0, "everybody", participation=0.1)),
+        (
+            {"unit": "record", "trust": "local", "local": LocalSteps(3, (0.2, 0.5))},
+            GaussianRound(2.0, "poisson", 0.5, 3, 0.1),
+        ),
+        (
+            {"unit": "record", "trust": "local", "sampling": "shuffled", "local": LocalSteps(3, (0.2, 0.5))},
+            GaussianRound(2.0, "poisson", 0.5, 3),
+        ),
+    ],
+)
+def test_law_of_a_round(change, law):
+    assert gaussian_round(PLAN.replace(**change)) == law
 
 
 @pytest.mark.parametrize(("population", "rate"), [(100, 0.3), (1000, 0.1), (100_000, 0.001), (50, 1.0)])
 def test_pad_is_the_smallest_that_overflows_negligibly(population, rate):
     plan = PLAN.replace(population=population, sampling_rate=rate)
     budget = 1e-3 * plan.delta
-    assert plan.rounds * binom.sf(plan.max_cohort_size, population, rate) <= budget
+    # A place for one unit beside all others that join.
+    assert plan.rounds * binom.sf(plan.max_cohort_size - 1, population - 1, rate) <= budget
     if plan.max_cohort_size < population:
-        assert plan.rounds * binom.sf(plan.max_cohort_size - 1, population, rate) > budget
+        assert plan.rounds * binom.sf(plan.max_cohort_size - 2, population - 1, rate) > budget
 
 
 def test_overflow_is_paid_for_out_of_delta():
-    assert PLAN.overflow_probability == pytest.approx(100 * binom.sf(PLAN.max_cohort_size, 1000, 0.1), rel=1e-9)
+    assert PLAN.overflow_probability == pytest.approx(100 * binom.sf(PLAN.max_cohort_size - 1, 999, 0.1), rel=1e-9)
     assert PLAN.overflow_probability > 0
     assert PLAN.accounted_delta == PLAN.delta - PLAN.overflow_probability
 
@@ -112,11 +127,37 @@ def test_what_is_released_before_the_first_round_is_spent_before_it():
     assert last.epsilon_rdp > guarantee(records.replace(preprocessing_noise_multipliers=())).epsilon_rdp
 
 
-def test_swapping_a_record_doubles_what_a_preliminary_release_gives_away():
+def test_swapping_a_record_moves_a_preliminary_release_as_far_as_its_kind_says():
     swapped = PLAN.replace(
         unit="record", sampling="shuffled", participation="seen", preprocessing_noise_multipliers=(4.0, 6.0)
     )
     assert swapped.preprocessing_relative_noise == (2.0, 3.0)
+    stated = swapped.replace(preprocessing_replace_sensitivities=(2.0, 1.5))
+    assert stated.preprocessing_relative_noise == (2.0, 4.0)
+    added = stated.replace(sampling="poisson", participation="secret")
+    assert added.preprocessing_relative_noise == (4.0, 6.0)
+    for wrong in ((2.0,), (2.0, 2.1), (0.0, 1.0)):
+        with pytest.raises(PrivacyPlanError, match="sensitivities of preliminary releases"):
+            swapped.replace(preprocessing_replace_sensitivities=wrong)
+
+
+@pytest.mark.parametrize(
+    ("noise", "rdp", "pld"), [(4.0, 1.847, 1.698), (8.0, 1.263, None), (16.0, 1.080, None)]
+)  # 2.452 and 2.258 at twice the bound
+def test_a_covariance_moves_by_the_square_root_of_two_where_a_record_is_swapped(noise, rdp, pld):
+    plan = PrivacyPlan(
+        PrivacySetting(unit="record", sampling="shuffled", participation="seen", sampling_rate=0.1),
+        population=1000,
+        rounds=10,
+        clip_norm=1.0,
+        noise_multiplier=8.0,
+        delta=1e-5,
+        preprocessing_noise_multipliers=(noise,),
+        preprocessing_replace_sensitivities=(2**0.5,),
+    )
+    found = guarantee(plan)
+    assert found.epsilon_rdp == pytest.approx(rdp, abs=1e-3)
+    assert pld is None or found.epsilon_pld == pytest.approx(pld, abs=1e-3)
 
 
 @pytest.mark.parametrize("other", [{"unit": "client"}, {"unit": "client", "trust": "local", "participation": "seen"}])

@@ -32,6 +32,12 @@ def _count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _distances(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(
+        isinstance(entry, int | float) and not isinstance(entry, bool) and 0 < entry <= 2 for entry in value
+    )
+
+
 def _flag(value: Any) -> bool:
     return isinstance(value, bool)
 
@@ -42,6 +48,7 @@ FORMS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "REMEMBERS_CLIENTS": (_flag, "True or False"),
     "VECTORS": (_count, "a count of vectors, e.g. 1"),
     "RELEASES": (_count, "a count of sums, e.g. 1"),
+    "REPLACE_SENSITIVITIES": (_distances, "a number of at most 2 for each sum, e.g. (2.0,)"),
     "INPUT_SHAPE": (_sides, "height, width and channels, e.g. (28, 28, 1)"),
     "REFUSES": (_reasons, 'pairs of settings and a reason, e.g. (({"trust": "local"}, "why"),)'),
 }

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 # over the whole run with at most this fraction of delta, and that probability is charged to delta.
 OVERFLOW_SHARE = 1e-3
 OVERFLOW_PROBABILITY_NON_PRIVATE = 1e-9
-# The same for how often one unit takes part, where that is what composes, and for the sampler of discrete noise.
-PARTICIPATION_SHARE = 1e-3
+# The same for the sampler of discrete noise.
 SAMPLER_SHARE = 1e-3
 
 
@@ -20,22 +19,30 @@ class DeltaBudget:
 
     Attributes:
       delta: Total delta of the guarantee.
-      overflow: Bound on the probability that some round's cohort does not fit in its buffer.
-      participations: The probability that one unit takes part more often than is accounted for; 0 where nothing is drawn.
+      overflow: Bound on the probability that one unit finds no place in some round's buffer, or takes another's.
       client_batches: The probability that some batch that a client draws of its records does not fit in its buffer.
       sampler: The part set aside for the sampler of discrete noise.
     """
 
     delta: float
     overflow: float
-    participations: float
     client_batches: float
     sampler: float
 
     @property
     def accounted(self) -> float:
         """The delta left for the accountant."""
-        return self.delta - self.overflow - self.participations - self.client_batches - self.sampler
+        return self.delta - self.overflow - self.client_batches - self.sampler
+
+    def largest(self) -> str:
+        """The event that the largest part is reserved for, in words."""
+        parts = {
+            "a cohort that outgrows its buffer": self.overflow,
+            "a client's batch that outgrows its buffer": self.client_batches,
+            "noise beyond the draws of its sampler": self.sampler,
+        }
+        name = max(parts, key=parts.__getitem__)
+        return f"{name}: {parts[name]:.2g}"
 
 
 def overflow_limit(delta: float | None) -> float:

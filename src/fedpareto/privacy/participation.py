@@ -1,4 +1,4 @@
-"""High-probability bounds on cohort size and on participations of a unit; their failure is charged to delta."""
+"""High-probability bounds on the size of cohorts, whose failure is charged to delta; and participations in a schedule."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from fedpareto.components import registry
-from fedpareto.privacy.delta_budget import OVERFLOW_SHARE, PARTICIPATION_SHARE, DeltaBudget, overflow_limit
+from fedpareto.privacy.delta_budget import OVERFLOW_SHARE, DeltaBudget, overflow_limit
 from fedpareto.privacy.mechanisms.adaptive_clipping import default_count_stddev, update_noise_multiplier
 from fedpareto.privacy.participation import binomial_tail, scheduled, smallest_bound
 from fedpareto.privacy.setting import VALUES, LocalSteps, PrivacySetting, SecureAggregation, schedule_length
@@ -62,6 +62,8 @@ class PrivacyPlan:
       local: DP-SGD on the clients, where unit is `record` and trust `local`.
       preprocessing_noise_multipliers: Of each release of all records before the first round (a noisy covariance, say), the
         standard deviation of its Gaussian noise over the bound on what one record contributes to it.
+      preprocessing_replace_sensitivities: Of each of them, how far a record that replaces another moves it, over that bound;
+        empty for twice the bound.
 
     Raises:
       PrivacyPlanError: A number is out of range, or the soundness table refuses the setting of a private plan.
@@ -79,6 +81,7 @@ class PrivacyPlan:
     sum: SecureAggregation | None = None
     local: LocalSteps | None = None
     preprocessing_noise_multipliers: tuple[float, ...] = ()
+    preprocessing_replace_sensitivities: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         rate = self.setting.sampling_rate
@@ -122,6 +125,13 @@ class PrivacyPlan:
         if not all(math.isfinite(noise) and noise > 0 for noise in self.preprocessing_noise_multipliers):
             raise PrivacyPlanError(
                 f"the noise of preliminary releases = {self.preprocessing_noise_multipliers} must be finite and above 0"
+            )
+        moved = self.preprocessing_replace_sensitivities
+        if moved and (
+            len(moved) != len(self.preprocessing_noise_multipliers) or not all(0 < one <= 2 for one in moved)
+        ):
+            raise PrivacyPlanError(
+                f"sensitivities of preliminary releases = {moved} must be one for each, above 0 and at most 2"
             )
         setting = replace(
             self.setting,
@@ -203,31 +213,31 @@ class PrivacyPlan:
         """Size of the cohort buffer: at most `overflow_limit` of all runs ever see a larger cohort."""
         if self.setting.sampling != "poisson":
             return int(self.expected_cohort)
-        return max(
-            1, smallest_bound(self.population, self.setting.sampling_rate, overflow_limit(self.delta), self.rounds)
-        )
+        return _places(self.population, self.setting.sampling_rate, overflow_limit(self.delta), self.rounds)
 
     @cached_property
     def overflow_probability(self) -> float:
-        """Bound on the probability that some round's cohort does not fit in `max_cohort_size` (union over rounds)."""
+        """Bound on the probability that in some round as many others join as `max_cohort_size` has places (union over rounds).
+
+        Until then whether one unit joins moves nobody else out of the buffer, and all find their places.
+        """
         if self.setting.sampling != "poisson" or self.max_cohort_size >= self.population:
             return 0.0
-        return min(1.0, self.rounds * binomial_tail(self.population, self.setting.sampling_rate, self.max_cohort_size))
+        others, rate = self.population - 1, self.setting.sampling_rate
+        return min(1.0, self.rounds * binomial_tail(others, rate, self.max_cohort_size - 1))
 
     def max_batch_size(self, records: int, rate: float) -> int:
         """Size of a client's buffer of its own records: all its steps of the whole run fit, but for `overflow_limit`."""
         steps = self.rounds * (1 if self.local is None else self.local.steps)
-        return max(1, smallest_bound(records, rate, overflow_limit(self.delta), steps))
+        return _places(records, rate, overflow_limit(self.delta), steps)
 
     @cached_property
     def budget(self) -> DeltaBudget:
         """The parts of delta by event; all are 0 where nothing is guaranteed."""
         delta = self.delta or 0.0
-        drawn = not (self.amplified or self.setting.scheduled) and self.inclusion_probability < 1
         return DeltaBudget(
             delta=delta,
             overflow=self.overflow_probability,
-            participations=PARTICIPATION_SHARE * delta if drawn else 0.0,
             client_batches=OVERFLOW_SHARE * delta if self.setting.clients_draw_records else 0.0,
             sampler=float(self.noise.delta_share(self)),
         )
@@ -240,48 +250,36 @@ class PrivacyPlan:
         return self.budget.accounted
 
     @property
-    def uses_black_box_amplification(self) -> bool:
-        """Whether secrecy of who took part is accounted for by a bound that holds for any mechanism.
-
-        It may promise less than no secrecy at all, so that both guarantees are computed and the better one counts.
-        """
-        return self.amplified and (self.local is not None or self.noise.event(self) is None)
-
-    @property
     def reserved_delta(self) -> float:
-        """Delta reserved for failure events (overflow, participation cap, sampler error)."""
-        if not self.private or self.delta is None:
-            return 0.0
-        seen = self.replace(participation="seen") if self.uses_black_box_amplification else self
-        return self.delta - min(self.accounted_delta, seen.accounted_delta)
+        """Delta reserved for failure events (overflow, sampler error)."""
+        return 0.0 if not self.private or self.delta is None else self.delta - self.accounted_delta
 
     @property
     def largest_epsilon(self) -> float:
         """The epsilon up to which the mechanism's sampler is exact enough for the delta set aside for it."""
         return float(self.noise.largest_epsilon(self))
 
-    def participations(self, rounds: int) -> int:
-        """Rounds among the first `rounds` that may use one unit.
+    @property
+    def participation_probability(self) -> float:
+        """Probability that a given round uses a given unit, where who takes part is drawn; 1 where a schedule says so."""
+        return 1.0 if self.setting.scheduled else self.inclusion_probability
 
-        All of them where nobody sees which do; else no more than it takes part in, but for `budget.participations`.
-        """
-        if self.setting.scheduled:
-            return scheduled(rounds, self.setting.min_separation)
-        if self.budget.participations == 0:
-            return rounds
-        return smallest_bound(rounds, self.inclusion_probability, self.budget.participations)
+    def compositions(self, rounds: int) -> float:
+        """How many times the guarantee of one round composes over the first `rounds` rounds.
 
-    def releases(self, rounds: int) -> float:
-        """How many times the guarantee of one `step_event` composes over the first `rounds` rounds.
-
-        Noise that is correlated over rounds composes as its mechanism says.
+        That of one round is with `participation_probability`; under a schedule it is that of a round which uses the unit. Noise that
+        is correlated over rounds composes as its mechanism says.
         """
         composed = self.noise.compositions(self, rounds)
         if composed is not None and self.amplified:
             raise PrivacyPlanError(f"{self.setting.mechanism} noise composes by itself: participation must be seen")
         if composed is not None:
             return float(composed)
-        return float(self.participations(rounds) * (1 if self.local is None or self.amplified else self.local.steps))
+        return float(scheduled(rounds, self.setting.min_separation) if self.setting.scheduled else rounds)
+
+    def releases(self, rounds: int) -> float:
+        """Noisy releases that may use one unit over the first `rounds` rounds."""
+        return self.compositions(rounds) * (1 if self.local is None else self.local.steps)
 
     def replace(self, **changes: Any) -> PrivacyPlan:
         """The plan with other numbers, or with another setting of the given names."""
@@ -301,10 +299,12 @@ class PrivacyPlan:
 
     @property
     def preprocessing_relative_noise(self) -> tuple[float, ...]:
-        """Noise standard deviation over sensitivity of each preliminary release: neighbours may swap a record."""
+        """Noise standard deviation over sensitivity of each preliminary release."""
+        swapped = self.setting.adjacency == "replace_one"
+        moved = self.preprocessing_replace_sensitivities if swapped else ()
+        usual = 2.0 if swapped else 1.0
         return tuple(
-            noise / (2.0 if self.setting.adjacency == "replace_one" else 1.0)
-            for noise in self.preprocessing_noise_multipliers
+            noise / (moved[i] if moved else usual) for i, noise in enumerate(self.preprocessing_noise_multipliers)
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -318,3 +318,8 @@ class PrivacyPlan:
             "sensitivity": None if math.isinf(self.sensitivity) else self.sensitivity,
             "noise_stddev": self.noise_stddev,
         }
+
+
+def _places(units: int, rate: float, limit: float, times: int) -> int:
+    """The smallest buffer that, but for a probability of `limit`, has a place for one unit beside all others, `times` times."""
+    return smallest_bound(units - 1, rate, limit, times) + 1

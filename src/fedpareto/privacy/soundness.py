@@ -91,16 +91,16 @@ _RULES = (
         "every client draws its own records, and nobody could make the number drawn from all clients fixed",
     ),
     _Rule(
-        lambda c: c.trust == "local" and c.unit == "record" and c.sampling != "poisson" and c.participation == "secret",
-        "participation",
-        "be seen here",
-        "amplification by participation is proved for clients that join each round by their own coin",
-    ),
-    _Rule(
         lambda c: c.trust == "local" and c.unit == "client" and c.participation == "secret",
         "participation",
         "be seen with unit: client and trust: local",
         "everybody sees the update that a client sends, hence that it took part",
+    ),
+    _Rule(
+        lambda c: c.trust == "distributed" and c.unit == "client" and c.participation == "secret" and c.sampling_rate < 1,
+        "participation",
+        "be seen with unit: client and trust: distributed",
+        "the server of secure aggregation asks clients and routes their messages: it knows who took part",
     ),
     _Rule(
         lambda c: c.scheduled and c.participation == "secret",
@@ -151,11 +151,13 @@ _RULES = (
         lambda c: (
             (c.algorithm, c.unit) == ("scaffold", "client")
             and c.sampling_rate < 1
+            and c.sampling != "poisson"
             and c.effective_participation == "secret"
         ),
         "participation",
-        "be seen with algorithm: scaffold",
-        "control variates remember who took part; amplification is proved for rounds that know released models alone",
+        "be seen with algorithm: scaffold and this sampling",
+        "control variates remember who took part; where others take part does not depend on one client, with sampling: poisson, "
+        "that is hidden as well",
     ),
     _Rule(
         lambda c: c.algorithm != "fedavg" and c.unit == "record",

@@ -84,6 +84,8 @@ def privacy_plan(run: Run, measured: DataSizes | None = None) -> PrivacyPlan:
         sizes["strategy"] = registry.build("mechanism", mechanism).strategy(training.rounds)
     if privacy is not None and training.preprocessing is not None:
         sizes["preprocessing_noise_multipliers"] = _preprocessing_noise(training.preprocessing)
+        moved = registry.constant("preprocessing", training.preprocessing, "REPLACE_SENSITIVITIES", ())
+        sizes["preprocessing_replace_sensitivities"] = tuple(map(float, moved))
     return PrivacyPlan(
         setting=setting,
         population=data.clients if data.records is None else data.records,
@@ -191,7 +193,8 @@ def _plan_from_dict(stored: Mapping[str, Any]) -> PrivacyPlan:
     values = {key: value for key, value in stored.items() if key in PrivacyPlan.__dataclass_fields__}
     values["setting"] = PrivacySetting(**values["setting"])
     values["mechanism_arguments"] = tuple((name, value) for name, value in values["mechanism_arguments"])
-    values |= {name: tuple(values[name]) for name in ("strategy", "preprocessing_noise_multipliers")}
+    tuples = ("strategy", "preprocessing_noise_multipliers", "preprocessing_replace_sensitivities")
+    values |= {name: tuple(values[name]) for name in tuples}
     if values.get("sum") is not None:
         values["sum"] = SecureAggregation(**values["sum"])
     if values.get("local") is not None:

@@ -27,6 +27,8 @@ class DataNorm:
 
     NAME: ClassVar = "data_norm"
     RELEASES: ClassVar = 2
+    # Means may point anywhere; of mean squares, which are not negative, no two are further apart than the square root of 2.
+    REPLACE_SENSITIVITIES: ClassVar = (2.0, 1.4142135623730951)
     mean_norm: Annotated[float, POSITIVE]
     square_norm: Annotated[float, POSITIVE]
     noise_multiplier: Annotated[float | None, PRELIMINARY_NOISE] = None

@@ -3,12 +3,13 @@
 What is learned for a private run is noised, once, before the first round: `PrivacyPlan.preprocessing_noise_multipliers`
 says how much, and the accountant charges it. A configuration is checked by these literal constants of the class:
 
-| constant           | meaning                                                                            | default |
-|--------------------|------------------------------------------------------------------------------------|---------|
-| `RELEASES`         | sums over all records that it learns from, each of which is noised and charged     | 0       |
-| `FLATTENS`         | whether examples are rows of features after it, so that no model sees images       | False   |
-| `AT_MOST_FEATURES` | name of the argument that is at most the number of features of an example          |         |
-| `DIVIDES_CHANNELS` | name of the argument that divides the number of channels of an example             |         |
+| constant                | meaning                                                                            | default |
+|-------------------------|------------------------------------------------------------------------------------|---------|
+| `RELEASES`              | sums over all records that it learns from, each of which is noised and charged     | 0       |
+| `REPLACE_SENSITIVITIES` | of each sum, how far a record that replaces another moves it, over the bound of 1  | 2 each  |
+| `FLATTENS`              | whether examples are rows of features after it, so that no model sees images       | False   |
+| `AT_MOST_FEATURES`      | name of the argument that is at most the number of features of an example          |         |
+| `DIVIDES_CHANNELS`      | name of the argument that divides the number of channels of an example             |         |
 
 One with `RELEASES` takes the argument `noise_multiplier`, null where a run is not private.
 """

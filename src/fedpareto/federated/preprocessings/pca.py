@@ -25,6 +25,8 @@ class PCA:
 
     NAME: ClassVar = "pca"
     RELEASES: ClassVar = 1
+    # |xx' - yy'|^2 = |x|^4 + |y|^4 - 2 (x.y)^2 <= 2, attained by orthogonal records: the square root of 2
+    REPLACE_SENSITIVITIES: ClassVar = (1.4142135623730951,)
     FLATTENS: ClassVar = True
     AT_MOST_FEATURES: ClassVar = "dimensions"
     dimensions: Annotated[int, Rule(minimum=1, hint="e.g. 60")]

@@ -1,7 +1,7 @@
 """Amplification by sampling, for mechanisms with a known bound on the Rényi divergence alone.
 
-The Gaussian mechanism has sharper bounds of its own, in dp-accounting. These hold for any mechanism, which is what
-discrete noise and several steps inside one participation need. All take the RDP of the mechanism at integer orders.
+The Gaussian mechanism has exact divergences of its own (`accounting.subsampled`). These bounds hold for any mechanism, which is
+what discrete noise needs; `poisson` and `without_replacement` take its RDP at integer orders.
 """
 
 from __future__ import annotations
@@ -52,18 +52,26 @@ def without_replacement(curve: Curve, rate: float, order: int) -> float:
     return min(float(total) / (order - 1), float(rdp[-1]))
 
 
-def mixture(rdp: float, rate: float, order: float) -> float:
-    """RDP of a mechanism that runs with probability `rate`, and else does not depend on the unit.
+def mixture(rdp: np.ndarray, rate: float, orders: np.ndarray) -> np.ndarray:
+    """RDP of a mechanism that runs with probability `rate`, and else does not depend on the unit; also to those who see whether.
 
-    By joint convexity of exp((a - 1) D_a). Weaker than the two above, which need that the mechanism's output is close to
-    what comes out without the unit; this holds also where it is not.
+    `exp((a - 1) D)` is the mean over whether it runs: exact where that is seen (docs/proofs.md, Theorem 2), by joint convexity where
+    it is not. The two bounds above need secrecy, and that the mechanism's output is close to what comes out without the unit.
 
     Args:
-      rdp: RDP of the mechanism at `order`.
-      rate: Probability that it runs.
-      order: Above 1.
+      rdp: RDP of the mechanism at each of `orders`, float64 [k].
+      rate: Probability that it runs, in (0, 1].
+      orders: Above 1, float64 [k].
+
+    Returns:
+      float64 [k].
     """
-    return float(np.logaddexp(np.log1p(-rate) if rate < 1 else -np.inf, np.log(rate) + (order - 1) * rdp)) / (order - 1)
+    if rate == 1:
+        return rdp
+    exponent = (orders - 1) * rdp
+    with np.errstate(over="ignore"):
+        small = np.log1p(rate * np.expm1(np.minimum(exponent, 1.0)))
+    return np.where(exponent < 1, small, np.logaddexp(np.log1p(-rate), np.log(rate) + exponent)) / (orders - 1)
 
 
 def _log_binomial(n: int, k: np.ndarray) -> np.ndarray:

@@ -51,36 +51,34 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, only: Collection[str
     """
     if not plan.private:
         return [_same(t, math.inf if t else 0.0) for t in rounds]
-    proven = _guarantees(plan, rounds, only)
-    if not plan.uses_black_box_amplification:
-        return proven
-    # Who does not see who took part learns no more than who does. The general bounds may promise less than that.
-    seen = _guarantees(plan.replace(participation="seen"), rounds, only)
-    return [min(pair, key=lambda proof: proof.epsilon_rdp) for pair in zip(proven, seen, strict=True)]
+    if plan.accounted_delta <= 0:
+        why = f"no guarantee: all of delta = {plan.delta:g} and more is spent on what may fail ({plan.budget.largest()})"
+        return [replace(_same(t, math.inf), warnings=(why,)) for t in rounds]
+    return _guarantees(plan, rounds, only)
 
 
 def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], only: Collection[str] | None) -> list[Guarantee]:
     delta = plan.accounted_delta
-    orders, step_rdp, dropped = rdp_curve(plan)
+    orders, one = rdp_curve(plan)
     before = preprocessing_rdp(plan, orders)
-    releases = {t: plan.releases(t) for t in {*rounds} if t or plan.preprocessing_noise_multipliers}
+    compositions = {t: plan.compositions(t) for t in {*rounds} if t or plan.preprocessing_noise_multipliers}
     by_pld: dict[int, float] = {}
     pld_warnings: dict[int, str] = {}
-    if releases and (only is None or "pld" in only):
-        final, _ = rdp.compute_epsilon(orders, step_rdp * max(releases.values()) + before, delta)
-        by_pld, pld_warnings = pld_epsilons(plan, releases, delta, final)
-    classic = classic_epsilons(plan, releases) if releases and (only is None or "rdp_classic" in only) else {}
+    if compositions and (only is None or "pld" in only):
+        final, _ = rdp.compute_epsilon(orders, one * max(compositions.values()) + before, delta)
+        by_pld, pld_warnings = pld_epsilons(plan, compositions, delta, final)
+    classic = classic_epsilons(plan, compositions) if compositions and (only is None or "rdp_classic" in only) else {}
     results = []
     for t in rounds:
-        if t not in releases:
+        if t not in compositions:
             results.append(_same(0, 0.0))
             continue
-        epsilon, order = rdp.compute_epsilon(orders, step_rdp * releases[t] + before, delta)
+        epsilon, order = rdp.compute_epsilon(orders, one * compositions[t] + before, delta)
         warnings = [pld_warnings[t]] if t in pld_warnings else []
         if by_pld.get(t, 0.0) > epsilon:  # Two upper bounds: the larger one is of no use to anybody.
             warnings = [f"PLD not used: its epsilon is {by_pld.pop(t):.4g}, above the {epsilon:.4g} of RDP"]
-        if epsilon > 0 and order in (orders[0], orders[-1]):
-            warnings.append(_edge_warning(float(order), float(orders[0]), dropped))
+        if epsilon > 0 and order in (orders[0], orders[-1]) and t not in by_pld:
+            warnings.append(_edge_warning(float(order), float(orders[0])))
         results.append(
             Guarantee(
                 rounds=t,
@@ -90,7 +88,7 @@ def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], only: Collection[str] 
                     "rdp_classic": _within(plan, classic[t]) if classic else math.nan,
                 },
                 rdp_order=float(order),
-                releases=releases[t] + len(plan.preprocessing_noise_multipliers),
+                releases=plan.releases(t) + len(plan.preprocessing_noise_multipliers),
                 warnings=tuple(warnings),
             )
         )
@@ -122,7 +120,6 @@ def _within(plan: PrivacyPlan, epsilon: float) -> float:
     return epsilon if epsilon <= plan.largest_epsilon else math.inf
 
 
-def _edge_warning(order: float, lowest: float, dropped: int) -> str:
+def _edge_warning(order: float, lowest: float) -> str:
     where = "smallest" if order == lowest else "largest"
-    why = f" ({dropped} smaller orders did not converge)" if dropped and where == "smallest" else ""
-    return f"the optimal RDP order is {order:g}, the {where} of the grid{why}: epsilon is valid but may not be tight"
+    return f"the optimal RDP order is {order:g}, the {where} of the grid: epsilon is valid but may not be tight"

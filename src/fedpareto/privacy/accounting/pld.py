@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from functools import reduce
 from typing import Any
 
-from dp_accounting import pld
+import numpy as np
 from dp_accounting.pld import common
+from dp_accounting.pld.pld_pmf import DensePLDPmf
+from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
+from dp_accounting.pld.privacy_loss_distribution import from_gaussian_mechanism as gaussian_loss
 
+from fedpareto.privacy.accounting.gaussian import epsilon_of, participations
+from fedpareto.privacy.accounting.round_law import GaussianRound, gaussian_round
 from fedpareto.privacy.plan import PrivacyPlan
 
 # Bounds on the privacy loss distribution, so that no request runs without end. The discretisation is relative to
@@ -31,62 +36,102 @@ PLD_DENSE_COMPOSITIONS = 64
 
 
 def pld_epsilons(
-    plan: PrivacyPlan, releases: Mapping[int, float], delta: float, scale: float
+    plan: PrivacyPlan, compositions: Mapping[int, float], delta: float, scale: float
 ) -> tuple[dict[int, float], dict[int, str]]:
     """PLD epsilon by round, and warnings by round; ({}, warnings) if PLD does not apply.
 
     Args:
       plan: The plan.
-      releases: Rounds -> releases that compose.
+      compositions: Rounds -> how often one round composes.
       delta: The accounted delta.
       scale: Epsilon by RDP after the last of them, which sets the discretisation.
 
     Returns:
       Rounds -> epsilon where PLD applies; rounds -> the reason why it does not, or why its epsilon is not tight.
     """
-    if plan.noise.event(plan) is None or (plan.local is not None and plan.amplified):
-        return {}, dict.fromkeys(releases, "PLD not computed: dp-accounting's PLD does not cover this mechanism")
+    law = gaussian_round(plan)
+    if law is None:
+        return {}, dict.fromkeys(compositions, "PLD not computed: the privacy loss of this mechanism has no known bound")
+    # Gaussians on everything compose to one, exactly.
+    precision = sum(noise**-2 for noise in plan.preprocessing_relative_noise)
+    if law.sample == "everybody":
+        return {t: _of_gaussians(law, k, precision, delta) for t, k in compositions.items()}, {}
     if not scale <= PLD_LARGEST_EPSILON:
         why = (
             f"PLD not computed: epsilon by RDP is {scale:.4g}, above {PLD_LARGEST_EPSILON:g}, where PLD takes "
             "unbounded memory and the guarantee means nothing"
         )
-        return {}, dict.fromkeys(releases, why)
-    if plan.amplified and plan.setting.sampling == "fixed_size":
-        why = f"PLD not computed: dp-accounting's PLD does not cover {plan.setting.sampling} sampling"
-        return {}, dict.fromkeys(releases, why)
-    rate = _sampled(plan)
-    # Gaussians on everything compose to one, exactly.
-    precision = sum(noise**-2 for noise in plan.preprocessing_relative_noise)
-    gaussian = pld.privacy_loss_distribution.from_gaussian_mechanism
+        return {}, dict.fromkeys(compositions, why)
     epsilons: dict[int, float] = {}
     warnings: dict[int, str] = {}
-    if rate == 1:
-        for t, k in releases.items():
-            noise = (k * plan.relative_noise**-2 + precision) ** -0.5
-            interval, warning = _pld_interval(noise, scale, 1)
-            loss = gaussian(standard_deviation=noise, value_discretization_interval=interval)
-            epsilons[t] = max(0.0, float(loss.get_epsilon_for_delta(delta)))
-            warnings |= {t: warning} if warning else {}
-        return epsilons, warnings
     # Distributions compose on one grid only: the coarser of what the two of them can afford.
-    noises = [plan.relative_noise, *([precision**-0.5] if precision else [])]
-    times = int(max(releases.values()))
+    noises = [law.noise, *([precision**-0.5] if precision else [])]
+    times = int(max(compositions.values())) * law.steps
     interval, warning = max((_pld_interval(z, scale, times) for z in noises), key=lambda pair: pair[0])
-    step = gaussian(standard_deviation=plan.relative_noise, value_discretization_interval=interval, sampling_prob=rate)
-    before = [gaussian(precision**-0.5, value_discretization_interval=interval)] if precision else []
-    for t, k in releases.items():
-        why_not = _pld_out_of_bounds(step, int(k), delta)
+    release = _release(law, interval)
+    before = [gaussian_loss(precision**-0.5, value_discretization_interval=interval)] if precision else []
+    for t, k in compositions.items():
+        why_not = _pld_out_of_bounds(release, int(k) * law.steps, delta)
         if why_not:
             warnings[t] = why_not
             continue
-        parts = [_self_compose(step, int(k))] if k else []
-        parts += before
-        whole = reduce(lambda loss, other: loss.compose(other), parts)
-        left = delta - (k + len(before)) * PLD_ERROR_OF_COMPOSITION
+        whole = reduce(lambda loss, other: loss.compose(other), [*_rounds(release, law, int(k)), *before])
+        left = delta - (int(k) * law.steps + len(before)) * PLD_ERROR_OF_COMPOSITION
         epsilons[t] = max(0.0, float(whole.get_epsilon_for_delta(left)))
         warnings |= {t: warning} if warning else {}
     return epsilons, warnings
+
+
+def _of_gaussians(law: GaussianRound, rounds: float, precision: float, delta: float) -> float:
+    """Epsilon of rounds that nothing secret amplifies, after releases of this precision."""
+    taken_part = participations(rounds, law.participation, delta)
+    shifts = np.sqrt(taken_part.numbers * law.steps / law.noise**2 + precision)
+    return epsilon_of(shifts, taken_part, delta)
+
+
+def _release(law: GaussianRound, interval: float) -> PrivacyLossDistribution:
+    """The privacy loss of one of a round's releases."""
+    loss = gaussian_loss(law.noise, value_discretization_interval=interval, sampling_prob=law.rate)
+    return loss if law.sample == "poisson" else PrivacyLossDistribution(_symmetrised(loss._pmf_remove.to_dense_pmf()))
+
+
+def _symmetrised(pmf: DensePLDPmf) -> DensePLDPmf:
+    """The loss whose hockey-stick curve is that of `pmf` from 1 upwards, and its mirror image below (docs/proofs.md, Theorem 1).
+
+    A loss l > 0 keeps its mass p, -l gets e^-l p, and what is left has loss 0.
+    """
+    losses = pmf._lower_loss + np.arange(pmf._probs.size)
+    above = losses > 0
+    masses, cells = pmf._probs[above], losses[above]
+    mirrored = masses * np.exp(-cells * pmf._discretization)
+    middle = int(cells.max(initial=0))
+    whole = np.zeros(2 * middle + 1)
+    whole[middle + cells], whole[middle - cells] = masses, mirrored
+    # Rounding may leave less than nothing: more mass than 1 is a bound as well.
+    whole[middle] = max(0.0, 1 - pmf._infinity_mass - masses.sum() - mirrored.sum())
+    return DensePLDPmf(pmf._discretization, -middle, whole, pmf._infinity_mass, True)
+
+
+def _rounds(release: PrivacyLossDistribution, law: GaussianRound, rounds: int) -> list[PrivacyLossDistribution]:
+    """The privacy loss of so many rounds; nothing for none."""
+    if not rounds:
+        return []
+    if law.participation == 1:
+        return [_self_compose(release, rounds * law.steps)]
+    one = _self_compose(release, law.steps, PLD_TRUNCATED_TAIL / rounds)
+    seen = PrivacyLossDistribution(*(_with_probability(law.participation, pmf) for pmf in _distributions(one)))
+    return [_self_compose(seen, rounds)]
+
+
+def _with_probability(rate: float, pmf: Any) -> DensePLDPmf:
+    """The loss of a mechanism that runs with probability `rate`, which everybody sees, and else tells nothing: loss 0."""
+    dense = pmf.to_dense_pmf()
+    lowest = min(0, dense._lower_loss)
+    whole = np.zeros(max(0, dense._lower_loss + dense._probs.size - 1) - lowest + 1)
+    start = dense._lower_loss - lowest
+    whole[start : start + dense._probs.size] = rate * dense._probs
+    whole[-lowest] += 1 - rate
+    return DensePLDPmf(dense._discretization, lowest, whole, rate * dense._infinity_mass, True)
 
 
 def _pld_out_of_bounds(step: Any, times: int, delta: float) -> str | None:
@@ -112,25 +157,18 @@ def _composed_grid(pmf: Any, times: int) -> int:
     return int(highest - lowest + 1)
 
 
-def _self_compose(step: Any, times: int) -> Any:
+def _self_compose(step: Any, times: int, tail: float = PLD_TRUNCATED_TAIL) -> Any:
     """The result of `step.self_compose`, in a time that does not grow with the compositions."""
-    if times < PLD_DENSE_COMPOSITIONS:
+    if times == 1:
+        return step
+    if times < PLD_DENSE_COMPOSITIONS and tail == PLD_TRUNCATED_TAIL:
         return step.self_compose(times)
-    return pld.privacy_loss_distribution.PrivacyLossDistribution(
-        *(pmf.to_dense_pmf().self_compose(times, PLD_TRUNCATED_TAIL) for pmf in _distributions(step))
-    )
+    return PrivacyLossDistribution(*(pmf.to_dense_pmf().self_compose(times, tail) for pmf in _distributions(step)))
 
 
 def _distributions(step: Any) -> list[Any]:
     """The distributions of the loss if a unit leaves and if one joins; one where both are the same."""
     return [step._pmf_remove] if step._symmetric else [step._pmf_remove, step._pmf_add]
-
-
-def _sampled(plan: PrivacyPlan) -> float:
-    """The Poisson rate inside one release of Gaussian noise; 1 where nothing is sampled in secret."""
-    if plan.local is not None:
-        return plan.local.worst
-    return plan.inclusion_probability if plan.amplified else 1.0
 
 
 def _pld_interval(noise: float, scale: float, times: int) -> tuple[float, str | None]:

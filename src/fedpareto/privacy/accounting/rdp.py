@@ -1,25 +1,20 @@
-"""Rényi differential privacy of a plan: the divergence of one release, of the preliminary ones, and of a whole run.
+"""Rényi differential privacy of a plan: the divergence of one round, of the preliminary releases, and of a whole run.
 
-The Poisson-subsampled Gaussian follows Mironov, Talwar and Zhang (2019); a mechanism that dp-accounting does not know states
-its own curve. `classic_epsilons` is the conversion in use before 2020, `min_a rdp(a) + log(1/delta) / (a - 1)`, on the orders of
-the time.
+A mechanism that is no Gaussian states its own curve. `classic_epsilons` is the conversion in use before 2020,
+`min_a rdp(a) + log(1/delta) / (a - 1)`, on the orders of the time.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
-import dp_accounting
 import numpy as np
 from dp_accounting import rdp
 
-from fedpareto.privacy.accounting.amplification import mixture, poisson, without_replacement
-from fedpareto.privacy.accounting.events import step_event
+from fedpareto.privacy.accounting import amplification, subsampled
+from fedpareto.privacy.accounting.round_law import GaussianRound, gaussian_round
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
-# dp-accounting drops fractional orders whose series does not converge, so integers carry the grid.
 ORDERS: tuple[float, ...] = (
     *(1 + x / 10 for x in range(1, 100)),
     *map(float, range(11, 65)),
@@ -28,33 +23,28 @@ ORDERS: tuple[float, ...] = (
 CLASSIC_ORDERS: tuple[float, ...] = (*(1 + x / 10 for x in range(1, 100)), *map(float, range(12, 64)))
 
 
-def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.ndarray, np.ndarray, int]:
-    """The Rényi divergence of one release at each order.
+def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.ndarray, np.ndarray]:
+    """The Rényi divergence of one round at each order.
 
     Returns:
-      The orders that the accountant could bound, float64 [k]; one release's RDP at them, float64 [k]; and how many
-      orders were dropped because their series does not converge.
+      The orders at which the mechanism's divergence is known, float64 [k]: whole ones where it is no Gaussian; and one round's
+      divergence at them, float64 [k].
     """
-    if plan.local is not None and plan.amplified:
-        seen = plan.replace(participation="seen")
-        finite_orders, steps, dropped = rdp_curve(seen, orders)
-        per_round = steps * plan.local.steps
-        hidden = [mixture(r, plan.inclusion_probability, a) for a, r in zip(finite_orders, per_round, strict=True)]
-        return finite_orders, np.asarray(hidden), dropped
-    if plan.noise.event(plan) is None:
-        orders = [order for order in orders if float(order).is_integer()]
-        return np.asarray(orders, float), _stated_rdp(plan, orders), 0
-    accountant = rdp.RdpAccountant(orders, _relation(plan))
-    with _quiet_accountant():
-        accountant.compose(step_event(plan))
-    bounded = np.isfinite(accountant.rdp)
-    if not bounded.any():  # The noise is so small that every order overflows: nothing is proven.
-        return np.asarray(orders, float), np.full(len(orders), np.inf), 0
-    finite_orders, curve = np.asarray(orders, float)[bounded], accountant.rdp[bounded]
-    if plan.amplified and plan.setting.sampling == "fixed_size":
-        # A sample never tells more than all would (joint quasi-convexity); dp-accounting's bound for it can say so at large orders.
-        curve = np.minimum(curve, finite_orders / (2 * plan.relative_noise**2))
-    return finite_orders, curve, int((~bounded).sum())
+    law = gaussian_round(plan)
+    if law is None:
+        whole = np.array([order for order in orders if float(order).is_integer()], float)
+        return whole, _stated(plan, whole)
+    at = np.asarray(orders, float)
+    return at, amplification.mixture(law.steps * _release(law, at), law.participation, at)
+
+
+def _release(law: GaussianRound, orders: np.ndarray) -> np.ndarray:
+    """The divergence of one of a round's releases."""
+    if law.sample == "poisson":
+        return subsampled.poisson(law.noise, law.rate, orders)
+    if law.sample == "without_replacement":
+        return subsampled.without_replacement(law.noise, law.rate, orders)
+    return orders / (2 * law.noise**2)
 
 
 def preprocessing_rdp(plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
@@ -64,45 +54,49 @@ def preprocessing_rdp(plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
 
 def whole_curve(plan: PrivacyPlan) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Rényi orders, and the divergence of the whole run at each, which holds but for `PrivacyPlan.reserved_delta`."""
-    orders, step_rdp, _ = rdp_curve(plan)
-    whole = step_rdp * plan.releases(plan.rounds) + preprocessing_rdp(plan, orders)
-    if plan.uses_black_box_amplification:
-        seen = plan.replace(participation="seen")
-        more, seen_rdp, _ = rdp_curve(seen, orders.tolist())
-        whole = np.minimum(whole[np.isin(orders, more)], seen_rdp * seen.releases(plan.rounds))
-        orders = more
+    orders, one = rdp_curve(plan)
+    whole = one * plan.compositions(plan.rounds) + preprocessing_rdp(plan, orders)
     return tuple(orders.tolist()), tuple(whole.tolist())
 
 
-def classic_epsilons(plan: PrivacyPlan, releases: Mapping[int, float]) -> dict[int, float]:
+def classic_epsilons(plan: PrivacyPlan, compositions: Mapping[int, float]) -> dict[int, float]:
     """Epsilon by round by the conversion used before 2020 (Mironov 2017, Proposition 3), for comparison with old papers.
 
     Args:
       plan: The plan.
-      releases: Rounds -> releases that compose.
+      compositions: Rounds -> how often one round composes.
     """
-    orders, step_rdp, _ = rdp_curve(plan, CLASSIC_ORDERS)
+    orders, one = rdp_curve(plan, CLASSIC_ORDERS)
     before = preprocessing_rdp(plan, orders)
     return {
-        t: float(np.min(step_rdp * k + before - np.log(plan.accounted_delta) / (orders - 1)))
-        for t, k in releases.items()
+        t: float(np.min(one * k + before - np.log(plan.accounted_delta) / (orders - 1)))
+        for t, k in compositions.items()
     }
 
 
-def _stated_rdp(plan: PrivacyPlan, orders: Sequence[float]) -> np.ndarray:
-    """The divergence of one release that the mechanism states, amplified by a secret sample."""
+def _stated(plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
+    """The divergence of one round that the mechanism states, by the least of all bounds that hold, order by order."""
 
     def curve(at: np.ndarray) -> np.ndarray:
-        stated = np.asarray(plan.noise.rdp(plan, at), np.float64)
-        fault = _fault_of(stated, at)
+        event = plan.noise.event(plan)
+        stated = plan.noise.rdp(plan, at) if event is None else rdp.RdpAccountant(at).compose(event).rdp
+        found = np.asarray(stated, np.float64)
+        fault = _fault_of(found, at)
         if fault is not None:
             raise PrivacyPlanError(f"mechanism = {plan.setting.mechanism} must state a Rényi divergence {fault}")
-        return stated
+        return found
 
+    everybody = curve(orders)
+    if plan.setting.scheduled:
+        return everybody
+    # Whether or not it is known who took part: a unit that did not tells nothing.
+    drawn = amplification.mixture(everybody, plan.inclusion_probability, orders)
     if not plan.amplified:
-        return curve(np.asarray(orders, float))
-    bound = poisson if plan.setting.sampling == "poisson" else without_replacement
-    return np.array([bound(curve, plan.inclusion_probability, int(order)) for order in orders])
+        return drawn
+    swapped = plan.setting.adjacency == "replace_one"
+    bound = amplification.without_replacement if swapped else amplification.poisson
+    secret = [bound(curve, plan.inclusion_probability, int(order)) for order in orders]
+    return np.minimum(drawn, np.array(secret))
 
 
 def _fault_of(stated: np.ndarray, orders: np.ndarray) -> str | None:
@@ -116,24 +110,3 @@ def _fault_of(stated: np.ndarray, orders: np.ndarray) -> str | None:
     if stated.ndim and (np.diff(stated) < -1e-9 * np.abs(stated[1:])).any():
         return "that does not fall with the order, and returns one that does"
     return None
-
-
-def _relation(plan: PrivacyPlan) -> dp_accounting.NeighboringRelation:
-    return (
-        # A unit that is zeroed out moves a sum as far as one that leaves.
-        dp_accounting.NeighboringRelation.REPLACE_ONE
-        if plan.setting.adjacency == "replace_one"
-        else dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
-    )
-
-
-@contextmanager
-def _quiet_accountant() -> Iterator[None]:
-    """Silences dp-accounting's line for every dropped order; a warning reports them once."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
