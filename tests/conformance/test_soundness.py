@@ -46,9 +46,9 @@ def test_adjacency_where_all_see_who_takes_part(unit, trust, sampling, expected)
         ("client", "central", "poisson", ADD),
         ("client", "central", "fixed_size", SWAP),
         ("record", "central", "poisson", ADD),
-        ("client", "distributed", "fixed_size", SWAP),
         ("record", "distributed", "poisson", ADD),
         ("record", "local", "poisson", ADD),
+        ("record", "local", "fixed_size", ADD),
     ],
 )
 def test_adjacency_where_nobody_sees_who_takes_part(unit, trust, sampling, expected):
@@ -86,7 +86,12 @@ BROKEN = [
         PrivacySetting(unit="record", trust="distributed", mechanism="skellam", sampling="fixed_size"),
         {"sampling": "poisson"},
     ),
-    (PrivacySetting(unit="record", trust="local", sampling="fixed_size", participation="secret"), SEEN),
+    (
+        PrivacySetting(
+            trust="distributed", mechanism="skellam", sampling="fixed_size", sampling_rate=0.5, participation="secret"
+        ),
+        SEEN,
+    ),
     (PrivacySetting(trust="local", participation="secret"), SEEN),
     (PrivacySetting(sampling="shuffled", participation="secret"), SEEN),
     (PrivacySetting(unit="record", sampling="cyclic", **SEEN), {"sampling": "shuffled"}),
@@ -98,7 +103,7 @@ BROKEN = [
     (PrivacySetting(mechanism="banded", sampling="cyclic", trust="local", **SEEN), {"trust": "central"}),
     (PrivacySetting(clipping="adaptive", trust="local", **SEEN), {"trust": "central"}),
     (PrivacySetting(algorithm="scaffold", clipping="adaptive"), {"clipping": "fixed"}),
-    (PrivacySetting(algorithm="scaffold", sampling_rate=0.5), SEEN),
+    (PrivacySetting(algorithm="scaffold", sampling="fixed_size", sampling_rate=0.5), {"sampling": "poisson"}),
     (PrivacySetting(algorithm="scaffold", sampling="fixed_size", sampling_rate=0.5, participation="secret"), SEEN),
     (PrivacySetting(algorithm="fedprox", unit="record"), {"unit": "client"}),
     (PrivacySetting(learns_from_records=True), {"unit": "record"}),

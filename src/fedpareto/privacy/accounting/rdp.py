@@ -16,7 +16,8 @@ from fedpareto.privacy.accounting.round_law import GaussianRound, gaussian_round
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
 ORDERS: tuple[float, ...] = (
-    *(1 + x / 10 for x in range(1, 100)),
+    *(1 + x / 20 for x in range(1, 20)),  # the best order of an epsilon above 20 lies here
+    *(1 + x / 10 for x in range(10, 100)),
     *map(float, range(11, 65)),
     *(float(x) for x in (72, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024)),
 )
