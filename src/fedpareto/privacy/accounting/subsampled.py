@@ -15,8 +15,8 @@ from scipy.special import logsumexp
 # panels of 2 z^2, and of 3/4 of a standard deviation, leave less than rounding does (tests hold it against 40 digits).
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 DEVIATIONS = 13.0  # on both sides of all that matters: what is beyond weighs 1e-37
-LARGEST_GRID = 1_600_000  # nodes times orders; orders that need more are bounded without the sample
-ORDERS_AT_ONCE = 16
+LARGEST_GRID = 40_000  # nodes; orders that need more are bounded without the sample
+ORDERS_AT_ONCE, FURTHEST_ORDER = 16, 1.5  # share a grid: so many, up to so many times the first
 SERIES = 1e-2  # a |u| below which (1 + u)^a - 1 - a u is summed, term by term
 
 
@@ -35,10 +35,7 @@ def poisson(noise: float, rate: float, orders: Sequence[float] | np.ndarray) -> 
       float64 [k].
     """
 
-    def log_integrand(order: np.ndarray, log_ratio: np.ndarray) -> np.ndarray:
-        return _log_remainder(order, log_ratio)
-
-    return _divergence(noise, rate, orders, log_integrand, -DEVIATIONS * noise)
+    return _divergence(noise, rate, orders, _log_remainder, -DEVIATIONS * noise)
 
 
 def without_replacement(noise: float, rate: float, orders: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -77,13 +74,14 @@ def _divergence(
     everybody = given / (2 * noise**2)
     if rate == 1:
         return everybody
-    found, place = everybody.copy(), np.argsort(given)
+    found, left = everybody.copy(), np.argsort(given)
     panel = min(0.75 * noise, 2 * noise**2)
-    for first in range(0, given.size, ORDERS_AT_ONCE):
-        group = place[first : first + ORDERS_AT_ONCE]
-        # Nobody who weighs r^a by Q is beyond the Gaussian around a.
+    while left.size:
+        alike = int((given[left[:ORDERS_AT_ONCE]] <= FURTHEST_ORDER * given[left[0]]).sum())
+        group, left = left[:alike], left[alike:]
+        # r^a Q is nowhere beyond the Gaussian around a.
         panels = np.ceil((given[group].max() + DEVIATIONS * noise - start) / panel)
-        if not panels * _NODES.size * group.size <= LARGEST_GRID:
+        if not panels * _NODES.size <= LARGEST_GRID:
             continue
         x = (start + panel * (np.arange(panels)[:, None] + (_NODES + 1) / 2)).ravel()
         log_weights = np.log(np.tile(_WEIGHTS, int(panels)) * panel / 2) - np.log(noise * np.sqrt(2 * np.pi))
@@ -96,18 +94,24 @@ def _divergence(
 
 
 def _log_remainder(order: np.ndarray, log_ratio: np.ndarray) -> np.ndarray:
-    """`log(r^a - 1 - a (r - 1))`, which is positive by Bernoulli's inequality, from `log r`."""
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        exponent = order * log_ratio
-        excess = np.expm1(np.minimum(log_ratio, 1.0))
-        direct = np.log(np.expm1(np.minimum(exponent, 30.0)) - order * excess)
-        # r^a (1 - (1 + a (r - 1)) r^-a), for numbers that no float64 holds
-        far = exponent + np.log1p(-(order * np.exp(log_ratio - exponent) - (order - 1) * np.exp(-exponent)))
-        term = order * (order - 1) / 2 * excess**2
-        series = np.zeros_like(term)
-        for k in range(3, 10):
-            series += term
-            term = term * (order - k + 1) / k * excess
-        near = np.log(series)
+    """`log(r^a - 1 - a (r - 1))`, which is positive by Bernoulli's inequality, from `log r`, float64 [k, nodes]."""
+    exponent, excess = order * log_ratio, np.expm1(np.minimum(log_ratio, 1.0))
+    far = (exponent > 30.0) | (log_ratio > 1.0)
     small = np.abs(order * excess) < SERIES
-    return np.where(small, near, np.where((exponent > 30.0) | (log_ratio > 1.0), far, direct))
+    found = np.empty_like(exponent)
+    everywhere = np.broadcast_to(order, exponent.shape), np.broadcast_to(excess, exponent.shape)
+    with np.errstate(divide="ignore"):
+        a, u = (part[small] for part in everywhere)
+        term = a * (a - 1) / 2 * u**2
+        series = term.copy()
+        for k in range(3, 9):
+            term *= (a - k + 1) / k * u
+            series += term
+        found[small] = np.log(series)
+        rest = ~small & ~far
+        a, u = (part[rest] for part in everywhere)
+        found[rest] = np.log(np.expm1(exponent[rest]) - a * u)
+        # r^a (1 - (1 + a (r - 1)) r^-a), for numbers that no float64 holds
+        a, e, one = everywhere[0][far], exponent[far], np.broadcast_to(log_ratio, exponent.shape)[far]
+        found[far] = e + np.log1p(-(a * np.exp(one - e) - (a - 1) * np.exp(-e)))
+    return found
