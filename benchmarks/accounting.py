@@ -1,8 +1,8 @@
 """Our epsilons beside the best that is known, in 200 random settings of every mechanism: `python benchmarks/accounting.py`.
 
-Each reference is computed without the accountants of fedpareto: privacy loss distributions of dp-accounting on a fine grid, the closed
-form of Gaussians, or the least of the published bounds. It prints a Markdown table, and ends with status 1 where one of our epsilons
-is more than 5 % above its reference, or 0.1 % below it.
+Each reference is computed without the accountants of fedpareto: privacy loss distributions of dp-accounting on a fine grid, the
+closed form of Gaussians, or the least of the published bounds. It prints a Markdown table, and ends with status 1 where one of our
+epsilons is more than 5 % above its reference, or 0.1 % below it.
 """
 
 from __future__ import annotations

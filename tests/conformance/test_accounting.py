@@ -275,9 +275,7 @@ def test_steps_on_records_of_clients_that_are_seen_cost_their_mean(rate, rounds,
     found = proven(plan)
     assert found.epsilon_pld == pytest.approx(right, rel=2e-3)
     # By the law of the number of participations: composed apart for each of them, and then averaged.
-    step = privacy_loss_distribution.from_gaussian_mechanism(
-        2.0, sampling_prob=own, value_discretization_interval=1e-3
-    )
+    step = privacy_loss_distribution.from_gaussian_mechanism(2.0, sampling_prob=own, value_discretization_interval=1e-3)
     counts = [k for k in range(1, rounds + 1) if binom.pmf(k, rounds, rate) > 1e-4 * delta]
     deltas = [step.self_compose(int(k) * steps).get_delta_for_epsilon(found.epsilon_pld) for k in counts]
     assert np.dot(binom.pmf(counts, rounds, rate), deltas) == pytest.approx(plan.accounted_delta, rel=5e-3)
@@ -498,9 +496,7 @@ def test_epsilon_grows_with_the_rounds(kind):
     assert (epsilons[0] == 0) == (not plan.preprocessing_noise_multipliers)
 
 
-SECRET_SUM = DISTRIBUTED_RECORD.replace(
-    sampling_rate=0.1, rounds=60, noise_multiplier=40.0, participation="secret"
-)
+SECRET_SUM = DISTRIBUTED_RECORD.replace(sampling_rate=0.1, rounds=60, noise_multiplier=40.0, participation="secret")
 
 
 @pytest.mark.parametrize("plan", [*KINDS.values(), SECRET_SUM], ids=[*KINDS, "skellam, strong noise"])

@@ -90,8 +90,8 @@ def test_poisson_runs_cost_what_jax_privacy_says(rate, noise, rounds, accountant
 def test_cohorts_of_a_fixed_size_never_cost_less_than_jax_privacy_says(rate, noise, rounds):
     plan = run_of(rate, noise, rounds).replace(population=1000, sampling="fixed_size")
     theirs = by_jax_privacy(plan, "rdp", 1000, jax_privacy.SamplingMethod.FIXED_BATCH_SIZE)
-    # Theirs reduces to Poisson at half the noise; ours bounds the divergence, which is safe and up to 2.2 times as much.
-    assert theirs * (1 - GRID) <= by_rdp(plan) <= 2.2 * theirs
+    # Theirs reduces to Poisson at half the noise, which nobody has proved for several rounds; what is proved is somewhat more.
+    assert theirs * (1 - GRID) <= by_rdp(plan) <= 1.25 * theirs
     if rate == 1:
         assert by_rdp(plan) == pytest.approx(theirs, rel=GRID)
 
@@ -124,6 +124,21 @@ def by_opacus(name, plan):
 def test_rdp_is_that_of_opacus(rate, noise, rounds):
     plan = run_of(rate, noise, rounds)
     assert proven(plan).epsilon_rdp == pytest.approx(by_opacus("RDPAccountant", plan), rel=GRID)
+
+
+# Weak noise, large epsilon: the best order lies between whole numbers. By the RDP accountant of Opacus 1.6.0.
+RECORDED = [
+    (0.2, 0.5, 60, 1e-4, 42.47),
+    (0.3, 0.5, 30, 1e-4, 39.98),
+    (0.1, 0.4, 100, 1e-5, 59.81),
+    (0.0122, 0.6144, 28_170, 1e-4, 51.82),
+    (0.064, 0.44, 1572, 1e-10, 207.3),
+]
+
+
+@pytest.mark.parametrize(("rate", "noise", "rounds", "delta", "theirs"), RECORDED)
+def test_rdp_of_weak_noise_is_that_of_opacus_on_finer_orders(rate, noise, rounds, delta, theirs):
+    assert 0.99 * theirs <= by_rdp(run_of(rate, noise, rounds).replace(delta=delta)) <= theirs * (1 + GRID)
 
 
 @pytest.mark.parametrize(("rate", "noise", "rounds"), POISSON)

@@ -267,8 +267,8 @@ class PrivacyPlan:
     def compositions(self, rounds: int) -> float:
         """How many times the guarantee of one round composes over the first `rounds` rounds.
 
-        That of one round is with `participation_probability`; under a schedule it is that of a round which uses the unit. Noise that
-        is correlated over rounds composes as its mechanism says.
+        That of one round is with `participation_probability`; under a schedule it is that of a round which uses the unit. Noise
+        that is correlated over rounds composes as its mechanism says.
         """
         composed = self.noise.compositions(self, rounds)
         if composed is not None and self.amplified:

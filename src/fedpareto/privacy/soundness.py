@@ -97,7 +97,9 @@ _RULES = (
         "everybody sees the update that a client sends, hence that it took part",
     ),
     _Rule(
-        lambda c: c.trust == "distributed" and c.unit == "client" and c.participation == "secret" and c.sampling_rate < 1,
+        lambda c: (
+            c.trust == "distributed" and c.unit == "client" and c.participation == "secret" and c.sampling_rate < 1
+        ),
         "participation",
         "be seen with unit: client and trust: distributed",
         "the server of secure aggregation asks clients and routes their messages: it knows who took part",

@@ -55,8 +55,8 @@ def without_replacement(curve: Curve, rate: float, order: int) -> float:
 def mixture(rdp: np.ndarray, rate: float, orders: np.ndarray) -> np.ndarray:
     """RDP of a mechanism that runs with probability `rate`, and else does not depend on the unit; also to those who see whether.
 
-    `exp((a - 1) D)` is the mean over whether it runs: exact where that is seen (docs/proofs.md, Theorem 2), by joint convexity where
-    it is not. The two bounds above need secrecy, and that the mechanism's output is close to what comes out without the unit.
+    `exp((a - 1) D)` is the mean over whether it runs: exact where that is seen (docs/proofs.md, Theorem 2), by joint convexity
+    where it is not. The two bounds above need secrecy, and that the mechanism's output is close to what comes out without the unit.
 
     Args:
       rdp: RDP of the mechanism at each of `orders`, float64 [k].

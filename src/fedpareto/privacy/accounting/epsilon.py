@@ -52,7 +52,9 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, only: Collection[str
     if not plan.private:
         return [_same(t, math.inf if t else 0.0) for t in rounds]
     if plan.accounted_delta <= 0:
-        why = f"no guarantee: all of delta = {plan.delta:g} and more is spent on what may fail ({plan.budget.largest()})"
+        why = (
+            f"no guarantee: all of delta = {plan.delta:g} and more is spent on what may fail ({plan.budget.largest()})"
+        )
         return [replace(_same(t, math.inf), warnings=(why,)) for t in rounds]
     return _guarantees(plan, rounds, only)
 

@@ -1,7 +1,7 @@
 """Epsilon of Gaussian releases that nothing secret amplifies, in closed form: one Gaussian for each number of participations.
 
-Who takes part is drawn without looking at data. The pair of who took part and what was released is (epsilon, delta_k(epsilon)) given
-k participations, hence (epsilon, E_k delta_k(epsilon)) as a whole (docs/proofs.md, Theorem 2).
+Who takes part is drawn without looking at data. The pair of who took part and what was released is (epsilon, delta_k(epsilon))
+given k participations, hence (epsilon, E_k delta_k(epsilon)) as a whole (docs/proofs.md, Theorem 2).
 """
 
 from __future__ import annotations

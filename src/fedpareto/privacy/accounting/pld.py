@@ -51,7 +51,9 @@ def pld_epsilons(
     """
     law = gaussian_round(plan)
     if law is None:
-        return {}, dict.fromkeys(compositions, "PLD not computed: the privacy loss of this mechanism has no known bound")
+        return {}, dict.fromkeys(
+            compositions, "PLD not computed: the privacy loss of this mechanism has no known bound"
+        )
     # Gaussians on everything compose to one, exactly.
     precision = sum(noise**-2 for noise in plan.preprocessing_relative_noise)
     if law.sample == "everybody":

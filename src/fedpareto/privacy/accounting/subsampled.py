@@ -1,7 +1,8 @@
 """Rényi divergence of a Gaussian on a secret sample, exact at every order, by quadrature.
 
-The release of a unit that is in the sample with probability q is `A = (1 - q) N(0, z^2) + q N(1, z^2)` along the direction in which
-it moves the sum, and `Q = N(0, z^2)` without it; `l(x) = (2x - 1) / (2z^2)` is the loss of the Gaussian and `r = A/Q = 1 - q + q e^l`.
+The release of a unit that is in the sample with probability q is `A = (1 - q) N(0, z^2) + q N(1, z^2)` along the direction in
+which it moves the sum, and `Q = N(0, z^2)` without it; `l(x) = (2x - 1) / (2z^2)` is the loss of the Gaussian and
+`r = A/Q = 1 - q + q e^l`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ def poisson(noise: float, rate: float, orders: Sequence[float] | np.ndarray) -> 
     Returns:
       float64 [k].
     """
-
     return _divergence(noise, rate, orders, _log_remainder, -DEVIATIONS * noise)
 
 
