@@ -69,6 +69,8 @@ TESTS = {
     "federated/": ENGINE,
     "attacks/": AUDIT,
     "analysis/": ("tests/unit/test_analysis.py",),
+    "config/check_privacy": ("tests/unit/test_question.py", "tests/unit/test_config.py"),
+    "cli/": ("tests/unit/test_question.py",),
 }
 LIMIT = 900  # seconds after which a mutant counts as caught: it hangs
 NO_TESTS = 5  # the exit status of pytest where no test has the name

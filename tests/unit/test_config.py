@@ -238,7 +238,7 @@ CIFAR = {"dataset": "cifar10", "model": "wrn", "delta": 1.0e-5}
         ({"preprocessing": "pca"}, "studies.s.preprocessing.dimensions = null must be a whole number of at least 1"),
         ({"server_optimizer": {"name": "sgd", "decay_rounds": 10}}, "studies.s.server_optimizer.final_learning_rate = null must be set beside decay_rounds"),
         (RECORD | {"baselines": ["alone"]}, "studies.s.baselines[0] = alone must be non_private with unit: record"),
-        (RECORD | {"delta": 0.001}, "studies.s.delta = 0.001 must be below 1/records = 0.0006954 for 1438 records (a delta of 1/n allows giving one record away whole; write 6.0e-5)"),
+        (RECORD | {"delta": 0.001}, "studies.s.delta = 0.001 must be below 1/records = 0.0006954 for 1438 records (a delta of 1/n allows giving one record away whole; write 1.0e-5)"),
         (RECORD | {"sampling_rate": 0.0001}, "studies.s.sampling_rate = 0.0001 must give an expected cohort of at least one of 1438 records"),
         (RECORD | {"partition": {"name": "shards", "shard_size": 10}}, "studies.s.partition = shards must have no shard_size with unit: record (a record that several clients hold is used several times, and the noise hides one use"),
         ({"partition": {"name": "shards", "shard_size": 1000}}, "studies.s.partition.shard_size = 1000 must be at most 719: digits has 1,438 training examples, and a client draws 2 shards"),

@@ -6,82 +6,95 @@ import argparse
 import json
 import math
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
+from fedpareto.cli import question
+from fedpareto.cli.explain import explanation, lines
+from fedpareto.cli.failures import FlagError
+from fedpareto.cli.question import Question
 from fedpareto.columns.declared import ACCOUNTANTS
-from fedpareto.privacy.accounting import calibration
-from fedpareto.privacy.accounting.epsilon import guarantee
-from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
-from fedpareto.privacy.setting import PrivacySetting
-
-# Where no population is named there is no cohort buffer either, and no overflow to charge to delta.
-UNSTATED_POPULATION = 1
+from fedpareto.privacy.accounting.guarantee import Guarantee
+from fedpareto.privacy.plan import PrivacyPlanError
+from fedpareto.sweep.account import AccountedRun, account
+from fedpareto.sweep.components import proved_by
+from fedpareto.sweep.run import Bundle
 
 
 def epsilon(arguments: argparse.Namespace) -> None:
     """Prints the epsilon that the flags of `fedpareto epsilon` prove.
 
     Raises:
-      PrivacyPlanError: They describe no mechanism.
+      FlagError: They describe no run with a sound guarantee.
     """
-    plan = _plan(arguments, arguments.noise_multiplier)
-    _answer(plan, guarantee(plan), arguments.json)
+    _answer(arguments, {})
 
 
 def calibrate(arguments: argparse.Namespace) -> None:
     """Prints the smallest noise multiplier that proves the epsilon asked for by the flags of `fedpareto calibrate`.
 
     Raises:
-      PrivacyPlanError: They describe no mechanism, or the epsilon is out of reach.
+      FlagError: They describe no run with a sound guarantee, or the epsilon is out of reach.
     """
-    plan = calibration.calibrate(_plan(arguments, 1.0), arguments.epsilon, arguments.accountant)
-    proven, doubt = guarantee(plan), calibration.end_of_search(plan, arguments.accountant)
-    proven = replace(proven, warnings=(*proven.warnings, *([doubt] if doubt else [])))
-    _answer(plan, proven, arguments.json, accountant=arguments.accountant, target_epsilon=arguments.epsilon)
+    _answer(arguments, {"accountant": arguments.accountant, "target_epsilon": arguments.epsilon})
 
 
-def _plan(arguments: argparse.Namespace, noise_multiplier: float) -> PrivacyPlan:
-    """The privacy plan that the flags describe."""
-    if arguments.sampling == "poisson":
-        if arguments.sampling_rate is None:
-            raise PrivacyPlanError("poisson sampling needs --sampling-rate")
-        population, rate = arguments.population or UNSTATED_POPULATION, arguments.sampling_rate
-    else:
-        if (
-            arguments.population is None
-            or arguments.sample_size is None
-            or arguments.sample_size > arguments.population
-        ):
-            raise PrivacyPlanError("fixed_size sampling needs --population and a --sample-size that is not larger")
-        population, rate = arguments.population, arguments.sample_size / arguments.population
-    return PrivacyPlan(
-        PrivacySetting(sampling=arguments.sampling, sampling_rate=rate),
-        population=population,
-        rounds=arguments.steps,
-        clip_norm=1.0,
-        noise_multiplier=noise_multiplier,
-        delta=arguments.delta,
-    )
+def headline(proven: Guarantee) -> tuple[float, str]:
+    """The epsilon that counts, and the accountant that proves it: PLD where it has a proof, else RDP."""
+    return (proven.epsilon_rdp, "rdp") if math.isnan(proven.epsilon_pld) else (proven.epsilon_pld, "pld")
 
 
-def _answer(plan: PrivacyPlan, proven: Any, as_json: bool, **more: Any) -> None:
-    answer = {
+def _answer(arguments: argparse.Namespace, asked: Mapping[str, Any]) -> None:
+    """Accounts for the run that flags describe, and prints what it proves."""
+    asking = question.read(arguments)
+    try:
+        accounted = account(Bundle((asking.run,)), asking.sizes)[asking.run.run_id]
+    except PrivacyPlanError as error:
+        raise FlagError(str(error)) from error
+    said = {**_said(asking, accounted), **asked}
+    explained = explanation(asking, accounted, *headline(accounted.final)) if arguments.explain else {}
+    warnings = accounted.final.warnings
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if arguments.json:
+        more = {"private": accounted.plan.private, "warnings": [*warnings]}
+        print(json.dumps(_strict(said | more | ({"explanation": explained} if arguments.explain else {}))))
+        return
+    for key, value in said.items():
+        if value is not None:
+            print(f"{key:<20} {value:.6g}" if isinstance(value, float) else f"{key:<20} {value}")
+    if explained:
+        print("", *lines(explained), sep="\n")
+
+
+def _said(asking: Question, accounted: AccountedRun) -> dict[str, Any]:
+    plan, proven = accounted.plan, accounted.final
+    setting = plan.setting
+    best, by = headline(proven)
+    own = {} if plan.local is None else {"epsilon_median": proven.epsilon_median}
+    return {
+        "epsilon": best,
+        "epsilon_by": by,
         **{accountant.column.name: proven.epsilons[accountant.name] for accountant in ACCOUNTANTS},
         "rdp_order": proven.rdp_order,
-        "delta": plan.delta,
-        "unit": plan.setting.unit,
-        "adjacency": plan.setting.adjacency,
-        "sampling": plan.setting.sampling,
+        **own,
+        "delta": asking.delta,
+        "delta_rule": asking.suggestion,
+        "unit": setting.unit,
+        "trust": setting.trust,
+        "adjacency": setting.adjacency,
+        "sampling": setting.sampling,
+        "sampling_rate": setting.sampling_rate,
+        "participation": setting.effective_participation,
+        "mechanism": setting.mechanism,
+        "rounds": plan.rounds,
         "noise_multiplier": plan.noise_multiplier,
-        **more,
+        "proved_by": proved_by(asking.run),
     }
-    for warning in proven.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    if as_json:
-        # Strict JSON has no infinity: a run without noise proves nothing, and says null.
-        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in answer.items()}
-        print(json.dumps(finite | {"private": plan.private, "warnings": list(proven.warnings)}))
-        return
-    for key, value in answer.items():
-        print(f"{key:<20} {value:.6g}" if isinstance(value, float) else f"{key:<20} {value}")
+
+
+def _strict(value: Any) -> Any:
+    """The value in strict JSON, which has neither infinity nor NaN: a run without noise proves nothing, and says null."""
+    if isinstance(value, Mapping):
+        return {key: _strict(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -29,6 +29,10 @@ class StageError(ValueError):
     """A verb was given a wrong name; the message is one line."""
 
 
+class FlagError(ValueError):
+    """Flags were refused together; the message is a line for each reason."""
+
+
 def named(name: str, known: Mapping[str, T], what: str, place: Path) -> T:
     """The entry of a name; raises `StageError` where there is none."""
     if name in known:

@@ -7,11 +7,20 @@ import json
 from typing import Any
 
 from fedpareto.data.own import words
+from fedpareto.privacy.setting import VALUES
 
 NUMBERS = ("test_fraction", "most_levels", "largest_gb")
 ONE = ("label", "client", "split", "separator", "decimal", "client_case", *NUMBERS)
 CHECKED = ("mechanism", "algorithm", "model", "task")  # kinds of components that `conform` checks
 SEVERAL = ("drop", "categories", "missing")
+# Keys of a study that are a name or a mapping -> an example.
+SPECS = {
+    "mechanism": "{name: skellam, bits: 18}",
+    "clipping": "{name: adaptive, count_noise: 10}",
+    "algorithm": "scaffold",
+    "weighting": "{name: examples, cap: 100}",
+    "preprocessing": "{name: pca, dimensions: 60, noise_multiplier: 16}",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,14 +30,31 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
 
 
-def mechanism(parser: argparse.ArgumentParser) -> None:
-    """The flags that describe a mechanism without a study."""
-    parser.add_argument("--steps", type=rule("rounds"), required=True, help="rounds")
-    parser.add_argument("--delta", type=rule("delta"), required=True, help="in (0, 1), below 1/clients")
-    parser.add_argument("--sampling", choices=("poisson", "fixed_size"), default="poisson", help="default: %(default)s")
-    parser.add_argument("--sampling-rate", type=rule("sampling_rate"), help="of a client a round (poisson)")
-    parser.add_argument("--population", type=rule("clients"), help="number of clients (fixed_size)")
-    parser.add_argument("--sample-size", type=rule("clients"), help="clients a round (fixed_size)")
+def question(parser: argparse.ArgumentParser) -> None:
+    """The flags that describe a run without a study: keys of a study, and the sizes that its data would tell."""
+    for name in ("unit", "trust", "sampling", "participation"):
+        values = [value for value in VALUES[name] if value]
+        usual = "by trust and sampling" if name == "participation" else values[0]
+        parser.add_argument(f"--{name}", choices=values, help=f"as in a study; default: {usual}")
+    for name, example in SPECS.items():
+        parser.add_argument(f"--{name}", type=spec, metavar="NAME", help=f"a name or a mapping, e.g. '{example}'")
+    parser.add_argument("--rounds", "--steps", type=rule("rounds"), required=True, help="rounds")
+    parser.add_argument("--sampling-rate", type=rule("sampling_rate"), help="of a unit a round; default: 1")
+    parser.add_argument("--sample-size", type=rule("clients"), help="units a round, instead of --sampling-rate")
+    parser.add_argument(
+        "--population", type=rule("clients"), help="units that are drawn from: clients; records where they are summed"
+    )
+    parser.add_argument("--clients", type=rule("clients"), help="where --population counts records (trust distributed)")
+    parser.add_argument("--parameters", type=rule("clients"), help="numbers in the model (trust distributed)")
+    parser.add_argument(
+        "--records", type=counts, metavar="N[,N...]", help="of each client, or one number for all (record, local)"
+    )
+    parser.add_argument("--local-steps", type=rule("local_steps"), help="of a client a round (record, local)")
+    parser.add_argument(
+        "--batch-size", type=rule("batch_size"), help="records a step is expected to use (record, local)"
+    )
+    parser.add_argument("--delta", type=rule("delta"), help="in (0, 1), below 1/units; default: one is suggested")
+    parser.add_argument("--explain", action="store_true", help="whom it protects from whom, and what it rests on")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -44,6 +70,25 @@ def component(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=rule(name), default=value, help="default: %(default)s")
     parser.add_argument("--steps", type=rule("rounds"), default=4, help="rounds; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def spec(text: str) -> Any:
+    """The type of a flag that is a name, or a mapping in YAML, as the key of a study is."""
+    from fedpareto.config.problems import ConfigError
+    from fedpareto.config.yaml_files import parse_value
+
+    try:
+        value = parse_value(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if value is None:  # to the parser it is a flag that was not given
+        raise argparse.ArgumentTypeError("null must be a name or a mapping (leave the flag out for its default)")
+    return value
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """The type of a flag that is one whole number above 0, or several with commas between them."""
+    return tuple(int(rule("clients")(part)) for part in text.split(","))
 
 
 def shape(text: str) -> tuple[int, ...]:

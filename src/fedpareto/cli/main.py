@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         message, status = "interrupted (run it again: what was finished is kept)", 130
+    except failures.FlagError as error:
+        message, status = str(error), 2
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
@@ -47,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if line is None:
             raise
         message, status = line, 1
-    print(f"fedpareto {arguments.command}: {message}", file=sys.stderr)
+    for line in message.split("\n"):
+        print(f"fedpareto {arguments.command}: {line}", file=sys.stderr)
     return status
 
 
@@ -80,13 +83,13 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="noise std / clip norm; 0 = no noise",
     )
-    flags.mechanism(epsilon)
+    flags.question(epsilon)
 
     calibrate = _verb(commands, "calibrate", verbs.calibrate, "smallest noise multiplier that proves an epsilon")
     calibrate.add_argument("--epsilon", type=flags.rule("target_epsilon"), required=True, help="epsilon to prove")
     calibrating = [accountant.name for accountant in CALIBRATING]
     calibrate.add_argument("--accountant", choices=calibrating, default=calibrating[0], help="default: %(default)s")
-    flags.mechanism(calibrate)
+    flags.question(calibrate)
 
     plan = _verb(commands, "plan", verbs.plan, "check a configuration and list its studies, runs and bundles")
     plan.add_argument(

@@ -165,7 +165,7 @@ def check_privacy(study: Study, known: Mapping[str, facts.DatasetInfo], problems
                     key,
                     delta,
                     f"be below 1/{units} = {1 / n:.4g} for {n} {units}",
-                    f"a delta of 1/n allows giving one {units[:-1]} away whole; write {_round_down(0.1 / n)}",
+                    f"a delta of 1/n allows giving one {units[:-1]} away whole; write {_yaml(suggested_delta(n))}",
                 )
         for j, target in enumerate(targets):
             if target is not None and "rdp" in axes["accountant"] and target < smallest_epsilon(delta):
@@ -197,7 +197,18 @@ def smallest_epsilon(delta: float) -> float:
     return max(0.0, math.log1p(-1 / order) - math.log(delta * order) / (order - 1))
 
 
-def _round_down(value: float) -> str:
-    """One digit and an exponent with a point, as YAML wants it: 0.00023 -> 2.0e-4."""
-    exponent = math.floor(math.log10(value))
-    return f"{math.floor(value / 10**exponent + 1e-9)}.0e{exponent}"
+def suggested_delta(units: int) -> float:
+    """The largest power of ten that is at most a tenth of 1/units.
+
+    >>> suggested_delta(100), suggested_delta(101)
+    (0.001, 0.0001)
+
+    Args:
+      units: Units of privacy in the data, at least 1.
+    """
+    return float(f"1e-{len(str(10 * units - 1))}")
+
+
+def _yaml(power: float) -> str:
+    """A power of ten with a point, as YAML wants it: 0.0001 -> 1.0e-4."""
+    return f"1.0e{math.floor(math.log10(power) + 0.5)}"

@@ -108,7 +108,7 @@ def _resolve(tree: Mapping[str, Json], problems: Problems) -> Config:
         return Config((), datasets_of_user, {}, {})
     studies = {str(name): body for name, body in tree["studies"].items()}
     chosen = _chosen(tree.get("only"), list(studies), tree.get("comparisons"), problems)
-    resolved = [_study(name, body, everywhere, problems) for name, body in studies.items() if name in chosen]
+    resolved = [resolve(name, body, everywhere, problems) for name, body in studies.items() if name in chosen]
     execution: Json = tree["execution"] if isinstance(tree.get("execution"), dict) else {}
     laid_out = leaves(["execution"], execution, known["execution"], problems, sweep=False)
     return Config(
@@ -204,7 +204,15 @@ def _loader(key: Sequence[str], options: Mapping[str, Json], problems: Problems)
     return {"loader": specs[0]} if specs and len(problems.lines) == already else {}
 
 
-def _study(name: str, body: Json, everywhere: Mapping[str, Json], problems: Problems) -> Study | None:
+def resolve(name: str, body: Json, everywhere: Mapping[str, Json], problems: Problems) -> Study | None:
+    """A study from its keys, with the defaults of those that are absent; None where it is no mapping.
+
+    Args:
+      name: Its name.
+      body: Its keys.
+      everywhere: Keys of all studies, which replace its own.
+      problems: Each key that is wrong in itself is added here.
+    """
     key = ["studies", name]
     if not isinstance(body, dict):
         problems.add(key, body, "be a mapping")

@@ -62,6 +62,20 @@ def _read(file: Path, problems: list[str]) -> dict[str, Json]:
     return {}
 
 
+def parse_value(text: str) -> Json:
+    """The value of a text, as if it stood in a file.
+
+    Raises:
+      ConfigError: One line: the text is not YAML, or holds what no file may hold.
+    """
+    if len(text) > LARGEST_FILE:
+        raise ConfigError(f"has more than {LARGEST_FILE:,} characters")
+    try:
+        return _parse(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{show(text, 60)} {_not_yaml(error)}") from error
+
+
 def _parse(text: str) -> Json:
     """The tree of a text; raises `yaml.YAMLError` or `ConfigError`, and nothing else."""
     return yaml.load(text, _Loader)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from itertools import product
 from typing import Any
@@ -27,10 +27,16 @@ from fedpareto.sweep.groups import (
 from fedpareto.sweep.run import NAMED, Run
 
 EVALUATIONS = 20
+FactsOf = Callable[[str], facts.DatasetInfo]
 
 
-def expand(study: Study, datasets: Mapping[str, Mapping[str, Any]]) -> Iterator[Run]:
-    """The runs of one study: its grid, then its baselines."""
+def expand(study: Study, facts_of: FactsOf) -> Iterator[Run]:
+    """The runs of one study: its grid, then its baselines.
+
+    Args:
+      study: A checked study.
+      facts_of: The facts of each data set that it names; only `clients` and `train` are read.
+    """
     axes = dict(study.axes)
     targets, multipliers = axes.pop("target_epsilon", ()), axes.pop("noise_multiplier", (0.0,))
     noises: list[Noise | None] = [None if e is None else TargetEpsilon(float(e)) for e in targets] or [
@@ -42,7 +48,7 @@ def expand(study: Study, datasets: Mapping[str, Mapping[str, Any]]) -> Iterator[
     axes.setdefault("clients", (None,))
     for values in product(*axes.values()):
         point = dict(zip(axes, values, strict=True))
-        cell = _cell(point, datasets)
+        cell = _cell(point, facts_of)
         reference = _without_privacy(cell)
         mechanism, participation = _unless_named(point["mechanism"], "gaussian"), _participation(point)
         for clip, noise, delta, accountant, stop, seed in product(
@@ -54,7 +60,7 @@ def expand(study: Study, datasets: Mapping[str, Mapping[str, Any]]) -> Iterator[
                 run = replace(cell, privacy=privacy)
             yield replace(run, contribution=replace(run.contribution, clip_norm=_float(clip)), seed=seed)
         for baseline, seed in product(wanted, study.seeds):
-            yield _baseline(baseline, replace(reference, seed=seed), datasets)
+            yield _baseline(baseline, replace(reference, seed=seed), facts_of)
 
 
 def dataset_info(dataset: str, datasets: Mapping[str, Mapping[str, Any]]) -> facts.DatasetInfo:
@@ -62,11 +68,11 @@ def dataset_info(dataset: str, datasets: Mapping[str, Mapping[str, Any]]) -> fac
     return facts.of_options(datasets[dataset]) if dataset in datasets else facts.of_class(dataset)
 
 
-def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Run:
+def _cell(axes: dict[str, Any], facts_of: FactsOf) -> Run:
     """The run of one point of all axes but those of the noise, which it does without."""
     clients = axes["clients"]
     if clients is None:
-        clients = dataset_info(axes["dataset"], datasets).clients
+        clients = facts_of(axes["dataset"]).clients
     epochs, steps, unit, trust = axes.get("local_epochs"), axes.get("local_steps"), axes["unit"], axes["trust"]
     protects_sum = unit == "record" and trust != "local"
     if protects_sum:
@@ -77,7 +83,7 @@ def _cell(axes: dict[str, Any], datasets: Mapping[str, Mapping[str, Any]]) -> Ru
             dataset=axes["dataset"],
             partition=axes["partition"],
             clients=clients,
-            records=dataset_info(axes["dataset"], datasets).train if protects_sum else None,
+            records=facts_of(axes["dataset"]).train if protects_sum else None,
         ),
         model=axes["model"],
         training=Training(
@@ -158,7 +164,7 @@ def _without_privacy(cell: Run) -> Run:
     )
 
 
-def _baseline(name: str, cell: Run, datasets: Mapping[str, Mapping[str, Any]]) -> Run:
+def _baseline(name: str, cell: Run, facts_of: FactsOf) -> Run:
     """A reference run for a cell.
 
     `centralised` is the federated program with one client that holds everything, and makes in each round as many
@@ -187,7 +193,7 @@ def _baseline(name: str, cell: Run, datasets: Mapping[str, Mapping[str, Any]]) -
                 algorithm_arguments=None,
             ),
         )
-    examples = dataset_info(data.dataset, datasets).train or data.clients
+    examples = facts_of(data.dataset).train or data.clients
     drawn = data.partition.get("shard_size", 0) * data.partition.get("shards_per_client", 0)
     held = drawn or examples / data.clients
     steps = training.local_steps or (training.local_epochs or 1) * math.ceil(held / (training.batch_size or held))

@@ -139,7 +139,7 @@ def plan_sweep(config: Config) -> Sweep:
     attacks: dict[str, tuple[Mapping[str, Any], ...]] = {}
     for study in config.studies:
         members: dict[str, None] = {}
-        for run in expand(study, config.datasets):
+        for run in expand(study, lambda name: dataset_info(name, config.datasets)):
             # A grid point that is also a baseline keeps the label, so that figures know it for the reference.
             if run.run_id not in runs or run.baseline is not None:
                 runs[run.run_id] = run

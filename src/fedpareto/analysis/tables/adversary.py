@@ -1,10 +1,93 @@
-"""Whom a guarantee protects, and from whom, in the words of figures and tables."""
+"""Whom a guarantee protects, and from whom: the words of figures and tables, of `fedpareto epsilon` and of docs/privacy.md."""
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROTECTED = {"client": "a whole client", "record": "one record"}
+UNITS = {
+    "client": "one client with all its records: a hospital, a branch, a phone",
+    "record": "one record of one client. Each of a person's k records is protected; all together less: about k epsilon, "
+    "more delta",
+}
+ADJACENCIES = {
+    "add_or_remove_one": "the unit is in the data or not",
+    "replace_one": "the unit holds these data or any others: the larger change",
+    "zero_out": "the unit contributes its data or nothing, and all may know that it is there",
+}
+# (unit, trust) -> who adds the noise.
+NOISED_BY = {
+    ("client", "central"): "the server, to the sum of updates",
+    ("client", "distributed"): "each client a share, as integers",
+    ("client", "local"): "each client all of it, to its update",
+    ("record", "central"): "the server, to the sum of gradients",
+    ("record", "distributed"): "each client a share, as integers",
+    ("record", "local"): "each client, at each of its steps",
+}
+# Adjacency -> unit -> the secret of an impact assessment's sentence, where it says {secret}.
+SECRETS = {
+    "add_or_remove_one": {
+        "client": "whether an institution's data were used",
+        "record": "whether one record (one admission, one loan) was used",
+    },
+    "replace_one": {
+        "client": "which data an institution contributed",
+        "record": "which data one record (one admission, one loan) holds",
+    },
+    "zero_out": {
+        "client": "whether an institution contributed its data or nothing",
+        "record": "whether one record (one admission, one loan) contributed its data or nothing",
+    },
+}
+# (unit, trust) -> the sentence for an impact assessment, and the assumption that it rests on.
+PROMISES = {
+    ("client", "central"): (
+        "Whoever sees all released models learns {secret} only within {epsilon}, but for {delta}.",
+        "the coordinator sees each update, adds the noise, and keeps secret who took part (unless participation is seen).",
+    ),
+    ("client", "distributed"): (
+        "The aggregating server and whoever sees the models learn {secret} only within {epsilon}, but for {delta}.",
+        "server and clients follow the protocol, and no client tells the server its noise share.",
+    ),
+    ("client", "local"): (
+        "Everybody, the server included, learns {secret} only within {epsilon}, but for {delta}.",
+        "the institution's own software clips and noises as stated. That it took part is not hidden.",
+    ),
+    ("record", "central"): (
+        "Whoever sees all released models learns {secret} only within {epsilon}, but for {delta}.",
+        "the coordinator sees sums of gradients, adds the noise, and keeps secret who took part (unless participation is "
+        "seen); the total number of records is public.",
+    ),
+    ("record", "distributed"): (
+        "The aggregating server and whoever sees the models learn {secret} only within {epsilon}, but for {delta}.",
+        "server and clients follow the protocol, and no client tells the server its noise share; each institution draws "
+        "its records at random and tells nobody which.",
+    ),
+    ("record", "local"): (
+        "Everybody but its own institution learns {secret} only within that institution's {epsilon}, but for {delta}.",
+        "the institution's own software is right; how many records it holds is public.",
+    ),
+}
+
+
+def promise(unit: str, trust: str, adjacency: str, *, epsilon: str = "epsilon", delta: str = "delta") -> str:
+    """The sentence for an impact assessment.
+
+    >>> promise("client", "local", "replace_one", epsilon="epsilon = 2")
+    'Everybody, the server included, learns which data an institution contributed only within epsilon = 2, but for delta.'
+
+    Args:
+      unit: Unit of privacy.
+      trust: Trust model.
+      adjacency: Neighbouring data sets.
+      epsilon: The words in the place of epsilon.
+      delta: The words in the place of delta.
+    """
+    sentence, _ = PROMISES[unit, trust]
+    return sentence.format(secret=SECRETS[adjacency][unit], epsilon=epsilon, delta=delta)
 
 
 def adversary(unit: str, trust: str, participation: str | None) -> str:
