@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 PROTECTED = {"client": "a whole client", "record": "one record"}
 UNITS = {
     "client": "one client with all its records: a hospital, a branch, a phone",
-    "record": "one record of one client. Each of a person's k records is protected; all together less: about k epsilon, "
+    "record": "one record of one client. Each of a person's k records is protected; all together less: k epsilon, "
     "more delta",
 }
 ADJACENCIES = {
