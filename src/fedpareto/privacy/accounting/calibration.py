@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 
 from fedpareto.columns.declared import CALIBRATING
 from fedpareto.privacy.accounting.epsilon import guarantee
+from fedpareto.privacy.accounting.round_law import gaussian_round
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 
 SMALLEST_NOISE = 0.05
@@ -57,7 +58,7 @@ def calibrate(plan: PrivacyPlan, target_epsilon: float, accountant: str = "rdp")
             raise PrivacyPlanError(
                 f"epsilon = {target_epsilon:g} is out of reach: even a noise multiplier of {LARGEST_NOISE:g} proves only "
                 f"{epsilon(LARGEST_NOISE):.4g} by {accountant.upper()} (ask for a larger epsilon or delta"
-                f"{', or use the pld accountant' if accountant == 'rdp' else ''})"
+                f"{', or use the pld accountant' if accountant == 'rdp' and gaussian_round(plan) else ''})"
             )
     return replace(plan, noise_multiplier=_least(epsilon, target_epsilon, low, high))
 
