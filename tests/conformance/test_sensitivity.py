@@ -7,13 +7,14 @@ hypothesis, with data, learning rates and clip norms that no training survives a
 from functools import partial
 from itertools import product
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problem import CLASSES, CLIENTS, FEATURES, MODEL, PAD, first_run, make_data, make_hypers, make_static
+from problem import CLASSES, CLIENTS, FEATURES, MODEL, PAD, TASK, first_run, make_data, make_hypers, make_static
 
 from fedpareto.components import registry
 from fedpareto.federated.algorithms.fedprox import FedProx
@@ -21,9 +22,14 @@ from fedpareto.federated.algorithms.interface import LocalWork, shape_of, traced
 from fedpareto.federated.algorithms.scaffold import Controls
 from fedpareto.federated.contributions.contribution import contribution_of
 from fedpareto.federated.contributions.interface import Round
+from fedpareto.federated.contributions.per_example import clipped_gradient_sum, differentiated
 from fedpareto.federated.execution.cohort_sum import sum_over_cohort
 from fedpareto.federated.inputs.device_data import Examples
 from fedpareto.federated.inputs.state import ServerState
+from fedpareto.federated.preprocessings.learning import build as build_preprocessing
+from fedpareto.models.layers import Conv, Dense, images
+from fedpareto.models.model import from_module
+from fedpareto.privacy.clipping import clip_factor, global_norm, scale
 from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
 from fedpareto.privacy.mechanisms.discrete_encoding import DeviceAliasTable
 from fedpareto.privacy.mechanisms.lattice_mechanism import DeviceEncoding, encoding_of
@@ -41,7 +47,7 @@ from fedpareto.privacy.soundness import violations
 RECORDS = CLIENTS * PAD
 CAP = 5
 ROUNDING = 1e-4  # of float32 sums of up to 108 clipped vectors, as a share of the bound
-EXTREME = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e30, 1e-40, 0.0], np.float32)
+EXTREME = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e30, 1e-40, 0.0, 1e19, -1e25, 1e-20, 1e-30], np.float32)
 # A table that only ever gives 0: noise shares drop out of the integers and nothing else changes.
 SILENT = DeviceAliasTable(*(jnp.zeros(2, jnp.uint32) for _ in range(3)), jnp.zeros(2, jnp.int32), jnp.int32(0))
 
@@ -303,3 +309,85 @@ def test_a_unit_without_a_finite_update_adds_exactly_nothing_to_a_central_sum(un
     rows = world.index[0, 4] if unit == "client" else np.array([4])
     world.x[rows] = poison
     np.testing.assert_array_equal(world.sums([0, 1, 2, 4])[0], first)
+
+
+# Of most of these the square is no number of float32, or a product of two.
+SIZES = [0.0, 1e-40, 1e-30, 1e-20, 4.4e-18, 1e-10, 1.0, 1e10, 1e19, 1e25, 3e38]
+CLIPS = [1e-15, 0.1, 1e15]
+
+
+class Picture(nn.Module):
+    """One convolution, whose outputs are the sums of its channels."""
+
+    @nn.compact
+    def __call__(self, x):
+        return Conv(CLASSES, 2)(images(x)).sum((1, 2)).T
+
+
+def length(tree):
+    return float(np.sqrt(sum(np.square(np.asarray(leaf, np.float64)).sum() for leaf in jax.tree.leaves(tree))))
+
+
+@pytest.mark.parametrize("form", [clipped_gradient_sum, differentiated])
+@pytest.mark.parametrize("module", [Dense(CLASSES), Dense(CLASSES, bias=False), Picture()], ids=["bias", "dense", "conv"])
+def test_no_example_adds_more_than_the_clip_norm_whatever_its_numbers(form, module):
+    """The loss is linear, so that an example's gradient is made of its two factors: its numbers, and those of its target."""
+    model = from_module(module, (3, 3, 1) if isinstance(module, Picture) else (4,))
+    params = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0)))
+
+    @jax.jit
+    def added(x, weights, clip_norm):
+        linear = partial(form, model, lambda outputs, weights: jnp.sum(outputs * weights, axis=1), params)
+        return linear(x[None], weights[None], real=jnp.ones(1, bool), clip_norm=clip_norm)
+
+    for size, weight in product(SIZES, SIZES):
+        x = np.full(model.example_shape, size, np.float32)
+        weights = np.linspace(0.1, 1, CLASSES, dtype=np.float32) * np.float32(weight)
+        true = length(added(x, weights, np.float32(np.inf)).gradient)
+        for clip_norm in CLIPS:
+            total = added(x, weights, np.float32(clip_norm))
+            case = f"{size:g} times {weight:g}, clipped to {clip_norm:g}"
+            assert length(total.gradient) <= clip_norm * (1 + 1e-6), case  # false for NaN
+            if all(1e-15 < number < 1e15 for number in (size, weight, true)):
+                assert float(total.norms[0]) == pytest.approx(true, rel=1e-5), case
+                assert length(total.gradient) == pytest.approx(min(clip_norm, true), rel=1e-5), case
+
+
+def test_a_product_is_clipped_though_the_square_of_one_factor_is_lost():
+    """Found by reading: the gradient has the norm 4.21, which read 0, so that 42 times the clip norm was added."""
+    model = from_module(Dense(10), (2,))
+    params = jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0)))
+    params["kernel"] = params["kernel"].at[0, 0].set(4.4e-18)
+    x, y = jnp.array([[1e19, 1.5e19]]), jnp.zeros(1, int)
+    for form in (clipped_gradient_sum, differentiated):
+        total = form(model, TASK.loss, params, x, y, real=jnp.ones(1, bool), clip_norm=jnp.float32(0.1))
+        assert float(total.norms[0]) >= 4.2
+        assert length(total.gradient) <= 0.1 * (1 + 1e-6)
+
+
+def test_no_update_is_longer_than_the_clip_norm_whatever_its_numbers():
+    clipped = jax.jit(lambda tree, clip_norm: scale(tree, clip_factor(global_norm(tree), clip_norm)))
+    norm = jax.jit(global_norm)
+    for size, other, clip_norm in product(SIZES, SIZES, [1e-18, *CLIPS, 1e18]):
+        update = {"a": np.full(7, size, np.float32), "b": np.full((3, 5), other, np.float32)}
+        assert length(clipped(update, np.float32(clip_norm))) <= clip_norm * (1 + 1e-6), (size, other, clip_norm)
+        # Never below the true norm, which is right as long as float32 has room for the squares.
+        assert float(norm(update)) >= length(update) * (1 - 1e-6)
+        if 1e-15 < max(size, other) < 1e15:
+            assert float(norm(update)) == pytest.approx(length(update), rel=1e-5)
+
+
+def test_an_update_that_is_far_too_long_is_dropped_rather_than_scaled_by_a_number_without_digits():
+    assert float(clip_factor(jnp.float32(3e38), 1e-3)) == 0
+    assert float(clip_factor(jnp.float32(1e30), 1e-3)) == pytest.approx(1e-33)
+
+
+@pytest.mark.parametrize(
+    "spec", [{"name": "pca", "dimensions": 2}, {"name": "data_norm", "mean_norm": 1e-3, "square_norm": 1e-3}]
+)
+def test_no_record_adds_more_than_1_to_what_a_preprocessing_learns(spec):
+    preprocessing = build_preprocessing(spec)
+    for size in [*SIZES, *EXTREME]:
+        for record in (np.full((1, 4), size, np.float32), np.array([[size, 1.0, -size, 0.0]], np.float32)):
+            for part in preprocessing.sums(record, bounded=True):
+                assert np.linalg.norm(part) <= 1 + 1e-9, (spec["name"], record)

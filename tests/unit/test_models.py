@@ -79,6 +79,7 @@ def test_images_are_standardised():
 
 OWN = """
 import flax.linen as nn
+import jax.numpy as jnp
 
 
 class {name}(nn.Module):
@@ -101,6 +102,10 @@ class {name}(nn.Module):
         ),
         ("return nn.Dense(4)(x) if x.sum() > 0 else nn.Dense(4)(x)", "must be a flax module of examples of 5 numbers"),
         ("raise KeyError(1)", r"must be a flax module of examples of 5 numbers \(KeyError: 1\)"),
+        (
+            "return nn.Dense(4, param_dtype=jnp.bfloat16)(x).astype(jnp.float32)",
+            "must have parameters of float32, and none of bfloat16",
+        ),
         ("return nn.Dense(4)(nn.BatchNorm(use_running_average=False)(x))", "must keep nothing beside its parameters"),
     ],
 )

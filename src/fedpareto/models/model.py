@@ -89,8 +89,8 @@ def from_module(module: nn.Module, example_shape: tuple[int, ...], numerics: Num
     """A flax module, [batch, *example_shape] -> outputs float32 [batch, outputs], as a `Model`.
 
     Raises:
-      UnfitModelError: The module has no parameters, or keeps something beside them (running means of a batch norm, say): it
-        would hand data of one record to the gradient of another, outside of any clip norm.
+      UnfitModelError: The module has no parameters, or some that are not float32; or it keeps something beside them (running
+        means of a batch norm, say): it would hand data of one record to the gradient of another, outside of any clip norm.
     """
 
     def variables(key: jax.Array, batch: int) -> PyTree:
@@ -117,6 +117,11 @@ def from_module(module: nn.Module, example_shape: tuple[int, ...], numerics: Num
     one = shapes(1)
     if "params" not in one:
         raise UnfitModelError("have parameters", "there is nothing to train")
+    if others := sorted({str(leaf.dtype) for leaf in jax.tree.leaves(one["params"])} - {"float32"}):
+        raise UnfitModelError(
+            f"have parameters of float32, and none of {', '.join(others)}",
+            "a sum of clipped updates in fewer bits is off by more than one of them may add",
+        )
     if more := sorted(set(one) - {"params", INPUTS, OUTPUTS}):
         raise UnfitModelError(
             f"keep nothing beside its parameters, unlike {', '.join(more)}",

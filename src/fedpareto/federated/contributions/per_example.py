@@ -26,7 +26,7 @@ import jax.numpy as jnp
 
 from fedpareto.federated.algorithms.interface import Loss
 from fedpareto.models.model import Model
-from fedpareto.privacy.clipping import clip_factor
+from fedpareto.privacy.clipping import TINY, clip_factor, squared_norm
 
 PyTree = Any
 HIGHEST = jax.lax.Precision.HIGHEST
@@ -94,8 +94,8 @@ def differentiated(
 
     gradients = jax.vmap(one)(views, y)
     gradients = jax.tree.map(lambda leaf: mask_rows(real, leaf), gradients)
-    squares = sum(jnp.sum(jnp.square(leaf.reshape(leaf.shape[0], -1)), axis=1) for leaf in jax.tree.leaves(gradients))
-    norms = jnp.sqrt(squares)
+    squares = sum(squared_norm(leaf.reshape(leaf.shape[0], -1), 1) for leaf in jax.tree.leaves(gradients))
+    norms = mask_rows(real, jnp.sqrt(squares))
     factors = clip_factor(norms, clip_norm)
     total = jax.tree.map(
         lambda leaf: jnp.tensordot(factors, mask_rows(factors > 0, leaf), 1, precision=HIGHEST), gradients
@@ -118,7 +118,9 @@ def _factored(
         else _conv(inputs[path], outputs[path], model.numerics.precision)
         for path in model.layers or ()
     }
-    norms = jnp.sqrt(sum(part.squares for part in parts.values()))
+    # The product of two squared norms may be too small for float32, like the square of an entry.
+    squares = sum(part.squares for part in parts.values()) + len(parts) * TINY
+    norms = mask_rows(real, jnp.sqrt(squares))
     factors = clip_factor(norms, clip_norm)
     total = jax.tree.map(jnp.zeros_like, params)
     for path, part in parts.items():
@@ -145,13 +147,16 @@ def _leaves_at(tree: PyTree, path: tuple[str, ...]) -> PyTree:
 
 
 def _dense(a: jax.Array, g: jax.Array, bias: bool) -> _Part:
-    """Input [batch, n] and output gradient [batch, features]; a bias is one more input, which is 1."""
+    """Input [batch, n] and output gradient [batch, features]; a bias is one more input, which is 1.
+
+    Neither factor of the norm may read 0 because its squares are too small for float32: the other may be huge.
+    """
 
     def weighted(factors: jax.Array) -> tuple[jax.Array, jax.Array]:
         clipped = mask_rows(factors > 0, g) * factors[:, None]
         return jnp.matmul(mask_rows(factors > 0, a).T, clipped, precision=HIGHEST), jnp.sum(clipped, axis=0)
 
-    return _Part((jnp.sum(jnp.square(a), axis=1) + bias) * jnp.sum(jnp.square(g), axis=1), weighted)
+    return _Part((squared_norm(a, 1) + bias) * squared_norm(g, 1), weighted)
 
 
 def _conv(a: jax.Array, g: jax.Array, precision: str) -> _Part:
@@ -170,7 +175,7 @@ def _conv(a: jax.Array, g: jax.Array, precision: str) -> _Part:
         )
         return kernel, bias
 
-    return _Part(jnp.sum(jnp.square(kernels), axis=(1, 2)) + jnp.sum(jnp.square(biases), axis=1), weighted)
+    return _Part(squared_norm(kernels, (1, 2)) + squared_norm(biases, 1), weighted)
 
 
 def mask_rows(chosen: jax.Array, rows: jax.Array) -> jax.Array:
