@@ -67,6 +67,8 @@ def _plan(arguments: argparse.Namespace, noise_multiplier: float) -> PrivacyPlan
 
 def _answer(plan: PrivacyPlan, proven: Any, as_json: bool, **more: Any) -> None:
     answer = {
+        "epsilon": proven.epsilon,
+        "epsilon_by": proven.epsilon_by,
         **{accountant.column.name: proven.epsilons[accountant.name] for accountant in ACCOUNTANTS},
         "rdp_order": proven.rdp_order,
         "delta": plan.delta,
