@@ -83,7 +83,7 @@ def trained(case: Case, folder: Path, execution: Mapping[str, Any]) -> dict[str,
         model = store.model(own["runs_folder"], result.run_id)
         parameters = np.concatenate([model[key].ravel() for key in sorted(model)]).astype(np.float64)
         kept[result.run_id] = {
-            "epsilon": accounted[result.run_id].final.epsilon_rdp,
+            "epsilon": accounted[result.run_id].final.epsilon,
             **{name: result.metrics[name] for name in ("loss", "accuracy", "update_norm")},
             "projections": projections(parameters).tolist(),
             "execution": result.execution,

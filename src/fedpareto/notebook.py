@@ -4,7 +4,7 @@
 
     sweep = fp.plan_sweep(fp.load_config("config/studies/smoke.yaml"))
     tables = fp.train(sweep)
-    print(tables.tradeoff[["noise_multiplier", "accuracy_mean", "epsilon_rdp"]])
+    print(tables.tradeoff[["noise_multiplier", "accuracy_mean", "epsilon"]])
     fp.draw("pareto", tables, "smoke").savefig("front.png")
 
 Runs are kept in a folder of their own, in the form of the workflow's `results/`: what is trained there is not trained again.
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fedpareto.columns.declared import HEADLINE
 from fedpareto.config.load import checked, load
 from fedpareto.config.study import Config
 from fedpareto.sweep.run import Bundle
@@ -70,7 +71,7 @@ def _plain(value: Any) -> Any:
 
 
 def epsilon(plan: PrivacyPlan) -> Guarantee:
-    """Epsilon of a whole run under a plan, by RDP, PLD and the classic conversion.
+    """Epsilon of a whole run under a plan: the headline, and by PLD, RDP and the classic conversion.
 
     Raises:
       PrivacyPlanError: The plan has no delta.
@@ -80,13 +81,13 @@ def epsilon(plan: PrivacyPlan) -> Guarantee:
     return guarantee(plan)
 
 
-def calibrate(plan: PrivacyPlan, epsilon: float, accountant: str = "rdp") -> PrivacyPlan:
+def calibrate(plan: PrivacyPlan, epsilon: float, accountant: str = HEADLINE) -> PrivacyPlan:
     """The plan with the smallest noise multiplier that proves an epsilon.
 
     Args:
       plan: All of the run but the noise, whose multiplier is where the search begins.
       epsilon: The largest epsilon that is wanted.
-      accountant: `rdp` or `pld`.
+      accountant: `pld` or `rdp`; where `pld` has no proof, RDP decides.
 
     Raises:
       PrivacyPlanError: No noise proves it.

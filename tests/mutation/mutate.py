@@ -59,6 +59,7 @@ TESTS = {
     "privacy/soundness": ("tests/conformance/test_soundness.py", "tests/unit/test_config.py"),
     "privacy/mechanisms/banded": ("tests/unit/test_correlated.py", *ENGINE, *ACCOUNTING),
     "privacy/mechanisms/": (*ACCOUNTING, *ENGINE),
+    "privacy/accounting/guarantee": ("tests/unit/test_headline.py",),
     "privacy/": ACCOUNTING,
     "sweep/account": ACCOUNTING,
     "federated/preprocessings/": PREPROCESSING,
@@ -68,8 +69,12 @@ TESTS = {
     "federated/contributions/records": (*ENGINE, "tests/unit/test_canaries.py"),
     "federated/": ENGINE,
     "attacks/": AUDIT,
-    "analysis/": ("tests/unit/test_analysis.py",),
-    "config/check_privacy": ("tests/unit/test_question.py", "tests/unit/test_config.py"),
+    "analysis/tables/recommendation": ("tests/unit/test_recommendation.py",),
+    "analysis/tables/selection": ("tests/unit/test_analysis.py",),
+    "analysis/tables/tradeoff": ("tests/unit/test_headline.py",),
+    "analysis/figures/": ("tests/unit/test_currency.py",),
+    "config/check_privacy": ("tests/unit/test_headline.py", "tests/unit/test_question.py", "tests/unit/test_config.py"),
+    "config/": ("tests/unit/test_headline.py",),
     "cli/": ("tests/unit/test_question.py",),
 }
 LIMIT = 900  # seconds after which a mutant counts as caught: it hangs

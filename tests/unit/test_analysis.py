@@ -89,7 +89,7 @@ def test_the_tradeoff_has_one_row_a_point_and_says_what_it_was_chosen_from(table
 
 def test_choosing_among_more_runs_costs_more_and_one_run_costs_itself(tables):
     points = tables.of_studies(["one"]).tradeoff
-    private = points[(points["kind"] == "private")].sort_values("epsilon_rdp")
+    private = points[(points["kind"] == "private")].sort_values("epsilon")
     # Of 2 client counts, 2 clip norms and 4 seeds each: 16 runs at the smallest epsilon, 48 at the largest.
     assert private["candidates"].tolist() == [16] * 4 + [32] * 4 + [48] * 4
     assert private["epsilon_if_selected"].is_monotonic_increasing
@@ -102,9 +102,9 @@ def test_choosing_among_more_runs_costs_more_and_one_run_costs_itself(tables):
 
 def test_the_best_of_runs_is_not_proved_beyond_what_their_samplers_allow():
     curve = pd.DataFrame({"order": ORDERS, "rdp": np.array(ORDERS) / 8, "delta": 1e-4, "delta_aside": 1e-7})
-    points = pd.DataFrame({"point_id": ["p"], "study": ["s"], "kind": ["private"], "epsilon_rdp": [1.5]})
+    points = pd.DataFrame({"point_id": ["p"], "study": ["s"], "kind": ["private"], "epsilon": [1.5]})
     points = points.assign(**dict.fromkeys(FRONT_GROUP[1:], "x"))
-    runs = pd.DataFrame({"point_id": "p", "study": "s", "run_id": ["a", "b"], "epsilon_rdp": 1.5})
+    runs = pd.DataFrame({"point_id": "p", "study": "s", "run_id": ["a", "b"], "epsilon": 1.5})
     found = []
     for largest in (np.inf, 2.0):
         curves = pd.concat([curve.assign(run_id=name, largest_epsilon=largest) for name in ("a", "b")])
@@ -155,7 +155,7 @@ def test_a_point_whose_runs_learned_nothing_says_so_and_is_shown_with_a_cross(tm
 
 
 def test_tables_are_read_back_as_they_were_written(tables, tmp_path):
-    columns = ["study", "clients", "clip_norm", "accuracy_mean", "epsilon_rdp", "on_front", "front_probability"]
+    columns = ["study", "clients", "clip_norm", "accuracy_mean", "epsilon", "on_front", "front_probability"]
     read = read_tables(tmp_path / "tables").tradeoff
     pd.testing.assert_frame_equal(read[columns], tables.tradeoff[columns], check_dtype=False)
     # A column without any value keeps its kind: whole numbers do not turn into text.
@@ -215,7 +215,7 @@ def test_the_pareto_figure_always_has_the_non_private_line_and_says_what_epsilon
     lines = {round(float(line.get_ydata()[0]), 9) for line in figure.axes[0].lines if len(set(line.get_ydata())) == 1}
     assert references <= lines
     label = figure._supxlabel.get_text()
-    for word in ("client-level", "RDP", "δ = 0.0001", "add or remove one", "poisson", "chosen from 48 runs"):
+    for word in ("client-level", "PLD", "δ = 0.0001", "add or remove one", "poisson", "chosen from 48 runs"):
         assert word in label
 
 
@@ -272,7 +272,7 @@ def test_a_comparison_names_the_adversary_of_each_curve_and_draws_its_best_point
     drawn, said = figure.axes[0].containers, [text.get_text() for text in figure.axes[1].texts]
     for (unit, trust, _), line in zip(curves, drawn, strict=True):
         own = points[(points["unit"] == unit) & (points["trust"] == trust) & (points["kind"] == "private")]
-        best = own.groupby("epsilon_rdp")["accuracy_mean"].max()
+        best = own.groupby("epsilon")["accuracy_mean"].max()
         np.testing.assert_allclose(line.lines[0].get_ydata(orig=False).astype(float), best.to_numpy(float))
     for words in ("the server is trusted", "everybody: all see each noisy update", "the server, which sees sums"):
         assert any(words in text for text in said)

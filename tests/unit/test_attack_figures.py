@@ -143,7 +143,7 @@ def test_a_figure_of_attacks_that_could_not_be_made_says_why(name, tables):
 @pytest.mark.parametrize("private", [True, False])
 def test_figures_take_runs_of_one_kind_only(name, private, tables):
     kept = {t: getattr(tables, t) for t in (*KINDS, "tradeoff", "runs")}
-    kept = {t: frame[np.isfinite(frame["epsilon_rdp"]) == private] for t, frame in kept.items()}
+    kept = {t: frame[np.isfinite(frame["epsilon"]) == private] for t, frame in kept.items()}
     rows = tables.recommendation.iloc[: None if private else 0]
     figure = figures.build(name, replace(tables, **kept, recommendation=rows), "One")
     assert bool(figure.axes) == (private or name not in ("audit", "recommendation"))
@@ -154,7 +154,7 @@ def test_figures_take_runs_of_one_kind_only(name, private, tables):
 @pytest.mark.parametrize("name", ["leakage", "roc", "audit", "riskfront", "recommendation"])
 def test_captions_say_what_epsilon_is(name, drawn):
     text = caption(drawn[name])
-    for word in ("client-level", "RDP", "δ = 0.0001", "add or remove one", "poisson", "central trust"):
+    for word in ("client-level", "PLD", "δ = 0.0001", "add or remove one", "poisson", "central trust"):
         assert word in text
 
 
@@ -189,10 +189,10 @@ def test_leakage_has_chance_the_bound_accuracy_and_each_client(tables, drawn):
     axes = figure.axes[0]
     assert any(set(line.get_ydata()) == {0.5} for line in axes.lines)
     own = tables.attacks[(tables.attacks["attack"] == "membership") & tables.attacks["covered"]]
-    bound = own.groupby("epsilon_rdp")["bound"].max()
+    bound = own.groupby("epsilon")["bound"].max()
     assert any(np.array_equal(line.get_ydata(), bound) for line in axes.lines if line.get_color() == "black")
     twin = next(other for other in figure.axes if other is not axes and other.bbox.bounds == axes.bbox.bounds)
-    accuracy = own.drop_duplicates("point_id").sort_values("epsilon_rdp")["accuracy_mean"]
+    accuracy = own.drop_duplicates("point_id").sort_values("epsilon")["accuracy_mean"]
     assert any(np.allclose(line.get_ydata(), accuracy) for line in twin.lines if len(line.get_ydata()) == 3)
     # Who is trusted with each client's update knows who took part: that is no attack on a client.
     single = next(axes for axes in figure.axes if axes.get_title() == "did each client take part?")
@@ -232,7 +232,7 @@ def test_roc_curves_start_at_the_smallest_rate_that_trials_can_show(tables, draw
     dashed = [line for line in covered.lines if line.get_linestyle() == "--" and str(line.get_color()) != "0.5"]
     assert len(dashed) == 3
     own = tables.roc[(tables.roc["attack"] == "membership") & (tables.roc["adversary"] == "participants")]
-    for line, (_, expected) in zip(dashed, own[own["fpr"] > 0].groupby("epsilon_rdp"), strict=False):
+    for line, (_, expected) in zip(dashed, own[own["fpr"] > 0].groupby("epsilon"), strict=False):
         np.testing.assert_allclose(line.get_ydata(), expected["allowed"])
     assert {"ε = 2", "ε = 4", "ε = 8", "no noise", "impossible, by proof"} <= set(labels(figure))
 
@@ -249,7 +249,7 @@ def test_audits_pair_bounds_with_estimates(tables):
     rows = audited(tables.attacks)
     assert len(rows) == 3 * 2 * 2
     assert (rows["lower"] <= rows["estimate"]).all()
-    assert (rows["bound"] == rows["epsilon_rdp"]).all()
+    assert (rows["bound"] == rows["epsilon"]).all()
     without = tables.attacks[tables.attacks["score"] != "epsilon_estimate"]
     assert audited(without)["estimate"].isna().all()
     assert len(audited(without)) == len(rows)
@@ -257,7 +257,7 @@ def test_audits_pair_bounds_with_estimates(tables):
 
 def test_the_audit_figure_has_both_diagonals_and_zero_at_the_edge(tables):
     zero = tables.attacks.copy()
-    zero.loc[(zero["score"] == "epsilon_lower") & (zero["epsilon_rdp"] == 2.0), "value"] = 0.0
+    zero.loc[(zero["score"] == "epsilon_lower") & (zero["epsilon"] == 2.0), "value"] = 0.0
     figure = figures.build("audit", replace(tables, attacks=zero), "One")
     axes = figure.axes[0]
     straight = [line for line in axes.lines if line.get_marker() == "None" and len(set(line.get_xdata())) == 2]
@@ -284,7 +284,7 @@ def test_reconstructions_rise_in_epsilon_to_the_right_under_the_true_pictures(ta
     # Two sizes of batches: true, guess (one picture), coordinator, participants. Classes: five rows.
     assert len(page.images) == 4 * (2 * (3 + 1 + 3 + 3) + 3 + 1 + 3 * 3)
     pictures = tables.pictures
-    run = pictures.loc[pictures["epsilon_rdp"] == 2.0, "run_id"].iloc[0]
+    run = pictures.loc[pictures["epsilon"] == 2.0, "run_id"].iloc[0]
     true = pictures[(pictures["run_id"] == run) & (pictures["kind"] == "true") & (pictures["records"] == 1)]
     shown = page.images[0].get_array()
     np.testing.assert_allclose(shown, np.clip(true["pixels"].iloc[0].reshape(8, 8), 0, 1), atol=1e-6)
@@ -301,7 +301,7 @@ def test_reconstructions_take_colours_and_many_epsilons(tables, tmp_path):
     home = bundle(tmp_path)
     runs = pd.read_parquet(home / "bundles" / BUNDLE / "runs.parquet")
     own = runs[(runs["clients"] == 50) & (runs["clip_norm"] == 0.3)].head(12)
-    many = own.assign(epsilon_rdp=np.geomspace(0.1, 50, 12), noise_multiplier=np.arange(1.0, 13.0))
+    many = own.assign(epsilon=np.geomspace(0.1, 50, 12), noise_multiplier=np.arange(1.0, 13.0))
     runs.loc[own.index] = many
     runs.to_parquet(home / "bundles" / BUNDLE / "runs.parquet")
     attack(home, many, shape="6x5x3")
@@ -337,7 +337,7 @@ def test_the_recommendation_is_ringed_where_it_is_with_its_reason(tables, drawn)
     rings = [line for line in axes.lines if line.get_markersize() >= 12]
     assert len(rings) == 1
     np.testing.assert_allclose(rings[0].get_ydata(), rows.loc["trusted", "accuracy_mean"])
-    np.testing.assert_allclose(rings[0].get_xdata(), rows.loc["trusted", "epsilon_rdp"])
+    np.testing.assert_allclose(rings[0].get_xdata(), rows.loc["trusted", "epsilon"])
     text = caption(figure).replace("\n   ", " ")
     for why in rows["why"]:
         assert why in text
@@ -345,6 +345,6 @@ def test_the_recommendation_is_ringed_where_it_is_with_its_reason(tables, drawn)
     assert any(set(line.get_ydata()) == {POLICY["smallest_accuracy"]} for line in axes.lines)
     crosses = [line for line in axes.lines if line.get_marker() == "x"]
     judged = tables.attacks[tables.attacks["success"] & (tables.attacks["adversary"] != "server")]
-    judged = judged[judged["attack"].isin(["membership", "client_membership"]) & np.isfinite(judged["epsilon_rdp"])]
+    judged = judged[judged["attack"].isin(["membership", "client_membership"]) & np.isfinite(judged["epsilon"])]
     leaks = judged.groupby("point_id")["high"].max()
     assert len(crosses) == (leaks > POLICY["largest_membership"]).sum()

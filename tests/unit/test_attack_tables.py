@@ -53,7 +53,9 @@ def test_rows_stand_beside_their_run_and_the_accuracy_of_its_point(tables):
     for row in one.drop_duplicates("run_id").itertuples():
         run = expected.loc[row.run_id]
         assert (row.clients, row.noise_multiplier, row.kind) == (run["clients"], run["noise_multiplier"], run["kind"])
-        assert row.epsilon_rdp == run["epsilon_rdp"]
+        for column in ("epsilon", "epsilon_pld", "epsilon_rdp", "adjacency"):
+            assert getattr(row, column) == run[column]
+        assert row.epsilon_by == ("pld" if np.isfinite(row.epsilon) else None)
         assert row.accuracy_mean == points.loc[run["point_id"], "accuracy_mean"]
 
 

@@ -12,7 +12,18 @@ from fedpareto.sweep.sweep import plan_sweep
 
 QUESTION = ["--sampling-rate", "0.1", "--steps", "50", "--delta", "1e-4"]
 KEYS = {
-    *("epsilon_rdp", "epsilon_pld", "epsilon_rdp_classic", "rdp_order", "delta", "unit", "adjacency", "sampling"),
+    *(
+        "epsilon",
+        "epsilon_by",
+        "epsilon_rdp",
+        "epsilon_pld",
+        "epsilon_rdp_classic",
+        "rdp_order",
+        "delta",
+        "unit",
+        "adjacency",
+        "sampling",
+    ),
     "noise_multiplier",
 }
 
@@ -26,7 +37,8 @@ def test_epsilon_carries_all_that_a_guarantee_needs(capsys):
     said = answer(capsys, "epsilon", "--noise-multiplier", "1.5", *QUESTION)
     assert set(said) >= KEYS
     assert (said["unit"], said["adjacency"], said["sampling"]) == ("client", "add_or_remove_one", "poisson")
-    assert 0 < said["epsilon_pld"] < said["epsilon_rdp"] < said["epsilon_rdp_classic"]
+    assert 0 < said["epsilon"] == said["epsilon_pld"] < said["epsilon_rdp"] < said["epsilon_rdp_classic"]
+    assert said["epsilon_by"] == "pld"
 
 
 def test_calibrate_and_epsilon_agree(capsys):
@@ -34,6 +46,12 @@ def test_calibrate_and_epsilon_agree(capsys):
         noise = answer(capsys, "calibrate", "--epsilon", "3", "--accountant", accountant, *QUESTION)["noise_multiplier"]
         said = answer(capsys, "epsilon", "--noise-multiplier", str(noise), *QUESTION)
         assert said[f"epsilon_{accountant}"] == pytest.approx(3, rel=1e-3)
+
+
+def test_noise_is_calibrated_by_the_headline_where_nobody_says_by_what(capsys):
+    said = answer(capsys, "calibrate", "--epsilon", "3", *QUESTION)
+    assert said["accountant"] == said["epsilon_by"] == "pld"
+    assert said["epsilon"] == pytest.approx(3, rel=1e-3)
 
 
 def test_fixed_size_sampling_is_accounted_under_replacement(capsys):
@@ -57,7 +75,7 @@ def test_fixed_size_sampling_is_accounted_under_replacement(capsys):
 
 def test_no_noise_proves_nothing_in_strict_json(capsys):
     said = answer(capsys, "epsilon", "--noise-multiplier", "0", *QUESTION)
-    assert said["epsilon_rdp"] is None
+    assert said["epsilon"] is said["epsilon_by"] is said["epsilon_rdp"] is None
     assert said["private"] is False
 
 

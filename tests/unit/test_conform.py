@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fedpareto.analysis.figures import style
+from fedpareto.analysis.figures import currency, style
 from fedpareto.cli.main import main
 from fedpareto.components import registry
 from fedpareto.federated.conformance import engine, report
@@ -171,11 +171,19 @@ def test_a_pair_that_sound_for_lacks_is_unproved(write):
 
 def test_what_its_author_proved_is_said_where_it_is_drawn():
     points = pd.DataFrame(
-        {"unit": "client", "delta": 1e-5, "adjacency": "replace_one", "sampling": "poisson", "trust": "central"}, [0, 1]
+        {
+            "unit": "client",
+            "delta": 1e-5,
+            "adjacency": "replace_one",
+            "sampling": "poisson",
+            "trust": "central",
+            "epsilon_by": "pld",
+        },
+        [0, 1],
     )
-    assert style.PROVED not in style.epsilon_label(points.assign(proved_by="fedpareto"))
-    assert f"; {style.PROVED})" in style.epsilon_label(points.assign(proved_by="its author"))
+    assert style.PROVED not in currency.epsilon_label(points.assign(proved_by="fedpareto"))
+    assert f"; {style.PROVED})" in currency.epsilon_label(points.assign(proved_by="its author"))
     mixed = points.assign(proved_by=["fedpareto", "its author"])
-    assert f"; in part {style.PROVED})" in style.epsilon_label(mixed)
+    assert f"; in part {style.PROVED})" in currency.epsilon_label(mixed)
     assert len(style.author_entry(mixed)) == 1
     assert not style.author_entry(points.assign(proved_by=None))

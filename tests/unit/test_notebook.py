@@ -38,8 +38,14 @@ def test_a_sweep_of_a_mapping_is_trained_once_and_drawn(tmp_path, capsys):
     tables = fp.train(sweep, tmp_path / "kept")
     assert "2 to train" in capsys.readouterr().out
     plan = fp.PrivacyPlan(fp.PrivacySetting(sampling_rate=0.5), **PLAN)
-    (private,) = tables.runs.loc[tables.runs["noise_multiplier"] > 0, "epsilon_rdp"]
-    assert fp.epsilon(plan).epsilon_rdp == pytest.approx(private)
+    (private,) = tables.runs.loc[tables.runs["noise_multiplier"] > 0, "epsilon"]
+    assert fp.epsilon(plan).epsilon == pytest.approx(private)
+    by_round = tables.rounds.merge(
+        tables.runs[["run_id", "epsilon", "epsilon_by"]], on="run_id", suffixes=("", "_of_run")
+    )
+    last = by_round[by_round["round"] == 2]
+    assert (last["epsilon"] == last["epsilon_of_run"]).all()
+    assert set(last["epsilon_by"]) == {"pld", None}
     again = fp.train(sweep, tmp_path / "kept")
     assert "0 to train" in capsys.readouterr().out
     assert again.runs["accuracy"].tolist() == tables.runs["accuracy"].tolist()
@@ -49,7 +55,7 @@ def test_a_sweep_of_a_mapping_is_trained_once_and_drawn(tmp_path, capsys):
 
 def test_noise_for_an_epsilon():
     plan = fp.calibrate(fp.PrivacyPlan(fp.PrivacySetting(sampling_rate=0.5), **PLAN), epsilon=2.0)
-    assert 1.9 < fp.epsilon(plan).epsilon_rdp <= 2.0
+    assert 1.9 < fp.epsilon(plan).epsilon <= 2.0
 
 
 def test_problems_of_a_mapping_are_named():

@@ -82,7 +82,8 @@ def test_a_run_whose_every_round_was_refused_says_so(tmp_path, capsys):
         bundle.bundle_id, run, account(bundle, measure(bundle.runs, digits()))[run.run_id], result, data=digits()
     )
     assert (row["status"], row["accuracy"], row["refused_rounds"]) == ("refused", accuracy[-1], 3)
-    assert np.isfinite(row["epsilon_rdp"])
+    assert (row["epsilon"], row["epsilon_by"]) == (row["epsilon_rdp"], "rdp")  # of Skellam noise there is no PLD
+    assert np.isfinite(row["epsilon"])
 
 
 def test_whatever_ended_has_a_model_unless_it_diverged():

@@ -126,7 +126,7 @@ def runs_of(accuracy, rate=0.1, status="ok"):
     for column in RUNS.of_bundle.having("key"):
         frame[column] = np.nan
     return frame.assign(
-        client_learning_rate=rate, wall_s=1.0, device="cpu", epsilon_rdp=1.1, epsilon_pld=0.9, epsilon_rdp_classic=1.2,
+        client_learning_rate=rate, wall_s=1.0, device="cpu", epsilon=0.9, epsilon_by="pld", epsilon_rdp=1.1, epsilon_pld=0.9, epsilon_rdp_classic=1.2,
         delta=1e-5, unit="record", adjacency="add_or_remove_one", sampling="poisson",
     )  # fmt: skip
 
@@ -146,6 +146,7 @@ def test_verdicts(ours, at_least, verdict):
     assert row["ours"] == pytest.approx(ours)
     assert row["low"] <= ours <= row["high"]
     assert (row["epsilon_rdp"], row["epsilon_pld"], row["epsilon_rdp_classic"]) == (1.1, 0.9, 1.2)
+    assert (row["epsilon"], row["epsilon_by"]) == (0.9, "pld")
 
 
 def test_runs_that_diverged_are_not_compared():

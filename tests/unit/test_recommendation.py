@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from made_up import proved
 
 from fedpareto.analysis.tables.recommendation import NOT_TRUSTED, SEVERAL, TRUSTED, recommend
 from fedpareto.columns.declared import table
@@ -18,7 +19,9 @@ def grid(*points):
         about |= {"clip_norm": 1.0, "noise_multiplier": 1.0, "participation": "secret", "delta": 1e-4}
         about |= {
             "point_id": name,
-            "epsilon_rdp": epsilon,
+            **proved(epsilon),
+            "epsilon_by": "pld" if np.isfinite(epsilon) else None,
+            "adjacency": "add_or_remove_one",
             "kind": "private" if np.isfinite(epsilon) else "non_private",
         }
         about |= more[0] if more else {}
@@ -240,6 +243,28 @@ def test_a_comparison_chooses_among_its_studies_and_keeps_units_and_data_apart()
     assert set(both["studies"]) == {"s t"}
     assert set(table[table["study"] == "s"]["point_id"].dropna()) == {"a"}
     assert both.set_index("point_id")["point_study"].to_dict() == {"b": "t", "r": "t", "e": "t"}
+
+
+def test_points_of_another_adjacency_are_another_question_and_never_compete():
+    swap = {"adjacency": "replace_one", "trust": "local"}
+    # At one epsilon the more accurate point promises less.
+    points = [("a", 2.0, around(0.9)), ("b", 2.0, around(0.8), swap), ("free", np.inf, around(0.95))]
+    runs, tradeoff = grid(*points)
+    table = recommend({"s": {"largest_epsilon": 2.0}}, {}, runs=runs, tradeoff=tradeoff, attacks=found())
+    rows = table.set_index(["adjacency", "coordinator"])
+    assert len(rows) == 4
+    assert rows.loc[("add_or_remove_one", TRUSTED), "point_id"] == "a"
+    assert rows.loc[("replace_one", TRUSTED), "point_id"] == rows.loc[("replace_one", NOT_TRUSTED), "point_id"] == "b"
+    assert rows.loc[("replace_one", TRUSTED), "why"].startswith("the only point within the limits")
+    none = rows.loc[("add_or_remove_one", NOT_TRUSTED)]
+    assert (none["point_id"], none["binding"]) == (None, "trust")
+    assert none["why"] == "none fits; there is no point with distributed or local trust whose seeds all finished"
+
+
+def test_the_limit_on_epsilon_is_on_the_headline():
+    row = pick(THREE, policy={"largest_epsilon": 2.0})  # 2.2 by RDP
+    assert (row["point_id"], row["epsilon"], row["epsilon_by"]) == ("b", 2.0, "pld")
+    assert row["epsilon_rdp"] == pytest.approx(2.2)
 
 
 def test_the_table_has_its_columns_and_types_with_and_without_rows():

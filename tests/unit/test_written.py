@@ -170,7 +170,8 @@ def numbers(names):
         "tolerance": 0.01,
         "verdict": "reproduced",
         "published_epsilon": 2.0,
-        "epsilon_rdp": 2.1,
+        "epsilon": 2.0,
+        "epsilon_by": "pld",
         "delta": 1e-5,
         "unit": "client",
     }
@@ -185,7 +186,7 @@ def test_figures_of_papers_draw_any_words(form):
         ("$<50k_$ 漢字", pd.DataFrame({"x": [1, 2], "accuracy": [0.8, 0.9], "low": [0.7, 0.8], "high": [0.9, 1.0]}))
     ]
     if form == "claims":
-        claims = table.assign(epsilon_rdp_classic=2.2, epsilon_pld=np.nan)
+        claims = table.assign(epsilon_rdp_classic=2.2, epsilon_rdp=2.1, epsilon_pld=np.nan)
         looks_well(reproduction_figure.of_claims(claims, names[0]))
         return
     if form == "ours alone":

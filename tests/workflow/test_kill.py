@@ -25,7 +25,7 @@ studies:
     delta: 1.0e-3
     seeds: 2
 """
-COLUMNS = ["run_id", "round", "accuracy", "loss", "worst_client_accuracy", "cohort_size", "update_norm", "epsilon_rdp"]
+COLUMNS = ["run_id", "round", "accuracy", "loss", "worst_client_accuracy", "cohort_size", "update_norm", "epsilon"]
 
 
 def rounds_of(project):

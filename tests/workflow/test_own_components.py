@@ -60,7 +60,7 @@ def test_own_components_are_trained_accounted_for_and_attacked(own):
     assert set(runs["status"]) <= {"ok", "learned_nothing"}
     assert len(runs) == 3
     private = runs[runs["noise_multiplier"] > 0]
-    assert private["epsilon_rdp"].notna().all()
+    assert private["epsilon"].notna().all()
     assert set(private["mechanism"]) == {"./parts/cautious.py:Cautious(times=2)"}
     assert set(runs["model"]) == {"./parts/net.py:Net(width=8)"}
     assert set(runs["dataset"]) == {"waves"}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from project import TINY, Project
 
-RESULT_COLUMNS = ["run_id", "accuracy", "loss", "worst_client_accuracy", "epsilon_rdp", "epsilon_pld"]
+RESULT_COLUMNS = ["run_id", "accuracy", "loss", "worst_client_accuracy", "epsilon", "epsilon_rdp"]
 
 
 @pytest.fixture
@@ -35,9 +35,11 @@ def test_a_sweep_leaves_tables_and_figures(swept):
     assert len(runs) == 20
     assert set(runs.status) == {"ok"}
     private = runs[runs.noise_multiplier > 0]
-    assert np.isfinite(private.epsilon_rdp).all()
+    assert np.isfinite(private.epsilon).all()
+    assert (private.epsilon == private.epsilon_pld).all()
     assert (private.epsilon_pld <= private.epsilon_rdp).all()
-    assert (runs[runs.baseline == "non_private"].epsilon_rdp == math.inf).all()
+    assert set(private.epsilon_by) == {"pld"}
+    assert (runs[runs.baseline == "non_private"].epsilon == math.inf).all()
     assert set(private.unit) == {"client"}
     assert set(private.adjacency) == {"add_or_remove_one"}
     for figure in ("pareto", "heatmap", "rounds", "cost", "partition"):
@@ -65,7 +67,7 @@ def test_the_epsilon_in_the_tables_is_what_the_command_line_answers(swept):
     with contextlib.redirect_stdout(io.StringIO()) as out:
         assert main(["epsilon", *arguments, "--json"]) == 0
     # The table's epsilon also pays for the overflow of the cohort buffer, a thousandth of delta.
-    assert row.epsilon_rdp == pytest.approx(json.loads(out.getvalue())["epsilon_rdp"], rel=1e-3)
+    assert row.epsilon == pytest.approx(json.loads(out.getvalue())["epsilon"], rel=1e-3)
 
 
 def test_a_second_sweep_does_nothing(project):

@@ -93,7 +93,7 @@ def max_auc(accounted: AccountedRun, group_size: int = 1) -> float:
 def profile(accounted: AccountedRun) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (epsilon, delta) that the run satisfies all at once: float64 [n] each, empty where it has no guarantee."""
     final, plan = accounted.final, accounted.plan
-    if not plan.private or plan.delta is None or not math.isfinite(final.epsilon_rdp):
+    if not plan.private or plan.delta is None or not math.isfinite(final.epsilon):
         return np.zeros(0), np.zeros(0)
     proven = (final.epsilon_rdp, final.epsilon_pld)
     pairs = [(float(epsilon), plan.delta) for epsilon in proven if math.isfinite(epsilon)]

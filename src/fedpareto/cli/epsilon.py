@@ -14,7 +14,6 @@ from fedpareto.cli.explain import explanation, lines
 from fedpareto.cli.failures import FlagError
 from fedpareto.cli.question import Question
 from fedpareto.columns.declared import ACCOUNTANTS
-from fedpareto.privacy.accounting.guarantee import Guarantee
 from fedpareto.privacy.plan import PrivacyPlanError
 from fedpareto.sweep.account import AccountedRun, account
 from fedpareto.sweep.components import proved_by
@@ -39,11 +38,6 @@ def calibrate(arguments: argparse.Namespace) -> None:
     _answer(arguments, {"accountant": arguments.accountant, "target_epsilon": arguments.epsilon})
 
 
-def headline(proven: Guarantee) -> tuple[float, str]:
-    """The epsilon that counts, and the accountant that proves it: PLD where it has a proof, else RDP."""
-    return (proven.epsilon_rdp, "rdp") if math.isnan(proven.epsilon_pld) else (proven.epsilon_pld, "pld")
-
-
 def _answer(arguments: argparse.Namespace, asked: Mapping[str, Any]) -> None:
     """Accounts for the run that flags describe, and prints what it proves."""
     asking = question.read(arguments)
@@ -52,7 +46,7 @@ def _answer(arguments: argparse.Namespace, asked: Mapping[str, Any]) -> None:
     except PrivacyPlanError as error:
         raise FlagError(str(error)) from error
     said = {**_said(asking, accounted), **asked}
-    explained = explanation(asking, accounted, *headline(accounted.final)) if arguments.explain else {}
+    explained = explanation(asking, accounted) if arguments.explain else {}
     warnings = accounted.final.warnings
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -70,11 +64,10 @@ def _answer(arguments: argparse.Namespace, asked: Mapping[str, Any]) -> None:
 def _said(asking: Question, accounted: AccountedRun) -> dict[str, Any]:
     plan, proven = accounted.plan, accounted.final
     setting = plan.setting
-    best, by = headline(proven)
     own = {} if plan.local is None else {"epsilon_median": proven.epsilon_median}
     return {
-        "epsilon": best,
-        "epsilon_by": by,
+        "epsilon": proven.epsilon,
+        "epsilon_by": proven.epsilon_by,
         **{accountant.column.name: proven.epsilons[accountant.name] for accountant in ACCOUNTANTS},
         "rdp_order": proven.rdp_order,
         **own,

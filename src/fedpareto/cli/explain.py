@@ -15,19 +15,17 @@ DIGITS = 4  # of an epsilon in a sentence
 NO_PROMISE = "Nothing is promised: without noise a run has no guarantee."
 
 
-def explanation(asking: Question, accounted: AccountedRun, epsilon: float, accountant: str) -> dict[str, Any]:
+def explanation(asking: Question, accounted: AccountedRun) -> dict[str, Any]:
     """The parts of an explanation by name: texts, numbers, and the parts of delta.
 
     Args:
       asking: The run, as the flags describe it.
       accounted: Its plan and guarantee.
-      epsilon: The epsilon to explain.
-      accountant: The accountant that proves it.
     """
     plan, proven = accounted.plan, accounted.final
     setting = plan.setting
     place = setting.unit, setting.trust
-    order = {"rdp_order": proven.rdp_order} if accountant == "rdp" else {}
+    order = {"rdp_order": proven.rdp_order} if proven.epsilon_by == "rdp" else {}
     local = {} if plan.local is None else {"record_rate": plan.local.worst, "local_steps": plan.local.steps}
     found = {
         "promise": NO_PROMISE,
@@ -36,7 +34,7 @@ def explanation(asking: Question, accounted: AccountedRun, epsilon: float, accou
     }
     if not plan.private:
         return found
-    said = f"epsilon = {rounded_up(epsilon):g}" if math.isfinite(epsilon) else "epsilon = infinity"
+    said = f"epsilon = {rounded_up(proven.epsilon):g}" if math.isfinite(proven.epsilon) else "epsilon = infinity"
     found["promise"] = promise(*place, setting.adjacency, epsilon=said, delta=f"delta = {asking.delta}")
     return {
         **found,
@@ -51,7 +49,7 @@ def explanation(asking: Question, accounted: AccountedRun, epsilon: float, accou
         "sensitivity": plan.sensitivity,
         "relative_noise": plan.relative_noise,
         "delta": {"accounted": plan.accounted_delta} | {k: v for k, v in vars(plan.budget).items() if k != "delta"},
-        "accountant": accountant,
+        "accountant": proven.epsilon_by,
         **order,
         "theorems": [": ".join(filter(None, (row.mechanism, row.source))) for row in theorems(plan)],
     }

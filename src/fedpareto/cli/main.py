@@ -13,7 +13,7 @@ from typing import Any
 
 from fedpareto import __version__
 from fedpareto.cli import flags, verbs
-from fedpareto.columns.declared import CALIBRATING
+from fedpareto.columns.declared import CALIBRATING, HEADLINE
 from fedpareto.components import registry
 from fedpareto.system import damage, jax_settings, paths
 
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     calibrate = _verb(commands, "calibrate", verbs.calibrate, "smallest noise multiplier that proves an epsilon")
     calibrate.add_argument("--epsilon", type=flags.rule("target_epsilon"), required=True, help="epsilon to prove")
     calibrating = [accountant.name for accountant in CALIBRATING]
-    calibrate.add_argument("--accountant", choices=calibrating, default=calibrating[0], help="default: %(default)s")
+    calibrate.add_argument("--accountant", choices=calibrating, default=HEADLINE, help="default: %(default)s")
     flags.question(calibrate)
 
     plan = _verb(commands, "plan", verbs.plan, "check a configuration and list its studies, runs and bundles")

@@ -16,9 +16,10 @@ T = TypeVar("T", Metric, Column)
 FILE = Path(__file__).with_name("columns.toml")
 _DECLARED: dict[str, Any] = tomllib.loads(FILE.read_text(encoding="utf-8"))
 ACCOUNTANTS = tuple(Accountant(name, **entry) for name, entry in _DECLARED["accountants"].items())
-# In the order of a comparison with print: those for comparison alone first.
-COMPARED = tuple(sorted(ACCOUNTANTS, key=lambda accountant: accountant.calibrates))
+# In the order of a comparison with print: those for comparison alone first, the headline last.
+COMPARED = ACCOUNTANTS[::-1]
 CALIBRATING = tuple(accountant for accountant in ACCOUNTANTS if accountant.calibrates)
+HEADLINE = CALIBRATING[0].name  # calibrates where nobody says with which
 CLASSIFICATION = usual()
 US, ITS_AUTHOR = "fedpareto", "its author"  # values of `proved_by`
 

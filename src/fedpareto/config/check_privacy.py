@@ -12,7 +12,7 @@ from fedpareto.config.privacy_setting import privacy_setting
 from fedpareto.config.problems import Problems
 from fedpareto.config.study import Study, study_key
 from fedpareto.data import facts
-from fedpareto.privacy.setting import PrivacySetting
+from fedpareto.privacy.setting import DISCRETE, PrivacySetting
 from fedpareto.privacy.soundness import violations
 
 # Steps do not stand here: `check_record` has a line for every key that asks for some.
@@ -150,8 +150,6 @@ def check_privacy(study: Study, known: Mapping[str, facts.DatasetInfo], problems
     elif None in axes["delta"]:
         hint = "remove it: runs without noise need no delta, and get none"
         problems.add(study_key(study, "delta", axes["delta"].index(None)), None, "be set where there is noise", hint)
-    if targets or any(axes["stop_at_epsilon"]):
-        _check_accountant(study, problems)
     units = f"{axes['unit'][0]}s"
     if units == "records":
         population = [f.train for f in known.values() if f.train]
@@ -168,27 +166,24 @@ def check_privacy(study: Study, known: Mapping[str, facts.DatasetInfo], problems
                     f"a delta of 1/n allows giving one {units[:-1]} away whole; write {_yaml(suggested_delta(n))}",
                 )
         for j, target in enumerate(targets):
-            if target is not None and "rdp" in axes["accountant"] and target < smallest_epsilon(delta):
+            if target is not None and target < smallest_epsilon(delta) and (way_out := _if_rdp_decides(study)):
                 problems.add(
                     study_key(study, "target_epsilon", j),
                     target,
                     f"be at least {smallest_epsilon(delta):.4f}, below which RDP needs boundless noise at delta {delta:g}",
-                    "raise it, or use accountant: pld",
+                    way_out,
                 )
 
 
-def _check_accountant(study: Study, problems: Problems) -> None:
-    """Refuses PLD as the accountant of a mechanism that it does not cover."""
-    if "pld" not in study.axes["accountant"]:
-        return
-    for _, setting in _points(study.axes):
-        secret = setting.effective_participation == "secret" and setting.sampling_rate < 1
-        hidden_steps = secret and setting.trains_records_locally
-        if setting.discrete or hidden_steps or (secret and setting.sampling == "fixed_size"):
-            what = setting.mechanism if setting.discrete else f"{setting.sampling} sampling in secret"
-            problems.add(
-                study_key(study, "accountant"), "pld", f"be rdp with {what}", "dp-accounting's PLD does not cover it"
-            )
+def _if_rdp_decides(study: Study) -> str:
+    """The way out where RDP decides how much noise proves an epsilon, empty where PLD does.
+
+    It decides where it was asked to, and for discrete noise, of which no PLD is known, whatever was asked.
+    """
+    discrete = [spec["name"] for spec in study.axes["mechanism"] if spec["name"] in DISCRETE]
+    if discrete:
+        return f"raise it: no PLD of {discrete[0]} is known"
+    return "raise it, or use accountant: pld" if "rdp" in study.axes["accountant"] else ""
 
 
 def smallest_epsilon(delta: float) -> float:

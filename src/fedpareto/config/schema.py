@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from fedpareto.columns.declared import CALIBRATING
+from fedpareto.columns.declared import CALIBRATING, HEADLINE
 from fedpareto.components import registry
 from fedpareto.config.problems import Problems, fault, show, unknown_key, unknown_name, valid
 
@@ -26,7 +26,7 @@ def schema() -> dict[str, Json]:
     text = Path(__file__).with_name("config.schema.yaml").read_text(encoding="utf-8")
     loaded: dict[str, Json] = yaml.safe_load(text)
     names = [accountant.name for accountant in CALIBRATING]
-    loaded["study"]["accountant"] |= {"enum": names, "default": names[0], "must": f"be {' or '.join(names)}"}
+    loaded["study"]["accountant"] |= {"enum": names, "default": HEADLINE, "must": f"be {' or '.join(names)}"}
     return loaded
 
 

@@ -115,7 +115,7 @@ def _train(
     if restored is not None:
         block, state = restored
         log(f"resumed after block {block} of {program.blocks}")
-    best = max((accounted[run.run_id].final.epsilon_rdp for run in runs if plans[run.run_id].private), default=math.inf)
+    best = max((accounted[run.run_id].final.epsilon for run in runs if plans[run.run_id].private), default=math.inf)
     task = job.static.task
     shown = task.by_evaluation[0].name
     state, seconds = _run_segments(

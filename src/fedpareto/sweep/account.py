@@ -134,11 +134,12 @@ def account(bundle: Bundle, measured: DataSizes | None = None) -> dict[str, Acco
         key = (proving, privacy and (privacy.noise, privacy.accountant, privacy.stop_at_epsilon), run.evaluation_rounds)
         if key not in shared:
             doubt = None
-            if privacy and isinstance(privacy.noise, TargetEpsilon):
-                proving = calibrate(proving, privacy.noise.value, privacy.accountant)
-                doubt = end_of_search(proving, privacy.accountant)
-            if privacy and privacy.stop_at_epsilon is not None:
-                proving = stopped(proving, privacy.stop_at_epsilon, privacy.accountant)
+            if privacy and privacy.accountant:  # it decides something
+                if isinstance(privacy.noise, TargetEpsilon):
+                    proving = calibrate(proving, privacy.noise.value, privacy.accountant)
+                    doubt = end_of_search(proving, privacy.accountant)
+                if privacy.stop_at_epsilon is not None:
+                    proving = stopped(proving, privacy.stop_at_epsilon, privacy.accountant)
             proven = tuple(guarantees(proving, [min(t, proving.rounds) for t in run.evaluation_rounds]))
             if doubt:
                 proven = (*proven[:-1], replace(proven[-1], warnings=(*proven[-1].warnings, doubt)))

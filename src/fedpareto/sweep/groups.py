@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fedpareto.columns.declared import HEADLINE
+
 Spec = dict[str, Any]  # `name`, and the arguments of what has that name
 
 
@@ -121,7 +123,7 @@ class Privacy:
     Attributes:
       noise: Strength of the noise, or the epsilon that it is calibrated to.
       delta: Total delta of the guarantee.
-      accountant: Accountant of that calibration, and of `stop_at_epsilon`.
+      accountant: Accountant of that calibration, and of `stop_at_epsilon`; None where there is neither, whatever was given.
       stop_at_epsilon: Training ends after the last round within it; None for all rounds.
       mechanism: `name`, and the arguments of discrete or banded noise; None for Gaussian noise.
       participation: `secret` or `seen` by the adversary; None for the default of the trust model.
@@ -129,10 +131,15 @@ class Privacy:
 
     noise: Noise
     delta: float
-    accountant: str = "rdp"
+    accountant: str | None = None
     stop_at_epsilon: float | None = None
     mechanism: Spec | None = None
     participation: str | None = None
+
+    def __post_init__(self) -> None:
+        """Leaves an accountant out where it decides nothing, so that runs which mean the same are the same run."""
+        decides = isinstance(self.noise, TargetEpsilon) or self.stop_at_epsilon is not None
+        object.__setattr__(self, "accountant", (self.accountant or HEADLINE) if decides else None)
 
     @property
     def noise_multiplier(self) -> float | None:

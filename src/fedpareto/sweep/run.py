@@ -99,13 +99,16 @@ KEYS = NAMED | {
 }
 
 
+# What stands for the accountant in the name of a run for which none decides anything: what stood there when runs got their names.
+NO_ACCOUNTANT = "rdp"
+
 # The flat form of a run without noise.
 NOT_PRIVATE = {
     "participation": None,
     "mechanism": None,
     "noise_multiplier": 0.0,
     "target_epsilon": None,
-    "accountant": "rdp",
+    "accountant": None,
     "delta": None,
     "stop_at_epsilon": None,
 }
@@ -145,7 +148,8 @@ class Run:
 
         A key that is None is left out, so that an option of a later version does not rename the runs that do without it.
         """
-        return digest({k: v for k, v in self._flat.items() if v is not None and k != "baseline"})
+        named = self._flat | {"accountant": self._flat["accountant"] or NO_ACCOUNTANT}
+        return digest({k: v for k, v in named.items() if v is not None and k != "baseline"})
 
     @cached_property
     def setting(self) -> PrivacySetting:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures import currency, looks, style
 from fedpareto.analysis.figures.looks import ADVERSARIES
 from fedpareto.analysis.tables.attacks import aimed_at, why_nothing
 from fedpareto.analysis.tables.build import Tables
@@ -37,7 +37,7 @@ class Audit:
     GOALS: ClassVar = (("audit", "unit"),)
 
     def build(self, tables: Tables, title: str) -> Figure:
-        """Each audited run: its lower bound filled, its estimate hollow, against proven epsilon."""
+        """Each audited run: its lower bound filled, its estimate hollow, against proven epsilon; a panel for each promise."""
         headline = f"{title}: what audits find of each proven ε"
         audits = audited(tables.attacks)
         finite = audits[np.isfinite(audits["bound"]) & (audits["bound"] > 0)]
@@ -50,27 +50,37 @@ class Audit:
             (method, adversary): (ADVERSARIES[adversary].colour, MARKERS[methods.index(method) % len(MARKERS)])
             for method, adversary in curves.itertuples(index=False, name=None)
         }
-        figure, axes = plt.subplots(figsize=(style.WIDTH, 5.6), layout="constrained")
+        panels = currency.panels(finite, finite["bound"].notna(), currency.COMPARABLE)
+        columns = min(2, len(panels))
+        lines = -(-len(panels) // columns)
+        size = (style.WIDTH, 5.6 if columns == 1 else 2.2 + 3.4 * lines)
+        figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
         logarithmic = finite["bound"].max() / finite["bound"].min() > LINEAR
-        floor = _axes(axes, finite, logarithmic)
-        for place, (curve, (colour, marker)) in enumerate(marks.items()):
-            of_curve = finite[(finite["method"] == curve[0]) & (finite["adversary"] == curve[1])]
-            shift = looks.dodge(DODGE, place, len(curves)) if logarithmic else 1.0
-            _draw(axes, of_curve.assign(x=of_curve["bound"] * shift), colour, marker, floor)
-        axes.set(xlabel="proven ε", ylabel="audited ε")
-        proven = style.epsilon_label(finite, _accountant(finite))
-        caption = f"{proven}\nan audit that finds little proves nothing: a stronger canary may find more"
-        style.key(figure, _legend(marks, finite, floor), caption, 2)
-        style.headline(figure, headline)
+        floors = []
+        for axes, (_, rows) in zip(grid.flat, panels, strict=False):
+            floors.append(_panel(axes, rows, marks, logarithmic))
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_visible(False)
+        caption = f"{currency.epsilon_label(finite)}\nan audit that finds little proves nothing: a stronger canary may find more"
+        style.key(figure, _legend(marks, finite, max(floors)), caption, 2)
+        style.panel_titles(figure, grid.flat, [name for name, _ in panels], columns)
+        style.headline(figure, headline, currency.warning(finite, currency.PANEL))
         return figure
 
 
-def _accountant(audits: pd.DataFrame) -> str:
-    """How the proven epsilons that are drawn were proven."""
-    by_rdp = np.isclose(audits["bound"], audits["epsilon_rdp"])
-    if by_rdp.any():
-        return "RDP" if by_rdp.all() else "PLD, where there is such a proof, else RDP,"
-    return "PLD"
+def _panel(axes: Axes, rows: pd.DataFrame, marks: dict, logarithmic: bool) -> float:
+    """The audits of one panel.
+
+    Returns:
+      Where a bound of zero is drawn.
+    """
+    floor = _axes(axes, rows, logarithmic)
+    for place, (curve, (colour, marker)) in enumerate(marks.items()):
+        of_curve = rows[(rows["method"] == curve[0]) & (rows["adversary"] == curve[1])]
+        shift = looks.dodge(DODGE, place, len(marks)) if logarithmic else 1.0
+        _draw(axes, of_curve.assign(x=of_curve["bound"] * shift), colour, marker, floor)
+    axes.set(xlabel="proven ε", ylabel="audited ε")
+    return floor
 
 
 def audited(attacks: pd.DataFrame) -> pd.DataFrame:

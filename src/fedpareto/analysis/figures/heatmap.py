@@ -9,11 +9,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from fedpareto.analysis.figures import score, style
+from fedpareto.analysis.figures import currency, score, style
 from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.score import gain
 
-FACETS = ("dataset", "partition", "model", "clients", "delta", "sampling_rate", "rounds", "server_optimizer")
+FACETS = (*currency.COMPARABLE, "clients", "sampling_rate", "rounds", "server_optimizer")
 
 
 class Heatmap:
@@ -37,8 +37,8 @@ class Heatmap:
             return style.nothing_to_draw(
                 f"{title}: {score.noun(metric)} by noise and clipping", "no private run of this study ended well"
             )
-        facets = style.varying(points, FACETS)
-        panels = [group for _, group in points.groupby(facets, dropna=False)] if facets else [points]
+        points = points.sort_values(list(FACETS), kind="stable")
+        panels = currency.panels(points, points["delta"].notna(), FACETS)
         columns = min(3, len(panels))
         rows = -(-len(panels) // columns)
         noises, clips = points["noise_multiplier"].nunique(), points["clip_norm"].nunique()
@@ -47,11 +47,11 @@ class Heatmap:
         figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
         times = 100 if metric.percent else 1
         low, high = points["score_mean"].min(), points["score_mean"].max()
-        for number, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
-            cells = panel.groupby(["noise_multiplier", "clip_norm"], as_index=False)[["gain_mean", "epsilon_rdp"]].max()
+        for number, (axes, (_, panel)) in enumerate(zip(grid.flat, panels, strict=False)):
+            cells = panel.groupby(["noise_multiplier", "clip_norm"], as_index=False)[["gain_mean", "epsilon"]].max()
             cells["score_mean"] = gain(metric, cells["gain_mean"])
             table = cells.pivot(index="noise_multiplier", columns="clip_norm", values="score_mean")
-            epsilon = cells.groupby("noise_multiplier")["epsilon_rdp"].first()
+            epsilon = cells.groupby("noise_multiplier")["epsilon"].first()
             table.index = pd.Index([f"{z:.3g}  (ε {epsilon[z]:.3g})" for z in table.index])
             table.columns = pd.Index([f"{clip:g}" for clip in table.columns])
             sns.heatmap(
@@ -69,7 +69,6 @@ class Heatmap:
             axes.set(xlabel="clip norm (L2)", ylabel="noise multiplier (ε)" if number % columns == 0 else "")
             axes.tick_params(length=0)
             axes.set_yticklabels(axes.get_yticklabels(), rotation=0)
-            axes.set_title(style.panel_title(panel, facets), fontsize="medium")
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_visible(False)
         colour = plt.cm.ScalarMappable(norm=plt.Normalize(times * low, times * high), cmap="viridis")
@@ -77,8 +76,10 @@ class Heatmap:
             colour, ax=grid, label=f"{metric.label}, %" if metric.percent else metric.label, shrink=0.85, pad=0.02
         )
         seeds = int(points["n_seeds"].max())
-        style.headline(figure, f"{title}: {score.noun(metric)} by noise and clipping")
-        label = style.epsilon_label(points).replace("\n", " ")
+        style.panel_titles(figure, grid.flat, [name for name, _ in panels], columns)
+        warning = currency.warning(points, currency.PANEL)
+        style.headline(figure, f"{title}: {score.noun(metric)} by noise and clipping", warning)
+        label = currency.epsilon_label(points).replace("\n", " ")
         several = points.groupby([*FACETS, "noise_multiplier", "clip_norm"], dropna=False).size().max() > 1
         best = "; best of the study's other settings" if several else ""
         style.footer(figure, f"{'mean of ' if seeds > 1 else ''}{style.counted(seeds, 'seed')}{best}; {label}")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedpareto.analysis.figures import looks, score, style
+from fedpareto.analysis.figures import currency, looks, score, style
 from fedpareto.analysis.figures.looks import ADVERSARIES, CHANCE
 from fedpareto.analysis.tables.attacks import aimed_at, not_made, why_nothing, without_noise
 from fedpareto.analysis.tables.build import Tables
@@ -19,7 +19,7 @@ from fedpareto.analysis.tables.leakage import of_own_trust, strongest
 from fedpareto.analysis.tables.tradeoff import comparable_epsilon
 from fedpareto.columns.column import Metric
 
-FACETS = ("dataset", "partition", "model", "unit", "trust")
+SHARED = ("dataset", "partition", "model")  # with the runs without noise that belong to a panel
 SCORE_COLOUR = "0.55"
 FAINT = 0.3
 SCORE = ["method", "adversary", "score"]
@@ -88,9 +88,10 @@ class Leakage:
         headline = f"{title}: what attacks got at each ε"
         attacks = tables.attacks[~not_made(tables.attacks)]
         attacks = attacks.assign(upper=attacks["high"].fillna(attacks["value"]))
+        private = pd.Series(~without_noise(attacks), index=attacks.index)
         panels = [
             (name, success, rows, by_client)
-            for name, facet in _facets(attacks)
+            for name, facet in currency.panels(attacks, private, currency.COMPARABLE, SHARED)
             for success in SUCCESSES
             for rows, by_client in _rows(facet, success)
         ]
@@ -118,29 +119,13 @@ class Leakage:
             {client for _, _, rows, by_client in panels if by_client for client in rows["client"].dropna()}
         )
         caption = (
-            f"{style.epsilon_label(drawn)}\n{100 * drawn['confidence'].max():g} % intervals of each adversary's strongest attack; "
-            "faint: weaker ones; an attack that fails proves nothing"
+            f"{currency.epsilon_label(drawn)}\n{100 * drawn['confidence'].max():g} % intervals of each adversary's strongest "
+            "attack; faint: weaker ones; an attack that fails proves nothing"
         )
         style.key(figure, _legend(drawn, clients, metric), caption, 2)
-        style.headline(figure, headline)
+        promises = drawn[~without_noise(drawn)]
+        style.headline(figure, headline, currency.warning(promises, currency.PANEL))
         return figure
-
-
-def _facets(attacks: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The panels: one for each set of comparable runs; runs without noise are a reference for all of their data."""
-    bare = without_noise(attacks)
-    private = attacks[~bare]
-    facets = style.varying(private, FACETS)
-    if not facets:
-        return [("", attacks)]
-    found = []
-    for _, group in private.groupby(facets, dropna=False, sort=False):
-        first = group.iloc[0]
-        same = bare & attacks[["dataset", "partition", "model"]].eq(first[["dataset", "partition", "model"]]).all(
-            axis=1
-        )
-        found.append((style.panel_title(group, facets), pd.concat([group, attacks[same]])))
-    return found
 
 
 def _rows(facet: pd.DataFrame, success: Success) -> list[tuple[pd.DataFrame, bool]]:
@@ -160,8 +145,8 @@ def _rows(facet: pd.DataFrame, success: Success) -> list[tuple[pd.DataFrame, boo
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, success: Success, by_client: bool, metric: Metric, last: bool) -> None:
-    infinity = style.endless_epsilon_axis(axes, rows["epsilon_rdp"])
-    rows = rows.assign(x=np.where(without_noise(rows), infinity, comparable_epsilon(rows["epsilon_rdp"])))
+    infinity = style.endless_epsilon_axis(axes, rows["epsilon"])
+    rows = rows.assign(x=np.where(without_noise(rows), infinity, comparable_epsilon(rows["epsilon"])))
     twin = axes.twinx()
     _score(twin, rows, infinity, metric, last)
     axes.set_zorder(twin.get_zorder() + 1)

@@ -10,12 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedpareto.analysis.figures import looks, score, style
+from fedpareto.analysis.figures import currency, looks, score, style
 from fedpareto.analysis.tables.build import Tables
 from fedpareto.columns.column import Metric
 
 MARKERS = "osD^vP*X<>"
-FACETS = ("dataset", "partition", "model", "delta")
 FAINT = 0.3
 CLOSE = 1.2  # front points nearer than this factor of epsilon have their labels stacked
 HEADROOM = 0.06  # of the score axis, for the labels of the highest points
@@ -39,29 +38,27 @@ class Pareto:
     NEEDS: ClassVar = ("privacy",)
 
     def build(self, tables: Tables, title: str) -> Figure:
-        """One panel for each combination of data set, partition, model and delta."""
+        """One panel for each kind of points that are compared with each other: of one data set, model and promise."""
         tables, metric = score.scored(tables)
         points = tables.tradeoff
-        private = points[(points["kind"] == "private") & np.isfinite(points["epsilon_rdp"])]
+        private = points[(points["kind"] == "private") & np.isfinite(points["epsilon"])]
         if private.empty:
             return style.nothing_to_draw(
                 f"{title}: what each ε costs", "no private run in this study: nothing has an epsilon"
             )
-        facets = style.varying(private, FACETS)
-        panels = [group for _, group in private.groupby(facets, dropna=False, sort=False)] if facets else [private]
+        panels = currency.panels(private, private["delta"].notna(), currency.COMPARABLE)
         columns = min(2, len(panels))
         rows = -(-len(panels) // columns)
         size = (style.WIDTH, 0.5 + (4.3 if columns == 1 else 3.2) * rows)
         figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
         clients = style.colours(sorted(private["clients"].unique()))
         clips = dict(zip(sorted(private["clip_norm"].unique()), MARKERS * 5, strict=False))
-        for axes, panel in zip(grid.flat, panels, strict=False):
+        for axes, (_, panel) in zip(grid.flat, panels, strict=False):
             first = panel.iloc[0]
             same = points["dataset"].eq(first["dataset"]) & points["model"].eq(first["model"])
             # Centralised training deals nothing out: it is the reference of every partition, but of its own data and model only.
             baselines = points[same & (points["partition"].eq(first["partition"]) | points["kind"].eq("centralised"))]
             _panel(axes, panel, baselines[baselines["kind"].isin(style.BASELINES)], clients, clips, metric)
-            axes.set_title(style.panel_title(panel, facets), fontsize="medium")
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_visible(False)
         for axes in grid[:, 0]:
@@ -69,12 +66,13 @@ class Pareto:
         runs, seeds = len(tables.runs), int(private["n_seeds"].max())
         chosen = int(private["selected_from"].max())
         below = (
-            f"{style.epsilon_label(private)}\n{runs} runs; {style.means_over(seeds)}; front chosen from {chosen} runs"
+            f"{currency.epsilon_label(private)}\n{runs} runs; {style.means_over(seeds)}; front chosen from {chosen} runs"
             f"{_price_of_choice(private)}"
         )
         figure.supxlabel(style.fitted(figure, below, "medium"), fontsize="medium")
         _legend(figure, clients, clips, points)
-        style.headline(figure, f"{title}: what each ε costs")
+        style.panel_titles(figure, grid.flat, [name for name, _ in panels], columns)
+        style.headline(figure, f"{title}: what each ε costs", currency.warning(private, currency.PANEL))
         return figure
 
 
@@ -83,9 +81,9 @@ def _price_of_choice(private: pd.DataFrame) -> str:
     front = private[private["on_front"] & np.isfinite(private["epsilon_if_selected"])]
     if front.empty:
         return ""
-    least = front.loc[front["epsilon_rdp"].idxmin()]
+    least = front.loc[front["epsilon"].idxmin()]
     return (
-        f"\nchosen on private data, ε = {least['epsilon_rdp']:.3g} would be {least['epsilon_if_selected']:.3g} "
+        f"\nchosen on private data, ε = {least['epsilon']:.3g} would be {least['epsilon_if_selected']:.3g} by RDP "
         f"(best of {least['candidates']} in the mean)"
     )
 
@@ -93,14 +91,14 @@ def _price_of_choice(private: pd.DataFrame) -> str:
 def _panel(
     axes: Axes, points: pd.DataFrame, baselines: pd.DataFrame, clients: dict, clips: dict, metric: Metric
 ) -> None:
-    style.epsilon_axis(axes, points["epsilon_rdp"])
+    style.epsilon_axis(axes, points["epsilon"])
     score.score_axis(axes, metric)
     _baselines(axes, baselines, clients)
     order = {key: i for i, key in enumerate((c, k) for c in clients for k in clips)}
     points = points.assign(
         x=[
             epsilon * looks.dodge(DODGE, order[key], len(order))
-            for epsilon, *key_ in zip(points["epsilon_rdp"], points["clients"], points["clip_norm"], strict=True)
+            for epsilon, *key_ in zip(points["epsilon"], points["clients"], points["clip_norm"], strict=True)
             for key in [tuple(key_)]
         ]
     )
@@ -124,7 +122,7 @@ def _panel(
         )
     style.mark_useless(axes, points["x"], points)
     style.mark_author(axes, points["x"], points)
-    front = points[points["on_front"]].sort_values("epsilon_rdp")
+    front = points[points["on_front"]].sort_values("epsilon")
     if front.empty:
         return
     right = axes.get_xlim()[1]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from fedpareto.analysis.figures import looks, score, style
+from fedpareto.analysis.figures import currency, looks, score, style
 from fedpareto.analysis.figures.looks import TRUST_MARKERS
 from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.leakage import successes
@@ -29,6 +29,7 @@ CHARACTERS = 105  # of a line of the reasons
 DODGE = 0.05  # of a factor of e between trust models at one epsilon
 UNJUDGED = 0.6
 PANEL, LINE = 3.6, 0.17  # inches
+PROMISE = ("unit", "adjacency")
 
 
 class Recommendation:
@@ -46,7 +47,7 @@ class Recommendation:
     NEEDS: ClassVar = ("policy",)
 
     def build(self, tables: Tables, title: str) -> Figure:
-        """A panel for each policy, data set and unit: accuracy against epsilon, the limits, and the picks with their reasons."""
+        """A panel for each policy, data set and promise: accuracy against epsilon, the limits, and the picks with their reasons."""
         headline = f"{title}: which point the policy picks"
         points = tables.tradeoff.drop_duplicates("point_id")
         tables, metric = score.scored(tables)
@@ -54,9 +55,7 @@ class Recommendation:
         if rows.empty:
             return style.nothing_to_draw(headline, "no policy for this study, or no private run to choose from")
         panels = [group for _, group in rows.groupby(["study", *QUESTION], dropna=False, sort=False)]
-        facets = style.varying(rows, ["study", *QUESTION])
-        names = [style.panel_title(panel.replace({"unit": style.UNITS}), facets) for panel in panels]
-        names = [f"{name} ε" if "unit" in facets else name for name in names]
+        names = [_name(panel, style.varying(rows, ["study", *QUESTION])) for panel in panels]
         reasons = "\n".join(_text(panel, name, metric) for panel, name in zip(panels, names, strict=True))
         figure, grid = plt.subplots(
             len(panels),
@@ -79,10 +78,20 @@ class Recommendation:
         shown = pd.concat(drawn)
         seeds = style.means_over(int(shown["n_seeds"].max()))
         kept = "limits on leakage are kept against attacks that were tried, and no others"
-        caption = f"{reasons}\n{style.epsilon_label(shown)}\n{seeds}; {kept}"
+        caption = f"{reasons}\n{currency.epsilon_label(shown)}\n{seeds}; {kept}"
         style.key(figure, _legend(shown, rows), caption, 3)
-        style.headline(figure, headline)
+        style.headline(figure, headline, currency.warning(rows, currency.PANEL))
         return figure
+
+
+def _name(panel: pd.DataFrame, facets: list[str]) -> str:
+    """The title of a panel: the question, and the promise that its epsilon counts."""
+    first = panel.iloc[0]
+    question = [style.panel_title(panel, [facet for facet in facets if facet not in PROMISE])]
+    if "unit" in facets or "adjacency" in facets:
+        unit = f"{style.UNITS[first['unit']]} ε" if "unit" in facets else "ε"
+        question.append(unit + (f" under {style.ADJACENCIES[first['adjacency']]}" if "adjacency" in facets else ""))
+    return ", ".join(filter(None, question))
 
 
 def _panel(
@@ -106,7 +115,7 @@ def _panel(
     pool = score.points(pd.concat(judged).drop_duplicates("point_id"), metric)
     if pool.empty:
         return points[points["kind"] == "private"]
-    style.endless_epsilon_axis(axes, pool["epsilon_rdp"])
+    style.endless_epsilon_axis(axes, pool["epsilon"])
     score.score_axis(axes, metric)
     leaky = ~pool[list(threats.LIMITS)].all(axis=1)
     limited = [threats.LIMITS[name] for name in threats.LIMITS if policy[name] is not None]
@@ -114,7 +123,7 @@ def _panel(
     shown = looks.present(TRUST_MARKERS, pool["trust"])
     for (_, point), leaks, unjudged in zip(pool.iterrows(), leaky, unknown, strict=True):
         axes.errorbar(
-            _place(point["epsilon_rdp"], point["trust"], shown),
+            _place(point["epsilon"], point["trust"], shown),
             point["score_mean"],
             yerr=looks.score_spread(point),
             fmt=TRUST_MARKERS.get(point["trust"], "D"),
@@ -128,14 +137,14 @@ def _panel(
         )
         if leaks and not unjudged:
             axes.plot(
-                _place(point["epsilon_rdp"], point["trust"], shown),
+                _place(point["epsilon"], point["trust"], shown),
                 point["score_mean"],
                 "x",
                 color=FORBIDDEN,
                 markersize=9,
                 zorder=5,
             )
-    places = [_place(*at, shown) for at in zip(pool["epsilon_rdp"], pool["trust"], strict=True)]
+    places = [_place(*at, shown) for at in zip(pool["epsilon"], pool["trust"], strict=True)]
     style.mark_useless(axes, places, pool)
     style.mark_author(axes, places, pool)
     if free["score_mean"].notna().any():
@@ -145,7 +154,7 @@ def _panel(
         if isinstance(row.point_id, str):
             colour, size = RINGS[row.coordinator]
             axes.plot(
-                _place(row.epsilon_rdp, row.trust, shown),
+                _place(row.epsilon, row.trust, shown),
                 row.score_mean,
                 color=colour,
                 markersize=size,
@@ -186,7 +195,7 @@ def _text(panel: pd.DataFrame, name: str, metric: Metric) -> str:
             clip = "" if np.isnan(row.clip_norm) else f", clip norm {row.clip_norm:g}"
             who += (
                 f"{style.counted(row.clients, 'client')}, noise {row.noise_multiplier:.3g}{clip}, {row.trust} trust: "
-                f"{score.noun(metric)} {_interval(row, metric)} at ε\u00a0=\u00a0{row.epsilon_rdp:.3g}"
+                f"{score.noun(metric)} {_interval(row, metric)} at ε\u00a0=\u00a0{row.epsilon:.3g}"
             )
             if row.proved_by == ITS_AUTHOR:
                 who += f" ({style.PROVED})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures import currency, looks, style
 from fedpareto.analysis.figures.looks import ADVERSARIES
 from fedpareto.analysis.tables.attacks import aimed_at, why_nothing
 from fedpareto.analysis.tables.build import Tables
@@ -22,6 +22,7 @@ MOST_SECTIONS = 4
 OF_RECORDS, OF_CLASSES = ("reconstruction", "record"), ("reconstruction", "class")
 # Inches.
 EDGE, LABEL, GAP, LINE, HEAD, LARGEST, TITLE = 0.08, 1.35, 0.07, 0.15, 0.4, 0.8, 0.22
+HEADING: dict[str, Any] = {"ha": "center", "va": "bottom"}
 
 
 class Section(NamedTuple):
@@ -56,7 +57,12 @@ class Reconstructions:
     def build(self, tables: Tables, title: str) -> Figure:
         """A block for each size of batch, and one for class representatives; a row in it for each adversary."""
         headline = f"{title}: what is rebuilt at each ε"
-        pictures = tables.pictures.assign(epsilon=comparable_epsilon(tables.pictures["epsilon_rdp"]))
+        pictures = tables.pictures.assign(epsilon=comparable_epsilon(tables.pictures["epsilon"]))
+        private = pictures[np.isfinite(pictures["epsilon"])]
+        several = private["adjacency"].nunique() > 1
+        # Runs without noise promise nothing: they are one column, whatever their neighbours.
+        promises = pictures["adjacency"].map(style.ADJACENCIES).where(np.isfinite(pictures["epsilon"]) & several, "")
+        pictures = pictures.assign(promise=promises)
         sections = _sections(pictures)
         if not sections:
             none = "no pictures: no run was attacked, or its records are no images"
@@ -69,7 +75,7 @@ class Reconstructions:
         heights = [_height(section, side) for section in sections]
         caption = 3 * 0.2
         figure = plt.figure()
-        lines = style.headline(figure, headline)
+        lines = style.headline(figure, headline, currency.warning(private, currency.PANEL))
         above = 0.15 + TITLE * lines
         height = above + sum(heights) + caption
         figure.set_size_inches(style.WIDTH, height)
@@ -82,7 +88,7 @@ class Reconstructions:
             top -= size
         page.set(xlim=(0, style.WIDTH), ylim=(0, height))  # which pictures move
         figure._suptitle.set(y=1 - 0.05 / height, verticalalignment="top")
-        label = style.epsilon_label(pd.concat([section.pictures for section in sections])).replace("\n", " ")
+        label = currency.epsilon_label(pd.concat([section.pictures for section in sections])).replace("\n", " ")
         below = (
             f"{label}\nnumbers: PSNR to the true picture in dB; at each ε the run and attack with the highest; "
             "a poor picture does not prove\nthat no better attack exists"
@@ -104,14 +110,14 @@ def _sections(pictures: pd.DataFrame) -> list[Section]:
     return sections[:MOST_SECTIONS]
 
 
-def _columns(pictures: pd.DataFrame) -> list[tuple[float, str]]:
-    """Epsilon and run of each column, by epsilon: of several runs the one whose pictures are best."""
+def _columns(pictures: pd.DataFrame) -> list[tuple[float, str, str]]:
+    """Epsilon, its promise and the run of each column, by epsilon: of several runs the one whose pictures are best."""
     rebuilt = pictures[pictures["kind"] == "rebuilt"]
-    likeness = rebuilt.groupby(["epsilon", "run_id"])["psnr"].mean().fillna(-np.inf)
-    best = [group.idxmax() for _, group in likeness.groupby(level=0)]
+    likeness = rebuilt.groupby(["epsilon", "promise", "run_id"])["psnr"].mean().fillna(-np.inf)
+    best = [group.idxmax() for _, group in likeness.groupby(level=[0, 1])]
     if len(best) > MOST_COLUMNS:
         best = [best[i] for i in np.linspace(0, len(best) - 1, MOST_COLUMNS).round().astype(int)]
-    return [(float(epsilon), str(run)) for epsilon, run in best]
+    return [(float(epsilon), str(promise), str(run)) for epsilon, promise, run in best]
 
 
 def _rows(section: Section) -> list[tuple[str, str, str]]:
@@ -125,24 +131,30 @@ def _rows(section: Section) -> list[tuple[str, str, str]]:
 
 def _height(section: Section, side: float) -> float:
     rows = _rows(section)
-    return HEAD + sum(side + GAP + (0 if kind == "true" else LINE) for _, kind, _ in rows) + GAP
+    return _head(section) + sum(side + GAP + (0 if kind == "true" else LINE) for _, kind, _ in rows) + GAP
+
+
+def _head(section: Section) -> float:
+    """Inches above the pictures of a block, for its title, each epsilon, and its promise where there are several."""
+    return HEAD + LINE * bool((section.pictures["promise"] != "").any())
 
 
 def _draw(
-    page: Axes, section: Section, runs: list[tuple[float, str]], top: float, cell: float, side: float, each: int
+    page: Axes, section: Section, runs: list[tuple[float, str, str]], top: float, cell: float, side: float, each: int
 ) -> None:
     """One block; `top`, `cell` and `side` in inches: its upper edge, and the widths of a column and of a picture."""
     true = section.pictures[section.pictures["kind"] == "true"]
     scale = _range(true if len(true) else section.pictures)
     page.text(EDGE, top - 0.02, section.title, fontsize="medium", va="top")
-    top -= HEAD
-    for place, (epsilon, _) in enumerate(runs):
-        label = style.epsilon_value(epsilon)
-        page.text(LABEL + (place + 0.5) * cell, top + 0.02, label, ha="center", va="bottom", fontsize="small")
+    top -= _head(section)
+    for place, (epsilon, promise, _) in enumerate(runs):
+        middle = LABEL + (place + 0.5) * cell
+        page.text(middle, top + 0.02 + _head(section) - HEAD, style.epsilon_value(epsilon), **HEADING, fontsize="small")
+        page.text(middle, top + 0.02, promise, **HEADING, fontsize=6)
     for label, kind, adversary in _rows(section):
         top -= side
         page.text(EDGE, top + side / 2, _wrapped(label), va="center", fontsize="x-small", linespacing=1.1)
-        for place, (_, run) in enumerate(runs):
+        for place, (_, _, run) in enumerate(runs):
             of_run = section.pictures[section.pictures["run_id"] == run]
             shown = _chosen(of_run, kind, adversary, each)
             left = LABEL + (place + 0.5) * cell - (len(shown) * (side + GAP / 2) - GAP / 2) / 2

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from fedpareto.analysis.figures import style
+from fedpareto.analysis.figures import currency, style
 from fedpareto.analysis.figures.written import LONGEST_NAME, distinct, drawable
 from fedpareto.analysis.tables.reproduction import LABELS, row_names
 from fedpareto.columns.declared import COMPARED
@@ -96,17 +96,17 @@ def of_claims(table: pd.DataFrame, title: str) -> Figure:
 def _trade_off(axes: Axes, table: pd.DataFrame) -> None:
     """Published points over ours; published numbers without an epsilon, and ours without noise, as lines across."""
     private = table[table["published_epsilon"].notna()]
-    style.epsilon_axis(axes, pd.concat([private["published_epsilon"], private["epsilon_rdp"].dropna()]))
+    style.epsilon_axis(axes, pd.concat([private["published_epsilon"], private["epsilon"].dropna()]))
     style.percent_axis(axes)
     for row in private.itertuples():
         axes.errorbar(
             row.published_epsilon, row.published, yerr=row.tolerance, color="0.75", linewidth=6, alpha=0.5, zorder=1
         )
         if pd.notna(row.ours):
-            ends = [row.published_epsilon, row.epsilon_rdp], [row.published, row.ours]
+            ends = [row.published_epsilon, row.epsilon], [row.published, row.ours]
             axes.plot(*ends, color="0.6", linewidth=0.8, zorder=2)
             axes.errorbar(
-                row.epsilon_rdp,
+                row.epsilon,
                 row.ours,
                 yerr=_interval(row),
                 color=COLOURS[row.verdict],
@@ -140,7 +140,8 @@ def _trade_off(axes: Axes, table: pd.DataFrame) -> None:
             fontsize="x-small",
             va="top",
         )
-    axes.set(xlabel="ε (published: as printed; ours: by RDP, for the run that was made)", ylabel=_label(table))
+    ours = f"ours: {currency.proved(private)}".rstrip(",")
+    axes.set(xlabel=f"ε (published: as printed; {ours}, for the run that was made)", ylabel=_label(table))
 
 
 def _ours_alone(table: pd.DataFrame, title: str) -> Figure:
@@ -152,16 +153,13 @@ def _ours_alone(table: pd.DataFrame, title: str) -> Figure:
     private = table[table["delta"].notna()]
     colours = style.colours(private["study"].unique())
     levels = " and ".join(style.UNITS[unit] for unit in private["unit"].unique())
-    deltas = ", ".join(f"{delta:g}" for delta in sorted(private["delta"].unique()))
     for axes, metric in zip(panels[0], metrics, strict=True):
-        style.epsilon_axis(axes, private["epsilon_rdp"].dropna())
+        style.epsilon_axis(axes, private["epsilon"].dropna())
         style.percent_axis(axes)
-        for study, points in (
-            private[private["metric"] == metric].sort_values("epsilon_rdp").groupby("study", sort=False)
-        ):
+        for study, points in private[private["metric"] == metric].sort_values("epsilon").groupby("study", sort=False):
             errors = np.array([points["ours"] - points["low"], points["high"] - points["ours"]]).clip(min=0)
             axes.errorbar(
-                points["epsilon_rdp"],
+                points["epsilon"],
                 points["ours"],
                 yerr=errors,
                 color=colours[study],
@@ -173,7 +171,7 @@ def _ours_alone(table: pd.DataFrame, title: str) -> Figure:
             axes.axhspan(row.low, row.high, color="0.92", linewidth=0, zorder=0)
             axes.axhline(row.ours, color="0.25", linestyle="--", label=drawable(row.what, LONGEST_LABEL))
         axes.set_title(LABELS[metric], fontsize="medium")
-        axes.set_xlabel(f"{levels} ε by RDP at δ = {deltas}")
+        axes.set_xlabel(f"{levels} ε {currency.proved(private)}\nat δ = {currency.deltas(private)}")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="x-small")
     style.headline(figure, title)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from fedpareto.analysis.figures import looks, score, style
+from fedpareto.analysis.figures import currency, looks, score, style
 from fedpareto.analysis.figures.looks import CHANCE, TRUST_MARKERS
 from fedpareto.analysis.tables.attacks import aimed_at, why_nothing
 from fedpareto.analysis.tables.build import Tables
@@ -27,7 +27,8 @@ RISKS = {
     ("reconstruction", "record"): "share of records rebuilt",
 }
 UNATTACKED = 0.25
-UNIT_LINES = {"client": "-", "record": "--"}
+Promises = dict[str, currency.Look]
+UNIT_COLOURS = {"client": "black", "record": "0.5"}  # of fronts
 # The darker the smaller epsilon; the palest end of the map is left out, which does not show on white.
 SHADES = mpl.colors.ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.9, 256)))
 
@@ -65,15 +66,16 @@ class RiskFront:
             lines, columns, figsize=(style.WIDTH, 1.9 + 3.0 * lines), squeeze=False, sharey=True, layout="constrained"
         )
         private = points[points["kind"] == "private"]
-        finite = private["epsilon_rdp"][np.isfinite(private["epsilon_rdp"])]
+        promises = currency.of_points(private)
+        finite = private["epsilon"][np.isfinite(private["epsilon"])]
         norm = LogNorm(finite.min() / 1.01, finite.max() * 1.01) if len(finite) else None
         for axes, risk in zip(grid.flat, risks, strict=False):
             best = strongest(found[aimed_at(found, [risk])], ["point_id"]).set_index("point_id")
             own = points[points["point_id"].isin(best.index)]
             own = own.assign(**{name: own["point_id"].map(best[name]) for name in ("value", "low", "high", "baseline")})
-            _risk(axes, own, norm)
+            _risk(axes, own, norm, promises)
             axes.set_xlabel(RISKS[risk], fontsize="small" if columns > 2 else "medium")
-        _epsilon(grid.flat[len(risks)], points, attacked, norm)
+        _epsilon(grid.flat[len(risks)], points, attacked, norm, promises)
         for axes in grid[:, 0]:
             axes.set_ylabel(metric.label)
         score.score_axis(grid[0, 0], metric)
@@ -84,11 +86,11 @@ class RiskFront:
             style.plain_log(bar.ax.yaxis)
             bar.ax.minorticks_off()
         caption = (
-            f"{style.epsilon_label(points)}\n{style.means_over(int(points['n_seeds'].max()))}; the strongest attack that was "
+            f"{currency.epsilon_label(points)}\n{style.means_over(int(points['n_seeds'].max()))}; the strongest attack that was "
             "tried, by adversaries of the\npoint's own trust model: a trusted coordinator is none of them"
         )
         style.key(figure, _legend(points, attacked), caption, 3)
-        style.headline(figure, headline)
+        style.headline(figure, headline, currency.warning(private, currency.MARKER))
         return figure
 
 
@@ -96,16 +98,14 @@ def _colour(epsilon: float, norm: LogNorm | None) -> object:
     return SHADES(norm(epsilon)) if norm is not None and np.isfinite(epsilon) else "black"
 
 
-def _point(
-    axes: Axes, x: float, point: pd.Series, norm: LogNorm | None, xerr: np.ndarray | None = None, alpha: float = 1.0
-) -> None:
-    bare = not np.isfinite(point["epsilon_rdp"])
-    colour = _colour(point["epsilon_rdp"], norm)
+def _point(axes: Axes, x: float, point: pd.Series, colour: object, promises: Promises, **look: Any) -> None:
+    bare, alpha = not np.isfinite(point["epsilon"]), look.pop("alpha", 1.0)
+    if not bare:
+        look |= promises[point["adjacency"]].marker
     axes.errorbar(
         x,
         point["score_mean"],
         yerr=looks.score_spread(point),
-        xerr=xerr,
         fmt="*" if bare else TRUST_MARKERS.get(point["trust"], "D"),
         color=colour,
         markersize=9 if bare else 6,
@@ -113,13 +113,15 @@ def _point(
         elinewidth=0.8,
         alpha=alpha if alpha < 1 else None,
         zorder=2 if alpha < 1 else 4,
+        **look,
     )
 
 
-def _risk(axes: Axes, points: pd.DataFrame, norm: LogNorm | None) -> None:
+def _risk(axes: Axes, points: pd.DataFrame, norm: LogNorm | None, promises: Promises) -> None:
     """Accuracy against success, lower to the left, with the points that no other beats in both."""
     for _, point in points.iterrows():
-        _point(axes, point["value"], point, norm, xerr=looks.spread(point, "value", "low", "high"))
+        spread = looks.spread(point, "value", "low", "high")
+        _point(axes, point["value"], point, _colour(point["epsilon"], norm), promises, xerr=spread)
     if points["baseline"].notna().any():
         axes.axvline(points["baseline"].median(), zorder=1, **CHANCE)
     style.mark_useless(axes, points["value"], points)
@@ -127,22 +129,24 @@ def _risk(axes: Axes, points: pd.DataFrame, norm: LogNorm | None) -> None:
     _front(axes, points["value"], points)
 
 
-def _epsilon(axes: Axes, points: pd.DataFrame, attacked: pd.Series, norm: LogNorm | None) -> None:
-    infinity = style.endless_epsilon_axis(axes, points["epsilon_rdp"])
+def _epsilon(axes: Axes, points: pd.DataFrame, attacked: pd.Series, norm: LogNorm | None, promises: Promises) -> None:
+    infinity = style.endless_epsilon_axis(axes, points["epsilon"])
     for was_attacked, (_, point) in zip(attacked, points.iterrows(), strict=True):
-        x = point["epsilon_rdp"] if np.isfinite(point["epsilon_rdp"]) else infinity
-        _point(axes, x, point, norm, alpha=1.0 if was_attacked else UNATTACKED)
-    finite = points[np.isfinite(points["epsilon_rdp"])]
-    places = points["epsilon_rdp"].where(np.isfinite(points["epsilon_rdp"]), infinity)
+        x = point["epsilon"] if np.isfinite(point["epsilon"]) else infinity
+        alpha = 1.0 if was_attacked else UNATTACKED
+        _point(axes, x, point, _colour(point["epsilon"], norm), promises, alpha=alpha)
+    finite = points[np.isfinite(points["epsilon"])]
+    places = points["epsilon"].where(np.isfinite(points["epsilon"]), infinity)
     style.mark_useless(axes, places, points)
     style.mark_author(axes, places, points)
-    # An epsilon of another unit is another currency.
-    for unit, of_unit in finite.groupby("unit"):
-        _front(axes, pd.Series(comparable_epsilon(of_unit["epsilon_rdp"])), of_unit, UNIT_LINES[str(unit)])
+    # An epsilon of another unit or adjacency is another currency.
+    for (unit, adjacency), own in finite.groupby(["unit", "adjacency"]):
+        look = {"color": UNIT_COLOURS[str(unit)], "linestyle": promises[str(adjacency)].linestyle}
+        _front(axes, pd.Series(comparable_epsilon(own["epsilon"])), own, **look)
     axes.set_xlabel("ε")
 
 
-def _front(axes: Axes, x: pd.Series, points: pd.DataFrame, line: str = "-") -> None:
+def _front(axes: Axes, x: pd.Series, points: pd.DataFrame, color: str = "black", linestyle: str = "-") -> None:
     if x.empty:
         return
     front = non_dominated(x, points["gain_mean"])
@@ -153,8 +157,8 @@ def _front(axes: Axes, x: pd.Series, points: pd.DataFrame, line: str = "-") -> N
         [*steps_x, right],
         [*steps_y, steps_y[-1]],
         where="post",
-        color="black",
-        linestyle=line,
+        color=color,
+        linestyle=linestyle,
         linewidth=1.0,
         alpha=0.7,
         zorder=3,
@@ -163,20 +167,21 @@ def _front(axes: Axes, x: pd.Series, points: pd.DataFrame, line: str = "-") -> N
 
 
 def _legend(points: pd.DataFrame, attacked: pd.Series) -> list[Line2D]:
-    private = points[np.isfinite(points["epsilon_rdp"])]
+    private = points[np.isfinite(points["epsilon"])]
     entries = [
         looks.entry(f"{trust} trust", color="0.3", marker=TRUST_MARKERS[trust])
         for trust in looks.present(TRUST_MARKERS, private["trust"])
     ]
-    if not np.isfinite(points["epsilon_rdp"]).all():
+    if not np.isfinite(points["epsilon"]).all():
         entries.append(looks.entry("no noise", color="black", marker="*", markersize=9))
     if not attacked.all():
         entries.append(looks.entry("not attacked", color="0.3", marker="o", alpha=UNATTACKED))
     entries += style.useless_entry(points)
     entries += style.author_entry(points)
-    line = {"color": "black", "alpha": 0.7}
-    entries.append(looks.entry("front: no point beats it in both", linewidth=1.0, linestyle="-", **line))
+    entries += currency.entries(private, currency.MARKER)
+    line = {"linewidth": 1.0, "linestyle": "-", "alpha": 0.7}
+    entries.append(looks.entry("front: no point beats it in both", color="black", **line))
     if private["unit"].nunique() > 1:
-        entries.append(looks.entry("front of record-level ε", linestyle="--", **line))
+        entries.append(looks.entry("front of record-level ε", color=UNIT_COLOURS["record"], **line))
     entries.append(looks.entry("without seeing anything", **CHANCE))
     return entries

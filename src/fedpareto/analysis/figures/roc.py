@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from fedpareto.analysis.figures import looks, style
+from fedpareto.analysis.figures import currency, looks, style
 from fedpareto.analysis.figures.looks import ADVERSARIES, CHANCE
 from fedpareto.analysis.tables.attacks import aimed_at, not_made, why_nothing
 from fedpareto.analysis.tables.build import Tables
@@ -19,6 +19,7 @@ from fedpareto.analysis.tables.tradeoff import comparable_epsilon
 
 TITLES = {("membership", "record"): "is this record a member?", ("membership", "client"): "did this client take part?"}
 PREFERRED_METHOD = "lira_online"
+SHARED = ("dataset", "partition", "model")  # with the runs without noise that belong to a panel
 CURVE = ["run_id", "method", "adversary", "client"]
 FEWEST = 10  # trials that the axes of a panel are drawn for at least
 # Every curve's impossible region is a layer of grey: the darker, the more of the runs rule it out.
@@ -40,15 +41,17 @@ class Roc:
     GOALS: ClassVar = (("membership", "record"), ("membership", "client"))
 
     def build(self, tables: Tables, title: str) -> Figure:
-        """A panel for each attack, and another for the adversaries that no run's guarantee is against."""
+        """A panel for each attack (of each promise), and another for the adversaries that no run's guarantee is against."""
         headline = f"{title}: hits and false alarms of membership inference"
-        roc = tables.roc.assign(epsilon=comparable_epsilon(tables.roc["epsilon_rdp"]))
+        roc = tables.roc.assign(epsilon=comparable_epsilon(tables.roc["epsilon"]))
         attacks = tables.attacks[~not_made(tables.attacks)]
+        private = np.isfinite(roc["epsilon"])
         panels = [
-            (goal, attack, covered, rows)
+            (goal, attack, name, covered, rows)
             for goal in TITLES
             for attack in roc.loc[aimed_at(roc, [goal]), "attack"].unique()
-            for covered, rows in _by_coverage(roc[roc["attack"] == attack], attacks)
+            for name, facet in currency.panels(roc, private, currency.COMPARABLE, SHARED)
+            for covered, rows in _by_coverage(facet[facet["attack"] == attack], attacks)
         ]
         if not panels:
             why = why_nothing(tables.attacks, self.GOALS, "no membership inference on the runs of this study")
@@ -57,9 +60,9 @@ class Roc:
         lines = -(-len(panels) // columns)
         size = (style.WIDTH, 1.7 + (3.2 if columns == 2 else 3.8) * lines)
         figure, grid = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
-        drawn = pd.concat([rows for _, _, _, rows in panels])
+        drawn = pd.concat([rows for *_, rows in panels])
         colours = style.epsilon_colours(drawn["epsilon"])
-        for axes, (goal, attack, covered, rows) in zip(grid.flat, panels, strict=False):
+        for axes, (goal, attack, promise, covered, rows) in zip(grid.flat, panels, strict=False):
             trials = attacks[attacks["attack"].eq(attack)]
             _panel(
                 axes,
@@ -70,16 +73,18 @@ class Roc:
             )
             axes.set_xlabel("false positive rate")
             seen = " and ".join(ADVERSARIES[name].name for name in looks.present(ADVERSARIES, rows["adversary"]))
-            several = len({other for same, other, _, _ in panels if same == goal}) > 1
+            several = len({other for same, other, *_ in panels if same == goal}) > 1
             name = f" ({attack})" if several else ""
-            axes.set_title(f"{TITLES[goal]}{name}\n{seen}{'' if covered else ', not covered by ε'}", fontsize="medium")
+            which = f"{promise}\n" if promise else ""
+            seen += "" if covered else ", not covered by ε"
+            axes.set_title(f"{which}{TITLES[goal]}{name}\n{seen}", fontsize="medium")
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_visible(False)
         for axes in grid[:, 0]:
             axes.set_ylabel("true positive rate")
-        caption = f"{style.epsilon_label(drawn)}\nof several runs of one ε the one that leaks most; rates of 0 stand at the edge"
+        caption = f"{currency.epsilon_label(drawn)}\nof several runs of one ε the one that leaks most; rates of 0 stand at the edge"
         style.key(figure, _legend(colours, drawn), caption, 4)
-        style.headline(figure, headline)
+        style.headline(figure, headline, currency.warning(drawn[np.isfinite(drawn["epsilon"])], currency.PANEL))
         return figure
 
 
@@ -91,7 +96,8 @@ def _by_coverage(rows: pd.DataFrame, attacks: pd.DataFrame) -> list[tuple[bool, 
     """
     if rows["method"].eq(PREFERRED_METHOD).any():
         rows = rows[rows["method"].eq(PREFERRED_METHOD)]
-    against = set(attacks.loc[attacks["covered"] & attacks["attack"].isin(rows["attack"]), "adversary"])
+    own = attacks["attack"].isin(rows["attack"]) & attacks["run_id"].isin(rows["run_id"])
+    against = set(attacks.loc[attacks["covered"] & own, "adversary"])
     groups = []
     for covered in (True, False):
         group = rows[rows["adversary"].isin(against) == covered]

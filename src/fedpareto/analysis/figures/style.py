@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ ENDINGS = ("svg", "pdf", "png")
 MOST_TICKS = 6
 HEADLINE = 70  # characters
 SHORTEST_LINE = 20
+LINE = 0.22  # inches of a line of the headline
+OF_COLUMN = 0.82  # of a column's width, for the title of its panel
 ROOM = 0.98  # of the page's width, for text
 UNITS = {"client": "client-level", "record": "record-level"}
 ADJACENCIES = {"add_or_remove_one": "add or remove one", "replace_one": "replace one", "zero_out": "zero out one"}
@@ -159,21 +161,6 @@ def means_over(seeds: int) -> str:
     return "one seed, no interval" if seeds == 1 else f"means over {seeds} seeds, 95 % intervals"
 
 
-def epsilon_label(points: pd.DataFrame, accountant: str = "RDP") -> str:
-    """The label of an epsilon axis with everything a guarantee needs: unit, delta, accountant, adjacency, sampling."""
-    private = points[points["delta"].notna()]
-    if private.empty:
-        return "ε"
-    unit = " and ".join(UNITS.get(u, u) for u in private["unit"].unique())
-    deltas = ", ".join(f"{delta:g}" for delta in sorted(private["delta"].unique()))
-    adjacency = ", ".join(ADJACENCIES.get(a, a) for a in private["adjacency"].unique())
-    sampling = ", ".join(private["sampling"].unique())
-    trust = ", ".join(private["trust"].unique())
-    proof = by_author(private)
-    proved = "" if not proof.any() else f"; {PROVED}" if proof.all() else f"; in part {PROVED}"
-    return f"{unit} ε by {accountant} at δ = {deltas}\n({adjacency}, {sampling} sampling, {trust} trust{proved})"
-
-
 def by_author(points: pd.DataFrame) -> pd.Series:
     """Which points rest on a proof that is not of this package: bool [points]."""
     return points["proved_by"].fillna("").eq(ITS_AUTHOR)
@@ -198,18 +185,40 @@ def plain_log(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def headline(figure: Figure, text: str) -> int:
+def headline(figure: Figure, text: str, warning: str = "") -> int:
     """Writes the headline in bold at the top left; a long one takes several lines and so stays off the page's edge and the legend.
+
+    Args:
+      figure: Gets the headline; the page grows by the lines of the warning.
+      text: The headline.
+      warning: What nobody may overlook, in lines of its own below it.
 
     Returns:
       The number of lines.
     """
-    beside = [legend.get_window_extent().width for legend in figure.legends if _stands_right(legend)]
-    room = ROOM * figure.bbox.width - max(beside, default=0.0)
     bold = {"fontweight": "bold", "fontsize": mpl.rcParams["figure.titlesize"]}
-    lines = _broken(figure, readable(text), room, HEADLINE, bold)
-    figure.suptitle("\n".join(map(escaped, lines)), x=0.01, ha="left", **bold)
-    return len(lines)
+    lines, more = (
+        _broken(figure, part, _room(figure), HEADLINE, bold) if part else [] for part in (readable(text), warning)
+    )
+    figure.set_figheight(figure.get_figheight() + LINE * len(more))
+    figure.suptitle("\n".join(map(escaped, [*lines, *more])), x=0.01, ha="left", **bold)
+    return len(lines) + len(more)
+
+
+def panel_titles(figure: Figure, panels: Iterable[Axes], titles: Sequence[str], columns: int) -> None:
+    """Writes the titles of panels that stand in so many columns: one that is wider than its column takes several lines."""
+    font: dict[str, Any] = {"fontsize": "medium"}
+    for axes, title in zip(panels, titles, strict=False):
+        # It is broken between its values alone.
+        whole_values = ", ".join(value.replace(" ", "\u00a0") for value in title.split(", "))
+        lines = _broken(figure, whole_values, OF_COLUMN * _room(figure) / columns, max(SHORTEST_LINE, len(title)), font)
+        axes.set_title("\n".join(lines).replace("\u00a0", " "), **font)
+
+
+def _room(figure: Figure) -> float:
+    """Pixels of a page's width that no legend takes."""
+    beside = [legend.get_window_extent().width for legend in figure.legends if _stands_right(legend)]
+    return float(ROOM * figure.bbox.width - max(beside, default=0.0))
 
 
 def footer(figure: Figure, text: str, **look: Any) -> None:
@@ -304,12 +313,19 @@ def nothing_to_draw(title: str, why: str) -> Figure:
 def panel_title(group: pd.Series | pd.DataFrame, varying: list[str]) -> str:
     """The panel's title: the values that distinguish it from the other panels."""
     first = group.iloc[0] if isinstance(group, pd.DataFrame) else group
-    return ", ".join(
-        counted(first[column], "client")
-        if column == "clients"
-        else drawable(without_folder(first[column]), LONGEST_NAME)
-        for column in varying
-    )
+    return ", ".join(_in_words(column, first[column]) for column in varying)
+
+
+def _in_words(column: str, value: Any) -> str:
+    """A value of a point that tells its panel apart."""
+    if column == "clients":
+        return counted(value, "client")
+    if column == "delta":
+        return f"δ = {value:g}"
+    if column == "participation":
+        return f"cohort {value}"
+    words = {"unit": UNITS, "adjacency": ADJACENCIES}.get(column, {}).get(value)
+    return words or drawable(without_folder(value), LONGEST_NAME)
 
 
 def without_folder(name: object) -> str:

@@ -71,4 +71,4 @@ def why_nothing(attacks: pd.DataFrame, goals: Collection[tuple[str, str]], other
 
 def without_noise(rows: pd.DataFrame) -> np.ndarray:
     """Which rows are of runs without a guarantee: bool [rows]."""
-    return ~np.isfinite(rows["epsilon_rdp"].to_numpy(np.float64))
+    return ~np.isfinite(rows["epsilon"].to_numpy(np.float64))

@@ -31,8 +31,8 @@ COORDINATORS = {TRUSTED: ("central", "distributed", "local"), NOT_TRUSTED: ("dis
 LIMITS = ("largest_epsilon", "largest_membership", "largest_reconstruction", "smallest_accuracy")
 SEVERAL = "several together"
 LEARNED = "learned"  # what every point that is picked has, whatever the policy
-# Points of other data, another unit or another delta answer another question, or in another currency.
-QUESTION = ("dataset", "partition", "unit", "delta")
+# Points of other data answer another question; those of another unit, adjacency or delta answer it in another currency.
+QUESTION = ("dataset", "partition", "unit", "adjacency", "delta")
 _NAMES = {
     "largest_epsilon": "ε (at most {:g})",
     "largest_membership": "membership inference (AUC at most {:g})",
@@ -53,7 +53,7 @@ def recommend(
     """The `recommendation` table.
 
     Args:
-      policies: Study or comparison -> limits, any of which may be absent or None: `largest_epsilon` (RDP),
+      policies: Study or comparison -> limits, any of which may be absent or None: `largest_epsilon`,
         `largest_membership` and `largest_reconstruction` (upper ends of the strongest attack's success), `smallest_accuracy`
         (lower end of the interval over seeds), `trust` (the trust models that can be had).
       comparisons: Comparison -> `studies`, among whose points its policy chooses.
@@ -63,13 +63,13 @@ def recommend(
       additions: Columns beside those of `columns.toml`.
 
     Returns:
-      A row for each policy, data set, partition, unit and each of `COORDINATORS`: the point with the best mean score (accuracy) of
-      those within the limits, or none. `cost` is in percentage points of accuracy, against the most accurate non-private
-      point of as many clients; `sure` the share of bootstrap samples of the seeds in which the point keeps the accuracy limit
-      and no other point within the other limits is better (NaN for one seed); `measured` whether the point was attacked
-      (for no point: whether any was); `binding` the limits each of whose removal alone would let a point in, `learned` where
-      there is none and points within the limits learned nothing; `studies` and `point_study` where the choice was made and
-      where the point is.
+      A row for each policy, each value of `QUESTION` and each of `COORDINATORS`: the point with the best mean score
+      (accuracy) of those within the limits, or none. `cost` is in percentage points of accuracy, against the most accurate
+      non-private point of as many clients; `sure` the share of bootstrap samples of the seeds in which the point keeps the
+      accuracy limit and no other point within the other limits is better (NaN for one seed); `measured` whether the point was
+      attacked (for no point: whether any was); `binding` the limits each of whose removal alone would let a point in, `learned`
+      where there is none and points within the limits learned nothing; `studies` and `point_study` where the choice was made
+      and where the point is.
     """
     declared = table("recommendation", additions)
     rows = []
@@ -112,11 +112,11 @@ def candidates(
       for each of `LIMITS` (a point that was not attacked keeps no limit on leakage) and for `LEARNED`: whether any seed did.
     """
     sound = (points["n_ok"] == points["n_seeds"]) & points[f"{metric.name}_mean"].notna()
-    sound &= np.isfinite(points["epsilon_rdp"])
+    sound &= np.isfinite(points["epsilon"])
     pool = points[(points["kind"] == "private") & sound & points["trust"].isin(_trust(policy, coordinator))]
     pool = add_leakage(pool, counted(found, coordinator == TRUSTED))
     measures = {
-        "largest_epsilon": comparable_epsilon(pool["epsilon_rdp"]),
+        "largest_epsilon": comparable_epsilon(pool["epsilon"]),
         "largest_membership": pool["membership_high"],
         "largest_reconstruction": pool["reconstruction_high"],
         # One seed has no interval: its value has to stand for the lower end.
@@ -162,7 +162,7 @@ def _choose(
         why = _why_none(pool, policy, coordinator, binding)
         return row | {"measured": bool(pool["measured"].any()), "binding": ", ".join(binding) or SEVERAL, "why": why}
     mean = f"{metric.name}_mean"
-    ranked = fitting.sort_values([mean, "epsilon_rdp", "point_id"], ascending=[metric.better == "lower", True, True])
+    ranked = fitting.sort_values([mean, "epsilon", "point_id"], ascending=[metric.better == "lower", True, True])
     best = ranked.iloc[0]
     row |= {column: best[column] for column in columns if column in best.index and column not in (*LIMITS, "study")}
     baseline = gain(metric, free.loc[free["clients"] == best["clients"], mean]).max()

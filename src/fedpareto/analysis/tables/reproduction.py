@@ -153,8 +153,11 @@ def _guarantee(point: pd.DataFrame) -> dict[str, Any]:
     """The qualifiers of an epsilon, for the runs of one point."""
     names = [accountant.column.name for accountant in ACCOUNTANTS]
     # Each client's own under local trust is that of the worst; seeds that deal the records out anew may differ.
-    worst = {name: float(point[name].max()) for name in names}
-    return worst | {name: point.iloc[0][name] for name in ("delta", "unit", "adjacency", "sampling")}
+    worst = {name: float(point[name].max(skipna=False)) for name in ("epsilon", *names)}
+    by = next(iter(point.loc[point["epsilon"] == worst["epsilon"], "epsilon_by"]), None)
+    return (
+        worst | {"epsilon_by": by} | {name: point.iloc[0][name] for name in ("delta", "unit", "adjacency", "sampling")}
+    )
 
 
 def _values(number: Any, runs: pd.DataFrame, metrics: pd.DataFrame) -> pd.Series:

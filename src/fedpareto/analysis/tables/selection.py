@@ -19,8 +19,8 @@ def add_selection(tradeoff: pd.DataFrame, runs: pd.DataFrame, curves: pd.DataFra
     """Adds `candidates` and `epsilon_if_selected` in place.
 
     `candidates` counts the runs of the point's front group whose epsilon is no larger than the point's, itself and all
-    seeds included: those among which it was chosen under a budget of its own epsilon. `epsilon_if_selected` is by RDP
-    what releasing the best of so many (in the mean) would spend.
+    seeds included: those among which it was chosen under a budget of its own epsilon (the headline). `epsilon_if_selected`
+    is by RDP, whatever proved the headline, what releasing the best of so many (in the mean) would spend.
 
     Args:
       tradeoff: One row a point.
@@ -33,9 +33,9 @@ def add_selection(tradeoff: pd.DataFrame, runs: pd.DataFrame, curves: pd.DataFra
     by_run = {str(name): curve for name, curve in curves.groupby("run_id")} if len(curves) else {}
     for group in front_groups(tradeoff):
         members = runs[runs["point_id"].isin(group["point_id"]) & runs["study"].isin(group["study"])]
-        spent = comparable_epsilon(members["epsilon_rdp"])
+        spent = comparable_epsilon(members["epsilon"])
         costs: dict[float, tuple[int, float]] = {}
-        for row, budget in zip(group.index, comparable_epsilon(group["epsilon_rdp"]), strict=True):
+        for row, budget in zip(group.index, comparable_epsilon(group["epsilon"]), strict=True):
             if not np.isfinite(budget):
                 continue
             if budget not in costs:

@@ -73,7 +73,7 @@ def _common(values: pd.Series, point: str, per_partition: bool) -> float:
     if known.size == 0:
         return float("nan")
     if per_partition:  # Clients prove their own, by their sizes, which seeds deal out: the point promises the worst.
-        return float(known.max())
+        return float(values.max(skipna=False))
     if np.isfinite(known).any() and not np.allclose(known, known[0], rtol=1e-9, atol=0.0):
         raise TableError(
             f"point {point}: {values.name} differs between seeds ({known.min():g} to {known.max():g}); train it again"
@@ -90,7 +90,7 @@ def _point_row(point: pd.DataFrame, additions: Additions) -> dict[str, Any]:
     row: dict[str, Any] = {"study": point["study"].iloc[0], "point_id": name}
     row |= {key: point[key].iloc[0] for key in runs.having(KEY)}
     row["noise_multiplier"] = point["noise_multiplier"].max()
-    row |= {column: point[column].max() for column in runs.having(DERIVED)}
+    row |= {column: point[column].max() for column in runs.having(DERIVED) if runs[column].type != "text"}
     row |= {
         column: "; ".join(sorted({str(value) for value in point[column].dropna()}))
         for column in (*runs.having(PROVENANCE), "status")
@@ -103,8 +103,9 @@ def _point_row(point: pd.DataFrame, additions: Additions) -> dict[str, Any]:
     }
     for metric in additions.metrics:
         row |= _over_seeds(metric, ended[metric.name])
-    for epsilon in (accountant.column.name for accountant in CALIBRATING):
+    for epsilon in ("epsilon", *(accountant.column.name for accountant in CALIBRATING)):
         row[epsilon] = _common(point[epsilon], name, proved_by_clients)
+    row["epsilon_by"] = next(iter(point.loc[point["epsilon"] == row["epsilon"], "epsilon_by"]), None)
     return row
 
 
@@ -143,11 +144,11 @@ def _add_front(points: pd.DataFrame, runs: pd.DataFrame, additions: Additions) -
         # Every run of the group was looked at to pick the best, those that diverged too.
         points.loc[group.index, "selected_from"] = int(group["n_seeds"].sum())
         # The mean of the lucky seeds of a point that sometimes diverges is no fair competitor.
-        competing = group[(group["n_ok"] == group["n_seeds"]) & np.isfinite(group["epsilon_rdp"])]
+        competing = group[(group["n_ok"] == group["n_seeds"]) & np.isfinite(group["epsilon"])]
         competing = competing[np.isfinite(competing[mean])]
         if competing.empty:
             continue
-        epsilon = comparable_epsilon(competing["epsilon_rdp"])
+        epsilon = comparable_epsilon(competing["epsilon"])
         scores = [by_seed(metric, runs_of[key]) for key in zip(competing["study"], competing["point_id"], strict=True)]
         points.loc[competing.index, "on_front"] = non_dominated(epsilon, gain(metric, competing[mean]))
         points.loc[competing.index, "front_probability"] = front_probability(epsilon, scores)

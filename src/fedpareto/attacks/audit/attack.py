@@ -191,7 +191,7 @@ def _scores(
         "positives": int(present.sum()),
         "negatives": int((~present).sum()),
     }
-    proven = accounted.final.smallest_epsilon
+    proven = accounted.final.epsilon
     estimate = gaussian_fit(scores[present], scores[~present], delta)
     found = [
         AttackResult(score="epsilon_lower", value=lower, low=lower, baseline=0.0, bound=proven, **about),

@@ -92,13 +92,13 @@ def claim_of(plan: PrivacyPlan, epsilon: float | None = None, stated_multiplier:
 
     Args:
       plan: The plan.
-      epsilon: None for the smallest of the plan's epsilons.
+      epsilon: None for the one that the plan proves.
       stated_multiplier: Noise multiplier of the Gaussian that the mechanism says to be; None for the plan's.
     """
     from fedpareto.privacy.accounting.epsilon import guarantee
 
     if epsilon is None:
-        epsilon = guarantee(plan).smallest_epsilon
+        epsilon = guarantee(plan).epsilon
     buffered = plan.setting.sampling == "poisson" and plan.max_cohort_size < plan.population
     return Claim(
         unit=plan.setting.unit,

@@ -94,6 +94,8 @@ def run_row(
         "adjacency": plan.setting.adjacency,
         "noise_multiplier": plan.noise_multiplier,
         "seed": run.seed,
+        "epsilon": final.epsilon,
+        "epsilon_by": final.epsilon_by,
         **{accountant.column.name: final.epsilons[accountant.name] for accountant in ACCOUNTANTS},
         "epsilon_median": final.epsilon_median,
         "releases": final.releases,
@@ -185,6 +187,7 @@ def metric_rows(run: Run, accounted: AccountedRun, result: RunResult) -> pd.Data
     frame = pd.DataFrame({name: pd.array(values, "float64") for name, values in result.metrics.items()})
     frame.insert(0, "run_id", run.run_id)
     frame.insert(1, "round", result.rounds)
+    frame["epsilon"] = [epsilon[r].epsilon for r in result.rounds]
     for accountant in CALIBRATING:
         frame[accountant.column.name] = [epsilon[r].epsilons[accountant.name] for r in result.rounds]
     return frame

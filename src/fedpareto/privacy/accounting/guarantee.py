@@ -28,6 +28,18 @@ class Guarantee:
     warnings: tuple[str, ...] = ()
 
     @property
+    def epsilon(self) -> float:
+        """The headline: by privacy loss distributions where they prove one, else by Rényi DP; inf for a run without noise."""
+        return self.epsilon_rdp if math.isnan(self.epsilon_pld) else self.epsilon_pld
+
+    @property
+    def epsilon_by(self) -> str | None:
+        """The accountant that proves `epsilon`, `pld` or `rdp`; None where it is infinite, which nobody has to prove."""
+        if math.isinf(self.epsilon):
+            return None
+        return "rdp" if math.isnan(self.epsilon_pld) else "pld"
+
+    @property
     def epsilon_rdp(self) -> float:
         """By Rényi DP; inf for a run without noise."""
         return self.epsilons["rdp"]
@@ -36,11 +48,6 @@ class Guarantee:
     def epsilon_pld(self) -> float:
         """By privacy loss distributions; NaN where no such proof is implemented, or bounds on time and memory forbid it."""
         return self.epsilons["pld"]
-
-    @property
-    def smallest_epsilon(self) -> float:
-        """The smaller of those by Rényi DP and by privacy loss distributions."""
-        return self.epsilon_rdp if math.isnan(self.epsilon_pld) else min(self.epsilon_pld, self.epsilon_rdp)
 
     @property
     def epsilon_rdp_classic(self) -> float:
