@@ -51,6 +51,8 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, only: Collection[str
     """
     if not plan.private:
         return [_same(t, math.inf if t else 0.0) for t in rounds]
+    if plan.accounted_delta <= 0:
+        return [_same(t, math.inf if t or plan.preprocessing_noise_multipliers else 0.0) for t in rounds]
     proven = _guarantees(plan, rounds, only)
     if not plan.uses_black_box_amplification:
         return proven
