@@ -59,7 +59,7 @@ def is_gaussian(plan, noise):
 @pytest.mark.parametrize(("noise", "rounds"), [(1.0, 1), (3.0, 7), (20.0, 40)])
 def test_participations_of_a_client_that_noises_its_own_update_are_one_gaussian_at_half_the_noise(noise, rounds):
     plan = LOCAL_CLIENT.replace(noise_multiplier=noise, rounds=rounds)
-    assert plan.accounted_delta == plan.delta
+    assert plan.accounted_delta == pytest.approx(plan.delta, rel=1e-12)
     assert is_gaussian(plan, noise / (2 * math.sqrt(rounds)))
 
 
@@ -69,7 +69,7 @@ def test_a_schedule_uses_a_unit_once_a_pass(sampling, rounds, passes):
     plan = SCHEDULED.replace(sampling=sampling, rounds=rounds)
     assert plan.setting.min_separation == 10
     assert plan.compositions(rounds) == plan.releases(rounds) == passes
-    assert plan.accounted_delta == plan.delta
+    assert plan.accounted_delta == pytest.approx(plan.delta, rel=1e-12)
     assert is_gaussian(plan, 2.0 / (2 * math.sqrt(passes)))
 
 
@@ -433,6 +433,9 @@ def test_a_sampler_that_errs_more_than_is_paid_for_proves_nothing(law, monkeypat
         monkeypatch.setattr(lattice_mechanism, "largest_total_variation", lambda *_, error=error: error)
         fresh = replace(plan)
         assert lattice_mechanism.sampler_error(fresh) == pytest.approx(draws * error)
+        assert (
+            fresh.noise.numerics(fresh) == f"exact integers, threefry, but for a total variation of {draws * error:.2g}"
+        )
         assert guarantee(fresh).epsilon_rdp == expected
 
 

@@ -21,7 +21,9 @@ class DeltaBudget:
       delta: Total delta of the guarantee.
       overflow: Bound on the probability that one unit finds no place in some round's buffer, or takes another's.
       client_batches: The probability that some batch that a client draws of its records does not fit in its buffer.
-      sampler: The part set aside for the sampler of discrete noise.
+      sampler: The part set aside for the sampler of the noise, see `Mechanism.delta_share`: the distance of discrete noise from its
+        law, the probability of a release that is impossible for the neighbour with continuous noise, which ends. The latter may be
+        delta and more, where there is little noise: then nothing is guaranteed.
     """
 
     delta: float

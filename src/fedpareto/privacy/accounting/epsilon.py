@@ -55,7 +55,11 @@ def guarantees(plan: PrivacyPlan, rounds: Sequence[int], *, only: Collection[str
         why = (
             f"no guarantee: all of delta = {plan.delta:g} and more is spent on what may fail ({plan.budget.largest()})"
         )
-        return [replace(_same(t, math.inf), warnings=(why,)) for t in rounds]
+        spent = [t > 0 or bool(plan.preprocessing_noise_multipliers) for t in rounds]
+        return [
+            replace(_same(t, math.inf), warnings=(why,)) if some else _same(t, 0.0)
+            for t, some in zip(rounds, spent, strict=True)
+        ]
     return _guarantees(plan, rounds, only)
 
 

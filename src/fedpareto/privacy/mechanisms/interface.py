@@ -13,6 +13,8 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import numpy as np
 
+from fedpareto.columns.declared import ITS_AUTHOR
+from fedpareto.privacy.mechanisms.normal_tail import impossible_release
 from fedpareto.privacy.plan import PrivacyPlan
 
 PyTree = Any
@@ -78,12 +80,25 @@ class Mechanism:
         return (1.0,)
 
     def delta_share(self, plan: PrivacyPlan) -> float:
-        """Delta set aside for draws that are not exactly of the proven law."""
-        return 0.0
+        """Delta set aside for draws that are not exactly of the proven law.
+
+        By default it is for noise that is made of `normal.standard_normal` with at least the plan's relative noise, and for that
+        of preprocessing: both end. It bounds the probability that any release of the run is impossible for the neighbour, and is
+        at most 1. Other noise needs a charge of its own.
+        """
+        if not plan.private:
+            return 0.0
+        releases = plan.rounds * (1 if plan.local is None else plan.local.steps)
+        before = sum(impossible_release(1 / noise) for noise in plan.preprocessing_relative_noise)
+        return min(1.0, releases * impossible_release(1 / plan.relative_noise) + before)
 
     def largest_epsilon(self, plan: PrivacyPlan) -> float:
-        """The epsilon up to which `delta_share` pays for these draws."""
+        """The epsilon up to which `delta_share` pays for these draws: any, where it is the probability of an event."""
         return float("inf")
+
+    def numerics(self, plan: PrivacyPlan) -> str:
+        """How numbers of finite precision stand for the noise, in a few words for the tables; a mechanism of one's own may say."""
+        return ITS_AUTHOR
 
     def device_params(self, plans: Sequence[PrivacyPlan]) -> Sequence[PyTree]:
         """For each plan a pytree of numpy arrays for `NoiseParams.device`; all of one structure and of equal shapes."""
