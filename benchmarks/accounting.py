@@ -97,9 +97,14 @@ def delta_of_gaussians(epsilon: float, shifts: np.ndarray, weights: np.ndarray) 
 
 def by_gaussians(shifts: np.ndarray, weights: np.ndarray, delta: float) -> float:
     """Epsilon of Gaussians in the mean, in closed form."""
-    if delta_of_gaussians(0.0, shifts, weights) <= delta:
+    return least(lambda epsilon: delta_of_gaussians(epsilon, shifts, weights) - delta)
+
+
+def least(excess: Callable[[float], float]) -> float:
+    """The epsilon at which a delta is no longer in excess; infinite beyond 600."""
+    if excess(0.0) <= 0:
         return 0.0
-    return float(brentq(lambda e: delta_of_gaussians(e, shifts, weights) - delta, 0.0, 600.0))
+    return float(brentq(excess, 0.0, 600.0, xtol=1e-7)) if excess(600.0) < 0 else math.inf
 
 
 def seen(given: Setting, **setting: Any) -> tuple[PrivacyPlan, float]:
@@ -132,10 +137,10 @@ def records_of_clients(given: Setting) -> tuple[PrivacyPlan, float]:
     counted = [(k, w) for k, w in zip(counts, weights, strict=True) if w > 1e-3 * given["delta"] / given["rounds"]]
     composed = [(one.self_compose(int(k) * steps), w) for k, w in counted]
 
-    def delta(epsilon: float) -> float:
+    def excess(epsilon: float) -> float:
         return sum(w * pmf.get_delta_for_epsilon(epsilon) for pmf, w in composed) - plan.accounted_delta
 
-    return plan, 0.0 if delta(0.0) <= 0 else float(brentq(delta, 0.0, 600.0, xtol=1e-6))
+    return plan, least(excess)
 
 
 def integers(given: Setting, law: str) -> tuple[PrivacyPlan, float]:
