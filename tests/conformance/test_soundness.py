@@ -102,6 +102,7 @@ BROKEN = [
     ),
     (PrivacySetting(mechanism="banded", sampling="cyclic", trust="local", **SEEN), {"trust": "central"}),
     (PrivacySetting(clipping="adaptive", trust="local", **SEEN), {"trust": "central"}),
+    (PrivacySetting(clipping="adaptive", trust="local", unit="record"), {"trust": "central"}),
     (PrivacySetting(algorithm="scaffold", clipping="adaptive"), {"clipping": "fixed"}),
     (PrivacySetting(algorithm="scaffold", sampling="fixed_size", sampling_rate=0.5), {"sampling": "poisson"}),
     (PrivacySetting(algorithm="scaffold", sampling="fixed_size", sampling_rate=0.5, participation="secret"), SEEN),

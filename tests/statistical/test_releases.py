@@ -75,6 +75,7 @@ CENTRAL = {
     "adaptive": {"clipping": ADAPTIVE},
     "scaffold, cyclic": {"algorithm": "scaffold", "sampling": "cyclic"},
     "record": {**RECORD, "records": CLIENTS * PAD, "sampling_rate": 0.2},
+    "record, adaptive": {**RECORD, "records": CLIENTS * PAD, "sampling_rate": 0.2, "clipping": ADAPTIVE},
 }  # fmt: skip
 LOCAL = {"trust": "local", "sampling": "fixed_size"}
 LOCAL_RECORD = {
@@ -496,8 +497,9 @@ def test_without_noise_a_release_has_its_closed_form(name):
     assert len(set(np.minimum(COUNT, 4))) > 1
 
 
-def test_the_adaptive_clip_norm_takes_its_geometric_step():
-    run = made(**CENTRAL["adaptive"])
+@pytest.mark.parametrize("kind", ["adaptive", "record, adaptive"])
+def test_the_adaptive_clip_norm_takes_its_geometric_step(kind):
+    run = made(**CENTRAL[kind])
     for quantile, start in ((0.1, 5.0), (0.5, 0.5), (0.9, 0.5), (0.5, 1e-4)):
         rule = run.run_params.adaptive._replace(quantile=jnp.float32(quantile))
         _, memory, report, _ = run.round(
@@ -506,6 +508,8 @@ def test_the_adaptive_clip_norm_takes_its_geometric_step():
         size, clipped = float(report.cohort_size), float(report.cohort_size * report.clipped_fraction)
         share = ((size - clipped) / 2 - clipped / 2) / run.divisor + 0.5
         assert float(memory.clip_norm) == pytest.approx(start * np.exp(-0.2 * (share - quantile)), rel=1e-5)
+        assert size > 0
+        assert clipped == {1e-4: size}.get(start, clipped)
 
 
 def test_an_adaptive_clip_norm_never_becomes_the_infinite_one_that_hides_nothing():

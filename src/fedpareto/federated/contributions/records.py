@@ -55,13 +55,14 @@ class RecordGradients(Contribution):
                 clip_norm=this.clip_norm,
                 in_views=in_views,
             )
-            clipped = jnp.sum(mask_rows(real, is_clipped(total.norms, this.clip_norm)))
+            longer = is_clipped(total.norms, this.clip_norm)
+            within, clipped = jnp.sum(mask_rows(real, 0.5 - longer)), jnp.sum(mask_rows(real, longer))
             answered = jnp.sum(real).astype(jnp.float32)
             zero = jnp.float32(0)
             update = jax.tree.map(jnp.negative, total.gradient)
             if planted is not None:
                 update = jax.tree.map(jnp.add, update, planted)
-            return Sums(update, answered, zero, clipped, jnp.sum(total.norms), zero), None
+            return Sums(update, answered, within, clipped, jnp.sum(total.norms), zero), None
 
         return several
 
