@@ -329,7 +329,9 @@ def length(tree):
 
 
 @pytest.mark.parametrize("form", [clipped_gradient_sum, differentiated])
-@pytest.mark.parametrize("module", [Dense(CLASSES), Dense(CLASSES, bias=False), Picture()], ids=["bias", "dense", "conv"])
+@pytest.mark.parametrize(
+    "module", [Dense(CLASSES), Dense(CLASSES, bias=False), Picture()], ids=["bias", "dense", "conv"]
+)
 def test_no_example_adds_more_than_the_clip_norm_whatever_its_numbers(form, module):
     """The loss is linear, so that an example's gradient is made of its two factors: its numbers, and those of its target."""
     model = from_module(module, (3, 3, 1) if isinstance(module, Picture) else (4,))
