@@ -23,8 +23,8 @@ def plan_of(sampling="poisson", population=CLIENTS, rate=0.5, steps=6, noise=1.0
 
 
 @functools.cache
-def engine_of_clients(sampling="poisson", weight_cap=None, noise=1.0):
-    return engine.of_plan(plan_of(sampling, noise=noise), weight_cap=weight_cap)
+def engine_of_clients(sampling="poisson", weight_cap=None, noise=1.0, **changes):
+    return engine.of_plan(plan_of(sampling, noise=noise, **changes), weight_cap=weight_cap)
 
 
 @functools.cache

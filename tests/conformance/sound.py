@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from dp_accounting import pld
 
-from fedpareto.privacy.conformance import Claim, Mechanism
+from fedpareto.privacy.conformance import Claim, Mechanism, WholeRun
 
 UNITS, RATE, STEPS, CLIP, NOISE, DELTA = 40, 0.25, 20, 1.0, 2.0, 1e-5
 LEAVES = (12, 12, 6)
@@ -58,21 +58,25 @@ def finite(model, data, cohort):
     return np.isfinite(model).all()
 
 
-def models(query, noise, goes_on=finite):
+def whole_runs(query, noise, goes_on=finite, outcomes=lambda models, data, cohorts: {}):
     """Whole runs: the model after every release, which it adds to. A run that does not go on shows its last model until its end.
 
     A query is a sum over the cohort, to which each unit adds the same in every round.
     """
 
+    known = {}
+
     def run(data, rng):
-        parts = np.array([query(data, [unit]) for unit in range(len(data))])
-        shown, model, ended = [], np.zeros(DIMENSION), False
-        for cohort in poisson()(rng, len(data)):
+        units = tuple(map(id, data))
+        if units not in known:
+            known[units] = np.array([query(data, [unit]) for unit in range(len(data))])
+        parts, shown, model, ended, cohorts = known[units], [], np.zeros(DIMENSION), False, poisson()(rng, len(data))
+        for cohort in cohorts:
             if not ended:
                 model = model + parts[cohort].sum(axis=0) + np.concatenate(noise(rng, [cohort])[0])
                 ended = not goes_on(model, data, cohort)
             shown.append(model)
-        return np.array(shown)
+        return WholeRun(np.array(shown), outcomes(np.array(shown), data, cohorts))
 
     return run
 
@@ -101,7 +105,7 @@ SOUND = Mechanism(
     sample=poisson(),
     query=clipped_sum(clip, CLAIM.divisor),
     noise=white(CLAIM.noise_stddev),
-    run=models(clipped_sum(clip, CLAIM.divisor), white(CLAIM.noise_stddev)),
+    run=whole_runs(clipped_sum(clip, CLAIM.divisor), white(CLAIM.noise_stddev)),
 )
 
 

@@ -31,18 +31,19 @@ from sound import (
     clipped_sum,
     extremes,
     fixed_size,
-    models,
     poisson,
     proven,
     shuffled,
     vectors,
     white,
+    whole_runs,
 )
 
 from fedpareto.privacy.conformance import (
     CHECKS,
     Claim,
     Mechanism,
+    WholeRun,
     check_audit,
     check_distinguishing,
     check_divisor,
@@ -402,13 +403,13 @@ def quiet_mechanism(**changes):
 
 def loss_is_finite(model, data, cohort):
     with np.errstate(all="ignore"):
-        return np.isfinite(np.sum([np.square(data[i]).sum() for i in cohort]))
+        return np.isfinite(np.square([data[i] for i in cohort]).sum())
 
 
 def test_16_a_run_that_ends_where_a_training_loss_is_not_finite():
-    sound = quiet_mechanism(run=models(SOUND.query, white(4 * CLAIM.noise_stddev)))
-    faulty = replace(sound, run=models(SOUND.query, sound.noise, goes_on=loss_is_finite))
-    assert "releases of a run move" in check_released(faulty)[0]
+    sound = quiet_mechanism(run=whole_runs(SOUND.query, white(4 * CLAIM.noise_stddev)))
+    faulty = replace(sound, run=whole_runs(SOUND.query, sound.noise, goes_on=loss_is_finite))
+    assert "releases that move" in check_released(faulty)[0]
     assert "not finite" in check_released(faulty)[0]
     assert check_released(sound) == []
 
@@ -417,12 +418,121 @@ def test_16_a_run_may_end_by_what_it_has_released():
     """As soon as the model is far from where it began: seldom at the same time, with any unit."""
     sound = quiet_mechanism()
     far = 2 * CLAIM.noise_stddev * math.sqrt(DIMENSION * STEPS)
-    ends = models(SOUND.query, sound.noise, goes_on=lambda model, data, cohort: np.linalg.norm(model) < far)
-    moved = [len(np.unique(ends(SOUND.data, np.random.default_rng(seed)), axis=0)) for seed in range(20)]
+    ends = whole_runs(SOUND.query, sound.noise, goes_on=lambda model, data, cohort: np.linalg.norm(model) < far)
+    moved = [len(np.unique(ends(SOUND.data, np.random.default_rng(seed)).models, axis=0)) for seed in range(20)]
     assert min(moved) < max(moved) <= STEPS
     assert check_released(replace(sound, run=ends)) == []
 
 
 def test_16_a_release_that_is_not_finite():
     violations = check_released(quiet_mechanism(query=clipped_sum(careless, CLAIM.divisor), run=None))
-    assert any("are finite" in fault for fault in violations)
+    assert any("releases that are finite" in fault for fault in violations)
+
+
+# 17 to 21. What a run shows beside its models follows its units, and not what was released.
+
+
+def showing(outcomes, **changes):
+    """A sound mechanism whose runs show outcomes beside their models."""
+    sound = quiet_mechanism()
+    return replace(sound, run=whole_runs(sound.query, sound.noise, outcomes=outcomes, **changes))
+
+
+def test_17_a_status_by_the_training_loss():
+    def by_the_loss(models, data, cohorts):
+        ended_well = all(loss_is_finite(models[-1], data, cohort) for cohort in cohorts)
+        return {"status": "ok" if ended_well else "diverged"}
+
+    def by_the_model(models, data, cohorts):
+        far = CLAIM.noise_stddev * 4 * math.sqrt(DIMENSION * STEPS)
+        return {"status": "ok" if np.linalg.norm(models[-1]) < far else "diverged"}
+
+    assert any("status" in fault for fault in check_released(showing(by_the_loss)))
+    assert check_released(showing(by_the_model)) == []
+    assert {showing(by_the_model).run(SOUND.data, np.random.default_rng(s)).outcomes["status"] for s in range(20)} == {
+        "ok",
+        "diverged",
+    }
+
+
+def test_18_a_stop_at_a_training_accuracy():
+    """A unit is fitted that the model is not far from: one that is far from everything keeps the run from stopping."""
+    near = 3 * 4 * CLAIM.noise_stddev * math.sqrt(DIMENSION)
+
+    def not_all_fitted(model, data, cohort):
+        with np.errstate(all="ignore"):
+            return not (np.linalg.norm(model - data, axis=1) < near).all()
+
+    violations = check_released(showing(lambda models, data, cohorts: {}, goes_on=not_all_fitted))
+    assert any("releases that move" in fault for fault in violations)
+
+    def rounds_done(models, data, cohorts):
+        return {
+            "rounds_done": next((t + 1 for t, c in enumerate(cohorts) if not not_all_fitted(models[t], data, c)), STEPS)
+        }
+
+    assert any("rounds_done" in fault for fault in check_released(showing(rounds_done)))
+
+
+def short(data):
+    """Which units are within the clip norm."""
+    with np.errstate(all="ignore"):
+        return np.linalg.norm(data, axis=1) <= CLIP
+
+
+def clip_norms(noisy):
+    """The clip norm of every round, which follows the share of a cohort that is shorter; with noise on the count or without."""
+    stddev = 4 * NOISE if noisy else 0.0
+
+    def outcomes(models, data, cohorts):
+        rng, clip_norm, shown = np.random.default_rng(int(abs(models[0, 0]) * 1e9)), CLIP, []
+        bits = short(data) - 0.5
+        for cohort in cohorts:
+            shown.append(clip_norm)
+            share = (bits[cohort].sum() + stddev * rng.normal()) / (CLAIM.divisor if noisy else max(1, len(cohort)))
+            clip_norm = clip_norm * math.exp(-0.2 * share)
+        return {"clip_norm": shown}
+
+    return outcomes
+
+
+def test_19_a_clip_norm_that_follows_the_norms_without_noise():
+    violations = check_released(showing(clip_norms(noisy=False)))
+    assert any("clip_norm [" in fault for fault in violations)
+    # Sum and noisy count together spend little more than the sum alone: less than can be told here.
+    assert check_released(showing(clip_norms(noisy=True))) == []
+
+
+def test_20_a_file_that_is_written_where_somebody_was_clipped():
+    def files(models, data, cohorts):
+        clipped = not short(data)[np.concatenate(cohorts)].all()
+        return {"files": {"model.npz", "result.json"} | ({"clipped.csv"} if clipped else set())}
+
+    violations = check_released(showing(files))
+    assert any("files has clipped.csv" in fault or "files lacks clipped.csv" in fault for fault in violations)
+    assert check_released(showing(lambda models, data, cohorts: {"files": {"model.npz", "result.json"}})) == []
+
+
+def test_21_a_round_that_is_skipped_where_an_update_is_not_finite():
+    noise = quiet_mechanism().noise
+
+    def skipping(data, rng):
+        shown, model, done = [], np.zeros(DIMENSION), 0
+        for cohort in poisson()(rng, len(data)):
+            if loss_is_finite(model, data, cohort):
+                model = model + SOUND.query(data, cohort) + np.concatenate(noise(rng, [cohort])[0])
+                done += 1
+            shown.append(model)
+        return WholeRun(np.array(shown), {"rounds_done": done})
+
+    violations = check_released(quiet_mechanism(run=skipping))
+    assert any("releases that move" in fault for fault in violations)
+    assert any("rounds_done" in fault for fault in violations)
+
+
+def test_a_number_that_is_missing_tells_too():
+    def score(models, data, cohorts):
+        known = all(loss_is_finite(models[-1], data, cohort) for cohort in cohorts)
+        return {"score": [0.5, float(np.tanh(models[-1, 0])) if known else None]}
+
+    assert any("score [1] is" in fault for fault in check_released(showing(score)))

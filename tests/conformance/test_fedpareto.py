@@ -15,6 +15,7 @@ from sound import CLAIM, SOUND, SWAP, UNITS, claiming, fixed_size, poisson, whit
 from fedpareto.config.load import ConfigError, load
 from fedpareto.federated.conformance.engine import claim_of, noise_of_rounds
 from fedpareto.federated.conformance.world import clients_data
+from fedpareto.federated.inputs.state import NOISELESS
 from fedpareto.privacy import soundness
 from fedpareto.privacy.accounting.epsilon import guarantee
 from fedpareto.privacy.conformance import (
@@ -194,3 +195,14 @@ studies:
 @pytest.mark.parametrize("engine", [engine_of_clients, engine_of_records])
 def test_16_what_fedpareto_releases_does_not_depend_on_what_a_unit_hands_in_or_loses(engine):
     assert check_released(engine(noise=8.0)) == []
+
+
+def test_19_clip_norms_of_fedpareto_follow_a_noisy_count():
+    adaptive = engine_of_clients(noise=8.0, clipping="adaptive")
+    shown = adaptive.run(adaptive.data, np.random.default_rng(1)).outcomes
+    assert {"status", "diverged_round", "refused_rounds", "overflow_rounds", "clip_norm", "loss", "accuracy"} <= set(
+        shown
+    )
+    assert not set(shown) & set(NOISELESS)
+    assert len(set(shown["clip_norm"][1:])) == adaptive.claim.steps
+    assert check_released(adaptive) == []

@@ -70,6 +70,7 @@ TESTS = {
     "federated/engine/program": ("tests/unit/test_engine.py", "tests/conformance/test_fedpareto.py"),
     "federated/contributions/client": (*ENGINE, "tests/unit/test_canaries.py"),
     "federated/contributions/records": (*ENGINE, "tests/unit/test_canaries.py"),
+    "federated/store/": ("tests/conformance/test_outputs.py", "tests/unit/test_outcome.py"),
     "federated/": ENGINE,
     "attacks/": AUDIT,
     "analysis/tables/recommendation": ("tests/unit/test_recommendation.py",),

@@ -34,7 +34,7 @@ BY_VALUE = (
 
 
 def fingerprints(runs: Iterable[Run], plans: Mapping[str, PrivacyPlan], content_sha256: str) -> dict[str, str]:
-    """By run id, 16 hexadecimal digits that change with whatever can change the numbers of a run.
+    """By run id, twice 16 hexadecimal digits, of code and of data, that change with whatever can change the numbers of a run.
 
     Args:
       runs: The runs, which are themselves known by their ids. Code that several of them name is read once.
@@ -47,9 +47,17 @@ def fingerprints(runs: Iterable[Run], plans: Mapping[str, PrivacyPlan], content_
         files = source_files(run)
         if files not in code:
             code[files] = provenance.fingerprint(files)
-        told = f"{code[files]} {content_sha256} {plans[run.run_id]!r}"
-        made[run.run_id] = hashlib.sha256(told.encode()).hexdigest()[:16]
+        told = f"{code[files]} {plans[run.run_id]!r}"
+        made[run.run_id] = f"{hashlib.sha256(told.encode()).hexdigest()[:16]}-{content_sha256[:16]}"
     return made
+
+
+def without_data(fingerprint: str) -> str:
+    """The part of a fingerprint that may be published.
+
+    A hash of the data tells who has them but for one record what that record is: no noise hides it.
+    """
+    return fingerprint.partition("-")[0]
 
 
 def source_files(run: Run) -> frozenset[Path]:

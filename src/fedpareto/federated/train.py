@@ -144,7 +144,7 @@ def _train(
             versions=provenance.versions(),
             parameters=job.static.model.parameters,
             secure_aggregation=costs.get(plans[run.run_id].sum),
-            **outcome(run, plans[run.run_id].rounds, task, own, prepared.y_test),
+            **outcome(run.evaluation_rounds, plans[run.run_id].rounds, task, own, prepared.y_test),
             final=_final(task, own, partial(answered, row, data.test), prepared),
         )
         kept = {f"{PREPROCESSING}/{name}": array for name, array in (job.learned or {}).get(run.run_id, {}).items()}

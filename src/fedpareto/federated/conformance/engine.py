@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ import numpy as np
 
 from fedpareto.components import registry
 from fedpareto.federated.algorithms.interface import Algorithm, ClientUpdate, LocalProblem, ServerProblem
+from fedpareto.federated.conformance.runs import key_data, whole_runs, without_the_first
 from fedpareto.federated.conformance.world import (
     CLASSES,
     CLIENT_EXTREMES,
@@ -28,19 +29,18 @@ from fedpareto.federated.conformance.world import (
     run_params,
     small_model,
 )
-from fedpareto.federated.engine.program import make_program
 from fedpareto.federated.engine.round import one_round
 from fedpareto.federated.inputs.device_data import DeviceData
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.federated.inputs.state import Carried, first_memory
-from fedpareto.privacy.conformance import Claim, Mechanism
+from fedpareto.privacy.conformance import Claim, Mechanism, WholeRun
 from fedpareto.privacy.conformance.mechanism import flat
 from fedpareto.privacy.mechanisms.interface import NoiseParams
 from fedpareto.privacy.plan import PrivacyPlan
 
 PyTree = Any
 QUICK = {"xla_backend_optimization_level": 0}  # compiling is what takes the time here
-ROUNDS_AT_ONCE, RUNS_AT_ONCE, SAMPLED_RUNS = 512, 100, 500
+ROUNDS_AT_ONCE, SAMPLED_RUNS = 512, 500
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ class EngineMechanism(Mechanism):
     """The engine's mechanism, whose releases are the steps of the models of its whole runs.
 
     Attributes:
-      models: (units, generator) -> float [rounds + 1, d], the first model of a run and that after every round.
+      whole: (units, generator) -> a whole run, whose models are its first one and that after every round, float [rounds + 1, d].
     """
 
-    models: Callable[[Sequence[Any], np.random.Generator], np.ndarray] = field(kw_only=True)
+    whole: Callable[[Sequence[Any], np.random.Generator], WholeRun] = field(kw_only=True)
 
     def release(self, data: Sequence[Any], rng: np.random.Generator) -> np.ndarray:
-        """All that one run gives away, float [releases, d]."""
-        return np.diff(self.models(data, rng), axis=0)
+        """The releases of one run, float [releases, d]."""
+        return np.diff(self.whole(data, rng).models, axis=0)
 
 
 def of_plan(plan: PrivacyPlan, algorithm: Algorithm | None = None, weight_cap: int | None = None) -> EngineMechanism:
@@ -239,35 +239,6 @@ def cohorts_of(
     return sample
 
 
-def whole_runs(
-    static: ProgramConfig, hyper: RunParams, data_of: Callable[[Sequence[Any]], DeviceData]
-) -> Callable[[Sequence[Any], np.random.Generator], np.ndarray]:
-    """`EngineMechanism.models`: whole runs of the compiled program, from one of its blocks to the next."""
-    program = cache(lambda: make_program(static, jax.devices()[:1]))
-    waiting: dict[tuple[int, ...], list[np.ndarray]] = {}
-
-    def models(units: Sequence[Any], rng: np.random.Generator) -> np.ndarray:
-        own = waiting.setdefault(tuple(map(id, units)), [])
-        if not own:
-            hypers = jax.tree.map(lambda leaf: jnp.stack([leaf] * RUNS_AT_ONCE), hyper)
-            hypers = hypers._replace(secret_key=jnp.asarray(key_data(rng, RUNS_AT_ONCE)))
-            data, shown = data_of(units), []
-            state = program().init(data, hypers)
-            for stop in range(1, program().blocks + 1):
-                state = program().advance(data, hypers, state, stop)
-                leaves = [np.asarray(leaf).reshape(RUNS_AT_ONCE, -1) for leaf in jax.tree.leaves(state.params)]
-                shown.append(np.concatenate(leaves, axis=1))
-            own.extend(np.stack(shown, axis=1))
-        return own.pop()
-
-    return models
-
-
-def key_data(rng: np.random.Generator, number: int) -> np.ndarray:
-    """Key data of random keys, uint32 [number, 2]."""
-    return rng.integers(0, 2**32, (number, 2)).astype(np.uint32)
-
-
 def _of_clients(plan: PrivacyPlan, algorithm: Algorithm, weight_cap: int | None) -> EngineMechanism:
     n = plan.population
     static, hyper = program_config(plan, algorithm, weight_cap=weight_cap), run_params(plan, algorithm)
@@ -284,10 +255,11 @@ def _of_clients(plan: PrivacyPlan, algorithm: Algorithm, weight_cap: int | None)
         return one_release(replace(quiet, **everybody), clients_data(given, counts_of(cohort)), still)
 
     def data_of(present: Sequence[Any]) -> DeviceData:
-        missing = n - len(present)
+        # One without examples adds nothing to a sum, but is counted among those within the clip norm, where they are counted.
+        missing = 0 if plan.setting.clipping == "adaptive" else n - len(present)
         return clients_data([*present, *[client(5)] * missing], [EXAMPLES] * len(present) + [0] * missing)
 
-    models = whole_runs(static, hyper, data_of)
+    whole = whole_runs(static, hyper, data_of)
     return EngineMechanism(
         claim=claim_of(plan, stated_multiplier=stated_multiplier(plan)),
         data=units,
@@ -295,8 +267,8 @@ def _of_clients(plan: PrivacyPlan, algorithm: Algorithm, weight_cap: int | None)
         sample=cohorts_of(quiet, data, still, lambda: [query(units, np.array([i])) for i in range(n)], plan.rounds),
         query=query,
         noise=noise_of_rounds(replace(static, **everybody), data, hyper, counts_of),
-        run=lambda present, rng: models(present, rng)[1:],
-        models=models,
+        run=lambda present, rng: without_the_first(whole(present, rng)),
+        whole=whole,
     )
 
 
@@ -318,7 +290,7 @@ def _of_records(plan: PrivacyPlan) -> EngineMechanism:
         everybody = records_data([*present, *units[: n - len(present)]])
         return everybody._replace(record_mask=jnp.arange(n)[None] < len(present))
 
-    models = whole_runs(static, hyper, data_of)
+    whole = whole_runs(static, hyper, data_of)
     return EngineMechanism(
         claim=claim_of(plan, stated_multiplier=stated_multiplier(plan)),
         data=units,
@@ -326,6 +298,6 @@ def _of_records(plan: PrivacyPlan) -> EngineMechanism:
         sample=cohorts_of(quiet, data, still, lambda: [query(units, np.array([i])) for i in range(n)], plan.rounds),
         query=query,
         noise=noise_of_rounds(static, data, hyper, lambda cohort: [n]),  # its cohorts are those that the round draws
-        run=lambda present, rng: models(present, rng)[1:],
-        models=models,
+        run=lambda present, rng: without_the_first(whole(present, rng)),
+        whole=whole,
     )

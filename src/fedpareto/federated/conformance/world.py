@@ -16,6 +16,7 @@ from fedpareto.federated.algorithms.interface import Algorithm, LocalWork, shape
 from fedpareto.federated.inputs.device_data import DeviceData, Examples
 from fedpareto.federated.inputs.program_inputs import ProgramConfig, RunParams
 from fedpareto.models.model import Model, build
+from fedpareto.privacy.mechanisms.adaptive_clipping import AdaptiveClip
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.tasks import build as tasks
 
@@ -23,6 +24,7 @@ PyTree = Any
 EXAMPLES, FEATURES, CLASSES = 9, 5, 3  # of a client
 WHOLE_BATCH = LocalWork(epochs=None, steps=1, batch_size=None)  # no random order within a client
 CLIENT_RATE, RECORD_RATE = 5.0, 0.1  # at the first a client's update is longer than usual clip norms
+QUANTILE, CLIP_RATE = 0.5, 0.2  # of an adaptive clip norm
 CLIENT_EXTREMES = (0.0, 1e-6, 100.0, -100.0, 1e15, 1e30, 3e38, np.inf, np.nan)
 RECORD_EXTREMES = (0.0, 50.0, -50.0, 1e15, 1e30, 3e38, np.inf, np.nan)
 
@@ -68,6 +70,9 @@ def run_params(plan: PrivacyPlan, algorithm: Algorithm | None = None, rate: floa
     """The numbers of one run of a plan, with clients that learn at `rate`."""
     traced = {} if algorithm is None else {name: getattr(algorithm, name) for name in traced_arguments(algorithm)}
     (device,) = plan.noise.device_params([plan])
+    adaptive = None
+    if plan.setting.clipping == "adaptive":
+        adaptive = AdaptiveClip(*map(jnp.float32, (QUANTILE, CLIP_RATE, plan.count_stddev)))
     return RunParams(
         partition=jnp.int32(0),
         public_key=jnp.asarray([1, 2], jnp.uint32),
@@ -81,6 +86,7 @@ def run_params(plan: PrivacyPlan, algorithm: Algorithm | None = None, rate: floa
         algorithm={name: jnp.float32(value) for name, value in traced.items()},
         dropout=jnp.float32(0),
         stragglers=jnp.float32(0),
+        adaptive=adaptive,
         mechanism=jax.tree.map(jnp.asarray, device),
     )
 

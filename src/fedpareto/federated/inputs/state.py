@@ -13,6 +13,8 @@ from fedpareto.tasks.interface import Task
 PyTree = Any
 # Of the last round before an evaluation, beside the scores of the model.
 OF_LAST_ROUND = ("cohort_size", "clipped_fraction", "update_norm", "clip_norm", "wrapped_fraction")
+# Those that no mechanism covers: taken of the members without noise, for whoever runs the simulation. They decide nothing else.
+NOISELESS = ("cohort_size", "clipped_fraction", "update_norm")
 
 
 class ServerState(NamedTuple):

@@ -11,25 +11,26 @@ import numpy as np
 from fedpareto.columns.metrics import client_metrics
 from fedpareto.federated.inputs.state import AloneState, State, metric_names
 from fedpareto.statuses import DIVERGED, LEARNED_NOTHING, OK, REFUSED
-from fedpareto.sweep.run import Run
 from fedpareto.tasks.interface import Task
 
 ROUNDING = 1e-5  # of scores in float32: by less nothing is better
 Values = Sequence[float | None]
 
 
-def outcome(run: Run, planned: int, task: Task, state: State | AloneState, y_test: np.ndarray) -> dict[str, Any]:
+def outcome(
+    rounds: Sequence[int], planned: int, task: Task, state: State | AloneState, y_test: np.ndarray
+) -> dict[str, Any]:
     """The fields of `store.RunResult` that come from the final state of one run.
 
     Args:
-      run: The run.
+      rounds: Rounds at which the run is evaluated, the last of them at its end.
       planned: Rounds that its plan has.
       task: Its task.
       state: Its final state, on the host, without a runs axis.
       y_test: [n] or [n, ...], the targets of the test set.
     """
     if isinstance(state, AloneState):
-        return _outcome_alone(run, task, state, y_test)
+        return _outcome_alone(rounds[-1], task, state, y_test)
     diverged, refused = int(state.diverged_round), int(state.refused_rounds)
     metrics = {name: [number(v) for v in state.metrics[name].tolist()] for name in metric_names(task)}
     if diverged >= 0:
@@ -43,12 +44,12 @@ def outcome(run: Run, planned: int, task: Task, state: State | AloneState, y_tes
         "diverged_round": None if diverged < 0 else diverged,
         "overflow_rounds": int(state.overflow_rounds),
         "refused_rounds": refused,
-        "rounds": list(run.evaluation_rounds),
+        "rounds": list(rounds),
         "metrics": metrics,
     }
 
 
-def _outcome_alone(run: Run, task: Task, state: AloneState, y_test: np.ndarray) -> dict[str, Any]:
+def _outcome_alone(rounds: int, task: Task, state: AloneState, y_test: np.ndarray) -> dict[str, Any]:
     finite = bool(np.isfinite(state.scores["loss"]).all())
     values = {name: float(scores.mean()) for name, scores in state.scores.items()}
     first = task.by_evaluation[0]
@@ -62,10 +63,10 @@ def _outcome_alone(run: Run, task: Task, state: AloneState, y_test: np.ndarray) 
     better = learned(task, {name: [value, *metrics[name]] for name, value in before.items()}, y_test)
     return {
         "status": DIVERGED if not finite else OK if better else LEARNED_NOTHING,
-        "diverged_round": None if finite else run.training.rounds,
+        "diverged_round": None if finite else rounds,
         "overflow_rounds": 0,
         "refused_rounds": 0,
-        "rounds": [run.training.rounds],
+        "rounds": [rounds],
         "metrics": metrics,
     }
 

@@ -17,6 +17,7 @@ from fedpareto.columns.frames import of_rows, to_parquet, typed
 from fedpareto.config.schema import schema
 from fedpareto.data.arrays import PreparedData
 from fedpareto.data.partitions.dealing import label_counts
+from fedpareto.federated.fingerprint import without_data
 from fedpareto.federated.inputs.device_data import partitions_of, strata_of
 from fedpareto.federated.inputs.setup import algorithm_of
 from fedpareto.federated.store.store import RunResult
@@ -119,7 +120,7 @@ def run_row(
         "wrapped_fraction": _largest(result.metrics["wrapped_fraction"]),
         "overflow_probability": plan.overflow_probability,
         "versions": json.dumps(result.versions),
-        "fingerprint": result.fingerprint,
+        "fingerprint": without_data(result.fingerprint),
     }
 
 

@@ -23,7 +23,7 @@ class RunResult:
 
     Attributes:
       run_id: The run.
-      fingerprint: Of the code and the data that made it.
+      fingerprint: Of the code and the data that made it, `fingerprint.fingerprints`: not for publication.
       status: How it ended, one of `statuses.STATUSES`.
       diverged_round: First round after which parameters, or at an evaluation the test loss, were not finite; or None.
       overflow_rounds: Rounds whose cohort did not fit in the padded buffer.

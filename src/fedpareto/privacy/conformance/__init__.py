@@ -9,15 +9,16 @@ Only numpy, scipy and dp_accounting are used.
 
 from collections.abc import Callable
 
-from fedpareto.privacy.conformance.attacks import check_audit, check_distinguishing, check_released
+from fedpareto.privacy.conformance.attacks import check_audit, check_distinguishing
 from fedpareto.privacy.conformance.epsilon import check_epsilon, least_epsilon
-from fedpareto.privacy.conformance.mechanism import ALARM, Claim, Mechanism
+from fedpareto.privacy.conformance.mechanism import ALARM, Claim, Mechanism, WholeRun
 from fedpareto.privacy.conformance.noise import check_noise_independence, check_noise_scale
+from fedpareto.privacy.conformance.released import check_released
 from fedpareto.privacy.conformance.sampling import check_sampling
 from fedpareto.privacy.conformance.sensitivity import check_divisor, check_overflow, check_sensitivity
 
 __all__ = [
-    "ALARM", "CHECKS", "Claim", "Mechanism", "check_audit", "check_distinguishing", "check_divisor", "check_epsilon",
+    "ALARM", "CHECKS", "Claim", "Mechanism", "WholeRun", "check_audit", "check_distinguishing", "check_divisor", "check_epsilon",
     "check_noise_independence", "check_noise_scale", "check_overflow", "check_released", "check_sampling",
     "check_sensitivity", "least_epsilon",
 ]  # fmt: skip

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -63,6 +64,20 @@ class Claim:
         return self.noise_multiplier * self.clip_norm / self.divisor
 
 
+class WholeRun(NamedTuple):
+    """All that one whole run gives away.
+
+    Attributes:
+      models: float [released, d], every model that it shows, with its noise.
+      outcomes: All that it shows besides, by name: clip norms by round, rounds done, status, files that it leaves. A value is a
+        number, an array of numbers (of a length that may differ from run to run, None for one that is missing), a word, or a set
+        of words.
+    """
+
+    models: np.ndarray
+    outcomes: Mapping[str, Any] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class Mechanism:
     """A mechanism seen from outside.
@@ -76,9 +91,8 @@ class Mechanism:
       noise: (generator, cohorts) -> the noise of one run as it stands in the releases: for each of the cohorts, a list of
         arrays, one for each leaf of the model. It may read how large the cohorts are, which a sound mechanism does not.
         Where clients add shares, hand over the shares instead of leaves to test their independence.
-      run: (units, generator) -> float [released, d], all that one whole run gives away: every model that it shows, with its
-        noise, by the loop that really trains and with all that may end it early. None for a program without such a loop: its
-        runs are put together from the three functions above.
+      run: (units, generator) -> all that one whole run gives away, by the loop that really trains and with all that may end it
+        early. None for a program without such a loop: its runs are put together from the three functions above.
     """
 
     claim: Claim
@@ -87,7 +101,7 @@ class Mechanism:
     sample: Callable[[np.random.Generator, int], Sequence[Cohort]]
     query: Callable[[Sequence[Any], Cohort], np.ndarray]
     noise: Callable[[np.random.Generator, Sequence[Cohort]], Sequence[Sequence[np.ndarray]]]
-    run: Callable[[Sequence[Any], np.random.Generator], np.ndarray] | None = None
+    run: Callable[[Sequence[Any], np.random.Generator], WholeRun] | None = None
 
     def release(self, data: Sequence[Any], rng: np.random.Generator) -> np.ndarray:
         """All that one run gives away, float [releases, d]."""
