@@ -138,7 +138,7 @@ _RULES = (
         lambda c: c.clipping == "adaptive" and (c.trust, c.mechanism) != ("central", "gaussian"),
         "clipping",
         "be fixed here",
-        "one party must see which contributions were within the clip norm, and add Gaussian noise to their sum and number: trust: central",
+        "one party must see which contributions were within the clip norm, and add Gaussian noise to their sum and their number",
     ),
     _Rule(
         lambda c: (
