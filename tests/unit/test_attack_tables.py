@@ -55,7 +55,7 @@ def test_rows_stand_beside_their_run_and_the_accuracy_of_its_point(tables):
         assert (row.clients, row.noise_multiplier, row.kind) == (run["clients"], run["noise_multiplier"], run["kind"])
         for column in ("epsilon", "epsilon_pld", "epsilon_rdp", "adjacency"):
             assert getattr(row, column) == run[column]
-        assert row.epsilon_by == ("pld" if np.isfinite(row.epsilon) else None)
+        assert (row.epsilon_by == "pld") == np.isfinite(row.epsilon)
         assert row.accuracy_mean == points.loc[run["point_id"], "accuracy_mean"]
 
 

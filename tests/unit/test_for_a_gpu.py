@@ -59,7 +59,7 @@ def dry(monkeypatch):
 
 def train(bundle, data, folder, **execution):
     """Trains runs, whose epsilons nobody asks for: their plans are all that shapes a program."""
-    measured, unknown = measure(bundle.runs, data), (SimpleNamespace(epsilon_rdp=np.inf),)
+    measured, unknown = measure(bundle.runs, data), (SimpleNamespace(epsilon=np.inf),)
     accounted = {run.run_id: AccountedRun(privacy_plan(run, measured), unknown) for run in bundle.runs}
     folders = {"runs_folder": folder / "runs", "checkpoints_folder": folder / "checkpoints"}
     return train_bundle(bundle, accounted, data, **folders, execution=AS_ON_A_GPU | execution)
