@@ -41,7 +41,8 @@ class Recommendation:
     CAPTION: ClassVar = (
         "Which point the configuration's policy picks, if the coordinator is trusted and if it is not, and why; or "
         "which limit binds. Only points with a guarantee are picked, and where the policy limits leakage only those "
-        "that were attacked."
+        "that were attacked. Points of another unit or adjacency do not compete: their epsilon counts another promise, "
+        "and they have a panel and picks of their own."
     )
     FOR: ClassVar = ("study", "comparison")
     NEEDS: ClassVar = ("policy",)
