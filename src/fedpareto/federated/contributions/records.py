@@ -57,11 +57,11 @@ class RecordGradients(Contribution):
             )
             clipped = jnp.sum(mask_rows(real, is_clipped(total.norms, this.clip_norm)))
             answered = jnp.sum(real).astype(jnp.float32)
-            zero = jnp.float32(0)
+            within, zero = answered / 2 - clipped, jnp.float32(0)
             update = jax.tree.map(jnp.negative, total.gradient)
             if planted is not None:
                 update = jax.tree.map(jnp.add, update, planted)
-            return Sums(update, answered, zero, clipped, jnp.sum(total.norms), zero), None
+            return Sums(update, answered, within, clipped, jnp.sum(total.norms), zero), None
 
         return several
 
