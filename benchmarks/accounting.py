@@ -161,7 +161,9 @@ def integers(given: Setting, law: str) -> tuple[PrivacyPlan, float]:
     bounds = [rdp.compute_epsilon(orders, rounds * curve, plan.accounted_delta)[0] for curve in (drawn, secret, alone)]
     most = int(binom.isf(1e-3 * given["delta"], rounds, rate))
     bounds.append(rdp.compute_epsilon(orders, most * alone, plan.accounted_delta - 1e-3 * given["delta"])[0])
-    return plan, min(bounds) if min(bounds) <= plan.largest_epsilon else math.inf  # beyond it the sampler proves nothing
+    return plan, min(bounds) if min(
+        bounds
+    ) <= plan.largest_epsilon else math.inf  # beyond it the sampler proves nothing
 
 
 def zhu_wang(alone: np.ndarray, rate: float, order: int) -> float:

@@ -28,5 +28,5 @@ def engine_of_clients(sampling="poisson", weight_cap=None, noise=1.0, **changes)
 
 
 @functools.cache
-def engine_of_records(noise=1.0):
-    return engine.of_plan(plan_of(population=RECORDS, unit="record", noise=noise))
+def engine_of_records(noise=1.0, **changes):
+    return engine.of_plan(plan_of(population=RECORDS, unit="record", noise=noise, **changes))

@@ -197,8 +197,9 @@ def test_16_what_fedpareto_releases_does_not_depend_on_what_a_unit_hands_in_or_l
     assert check_released(engine(noise=8.0)) == []
 
 
-def test_19_clip_norms_of_fedpareto_follow_a_noisy_count():
-    adaptive = engine_of_clients(noise=8.0, clipping="adaptive")
+@pytest.mark.parametrize("engine", [engine_of_clients, engine_of_records])
+def test_19_clip_norms_of_fedpareto_follow_a_noisy_count(engine):
+    adaptive = engine(noise=8.0, clipping="adaptive")
     shown = adaptive.run(adaptive.data, np.random.default_rng(1)).outcomes
     assert {"status", "diverged_round", "refused_rounds", "overflow_rounds", "clip_norm", "loss", "accuracy"} <= set(
         shown

@@ -23,7 +23,7 @@ from fedpareto.tasks.classification import Classification
 
 CASES = {
     "client": {"clipping": {"name": "adaptive"}},
-    "record": {"unit": "record", "sampling_rate": 0.05}
+    "record": {"unit": "record", "sampling_rate": 0.05, "clipping": {"name": "adaptive"}}
     | dict.fromkeys(("local_epochs", "batch_size", "client_learning_rate")),
     "secure_sum": {"trust": "distributed", "sampling": "fixed_size", "dropout": 0.1, "mechanism": {"name": "skellam"}},
 }

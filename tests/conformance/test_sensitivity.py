@@ -311,6 +311,27 @@ def test_a_unit_without_a_finite_update_adds_exactly_nothing_to_a_central_sum(un
     np.testing.assert_array_equal(world.sums([0, 1, 2, 4])[0], first)
 
 
+@pytest.mark.parametrize("unit", ["client", "record"])
+@pytest.mark.parametrize("poison", [np.nan, np.inf, 1e30, 1e-30, 100.0])
+def test_sum_and_count_of_adaptive_clipping_move_together_by_no_more_than_the_noise_hides(unit, poison):
+    """Both as `moved` measures them: a unit that is there or not, whose sum is clipped to nothing or whose bit is one half."""
+    for seed in range(8):
+        world = World(PrivacySetting(unit=unit, sampling_rate=0.5, participation="secret", clipping="adaptive"), seed)
+        world.count[:] = PAD
+        members, unit_rows = ([0, 1, 2], world.index[0, 4]) if unit == "client" else ([0, 1, 2], np.array([4]))
+        world.x[unit_rows] = poison
+        (first, within), (second, other_within) = world.sums(members), world.sums([*members, 4])
+        clip_norm = float(world.memory.clip_norm)
+        assert abs(other_within - within) == 0.5
+        distance = np.linalg.norm(second - first)
+        if not np.isfinite(poison):
+            assert (other_within - within, distance) == (-0.5, 0)
+        assert distance <= clip_norm * (1 + ROUNDING)
+        stddev = world.plan.noise_stddev * clip_norm / world.plan.clip_norm
+        together = np.hypot(distance / stddev, 0.5 / world.plan.count_stddev)
+        assert together * world.plan.noise_multiplier <= 1 + ROUNDING
+
+
 # Of most of these the square is no number of float32, or a product of two.
 SIZES = [0.0, 1e-40, 1e-30, 1e-20, 4.4e-18, 1e-10, 1.0, 1e10, 1e19, 1e25, 3e38]
 CLIPS = [1e-15, 0.1, 1e15]

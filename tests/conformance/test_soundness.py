@@ -102,7 +102,8 @@ BROKEN = [
     ),
     (PrivacySetting(mechanism="banded", sampling="cyclic", trust="local", **SEEN), {"trust": "central"}),
     (PrivacySetting(clipping="adaptive", trust="local", **SEEN), {"trust": "central"}),
-    (PrivacySetting(clipping="adaptive", trust="local", unit="record"), {"trust": "central"}),
+    (PrivacySetting(unit="record", clipping="adaptive", trust="local", **SEEN), {"trust": "central"}),
+    (PrivacySetting(clipping="adaptive", mechanism="banded", sampling="cyclic", **SEEN), {"mechanism": "gaussian"}),
     (PrivacySetting(algorithm="scaffold", clipping="adaptive"), {"clipping": "fixed"}),
     (PrivacySetting(algorithm="scaffold", sampling="fixed_size", sampling_rate=0.5), {"sampling": "poisson"}),
     (PrivacySetting(algorithm="scaffold", sampling="fixed_size", sampling_rate=0.5, participation="secret"), SEEN),
@@ -120,6 +121,20 @@ BROKEN = [
     (PrivacySetting(algorithm=f"{OWN}:Pair", trust="local", **SEEN), {"trust": "central"}),
     (PrivacySetting(algorithm=f"{OWN}:Mindful", sampling_rate=0.5), SEEN),
 ]
+
+
+@pytest.mark.parametrize("unit", ["client", "record"])
+@pytest.mark.parametrize("sampling", ["poisson", "fixed_size", "shuffled"])
+@pytest.mark.parametrize("participation", ["secret", "seen"])
+def test_a_clip_norm_may_adapt_wherever_a_server_noises_sum_and_count_of_one_sample(unit, sampling, participation):
+    fixed = PrivacySetting(unit=unit, sampling=sampling, participation=participation, sampling_rate=0.5)
+    if any(violations(fixed)):
+        assert (sampling, participation) == ("shuffled", "secret")
+        return
+    plan = plan_of(replace(fixed, clipping="adaptive"))
+    assert plan.private
+    assert plan.noise_stddev > plan_of(fixed).noise_stddev
+    assert plan.relative_noise == plan_of(fixed).relative_noise
 
 
 def only_broken(rule):

@@ -30,8 +30,10 @@ from fedpareto.federated.inputs.device_data import data_of
 from fedpareto.federated.inputs.setup import program_config, stack_run_params
 from fedpareto.federated.inputs.state import Carried, first_memory
 from fedpareto.models.model import build
+from fedpareto.privacy import plan
+from fedpareto.privacy.clipping import global_norm
 from fedpareto.privacy.mechanisms import banded
-from fedpareto.privacy.mechanisms.adaptive_clipping import next_clip
+from fedpareto.privacy.mechanisms.adaptive_clipping import LIMITS, next_clip
 from fedpareto.privacy.mechanisms.discrete_encoding import rotate, wrap
 from fedpareto.privacy.mechanisms.lattice_mechanism import DeviceEncoding, encoding_of
 from fedpareto.privacy.secure_aggregation.cost import aggregate
@@ -497,9 +499,9 @@ def test_without_noise_a_release_has_its_closed_form(name):
     assert len(set(np.minimum(COUNT, 4))) > 1
 
 
-@pytest.mark.parametrize("kind", ["adaptive", "record, adaptive"])
-def test_the_adaptive_clip_norm_takes_its_geometric_step(kind):
-    run = made(**CENTRAL[kind])
+@pytest.mark.parametrize("name", ["adaptive", "record, adaptive"])
+def test_the_adaptive_clip_norm_takes_its_geometric_step(name):
+    run = made(**CENTRAL[name])
     for quantile, start in ((0.1, 5.0), (0.5, 0.5), (0.9, 0.5), (0.5, 1e-4)):
         rule = run.run_params.adaptive._replace(quantile=jnp.float32(quantile))
         _, memory, report, _ = run.round(
@@ -514,12 +516,20 @@ def test_the_adaptive_clip_norm_takes_its_geometric_step(kind):
 
 def test_an_adaptive_clip_norm_never_becomes_the_infinite_one_that_hides_nothing():
     rule = made(**CENTRAL["adaptive"]).run_params.adaptive
-    most = jnp.finfo(jnp.float32).max
-    assert next_clip(rule, most, jnp.float32(-10.0)) == most
+    for start, centred, end in (
+        (1e18, -10.0, 1e18),
+        (1.0, -jnp.inf, 1e18),
+        (1e-18, 10.0, 1e-18),
+        (1.0, jnp.inf, 1e-18),
+    ):
+        assert next_clip(rule, jnp.float32(start), jnp.float32(centred)) == jnp.float32(end)
+    # At either end a plan would still take it for a clip norm.
+    assert LIMITS == plan.LIMITS
 
 
-def test_noise_follows_the_adaptive_clip_norm_and_the_count_is_noised():
-    run = made(**CENTRAL["adaptive"])
+@pytest.mark.parametrize("name", ["adaptive", "record, adaptive"])
+def test_noise_follows_the_adaptive_clip_norm_and_the_count_is_noised(name):
+    run = made(**CENTRAL[name])
     for scale in (0.1, 3.0):
         memory = run.memory._replace(clip_norm=run.run_params.clip_norm * scale)
         assert_normal(joint(run.noise(memory=memory)[0]), run.plan.noise_stddev * scale)
@@ -531,6 +541,26 @@ def test_noise_follows_the_adaptive_clip_norm_and_the_count_is_noised():
         sums.append(float(ravel_pytree(clips[0][0])[0][0] - ravel_pytree(clips[1][0])[0][0]))
     assert_normal(np.array(counts), run.plan.count_stddev)
     assert_independent([np.array(counts), np.array(sums)])
+
+
+def test_the_clip_norm_of_records_follows_the_quantile_of_their_gradients_norms():
+    """Without noise and at parameters that stand still, from far above and from far below."""
+    run = made(**CENTRAL["record, adaptive"])
+
+    def norm(x, y):
+        return global_norm(
+            jax.grad(lambda params: run.static.task.loss(MODEL.apply(params, x[None]), y[None])[0])(ZEROS)
+        )
+
+    norms = np.asarray(jax.jit(jax.vmap(norm))(DATA.train.x, DATA.train.y))
+    for quantile, start in ((0.25, 100.0), (0.75, 1e-3)):
+        rule = run.run_params.adaptive._replace(quantile=jnp.float32(quantile))
+        memory, found = run.memory._replace(clip_norm=jnp.float32(start)), []
+        for number in range(400):
+            _, memory, _, _ = run.round(number, noisy=False, adaptive=rule, memory=memory)
+            found.append(float(memory.clip_norm))
+        share = np.mean(norms <= np.exp(np.mean(np.log(found[200:]))))
+        assert abs(share - quantile) < 0.1
 
 
 def test_clients_answer_with_the_stated_probability_and_independently():

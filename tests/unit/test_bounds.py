@@ -45,6 +45,11 @@ def test_a_record_of_a_client_is_two_steps_away_unless_neighbours_swap():
     assert [bounds.group_size(plan, "client") for plan in (clients, swapped)] == [1, 1]
 
 
+def test_a_client_that_is_left_out_counts_as_one_with_a_short_update_and_a_record_does_not():
+    adaptive = [accounted(clipping="adaptive", **changes).plan for changes in ({}, OF_RECORDS)]
+    assert [bounds.group_size(plan, plan.setting.unit) for plan in adaptive] == [2, 1]
+
+
 def test_who_is_known_to_take_part_is_bounded_by_what_its_round_allows():
     """One round in which the client is known to be: no bound may be below the optimal test of that round alone."""
     proven = accounted(noise_multiplier=1.0, rounds=3, sampling_rate=0.2)

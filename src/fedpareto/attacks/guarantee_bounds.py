@@ -39,8 +39,9 @@ def group_size(plan: PrivacyPlan, secret: str) -> int:
     A record that is missing leaves its client with other data. Where neighbours differ by a client being there or not, that is
     one step to take the client away and one to add it as it is then; where they may swap one, it is a single step.
     """
-    # Adaptive clipping counts a client that is left out as one with a short update: a step further than an absent client.
-    if plan.setting.clipping == "adaptive":
+    # Adaptive clipping counts a client that is left out as one with a short update: a step further than an absent client. A record
+    # that is left out is not counted.
+    if plan.setting.clipping == "adaptive" and plan.setting.unit == "client":
         return 2
     return 2 if plan.setting.unit == "client" and secret == "record" and plan.setting.adjacency != "replace_one" else 1
 

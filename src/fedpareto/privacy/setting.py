@@ -43,7 +43,7 @@ class PrivacySetting:
         `shuffled` (batches of an order drawn afresh for each pass) or `cyclic` (of one order).
       participation: Whether the adversary sees who took part in a round; None for the default of the trust model.
       mechanism: `gaussian`, `discrete_gaussian`, `skellam` or `banded`.
-      clipping: `fixed`, or `adaptive`: the clip norm follows a quantile of the updates.
+      clipping: `fixed`, or `adaptive`: the clip norm follows a quantile of the norms of what is clipped.
       algorithm: `fedavg`, `fedprox` or `scaffold`.
       sampling_rate: Probability q that a given unit joins a given round, or the share of them that do, in (0, 1].
       min_separation: Rounds from one participation of a unit in a schedule to its next, see `schedule_length`.

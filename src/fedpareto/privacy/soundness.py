@@ -138,7 +138,7 @@ _RULES = (
         lambda c: c.clipping == "adaptive" and (c.trust, c.mechanism) != ("central", "gaussian"),
         "clipping",
         "be fixed here",
-        "one party must see which contributions were within the clip norm, and add Gaussian noise to their sum and their number",
+        "the adaptive clip norm is proved for a server that adds Gaussian noise to sum and count: trust: central",
     ),
     _Rule(
         lambda c: (

@@ -94,7 +94,9 @@ class Audit(Attack):
         if run.privacy is None:
             return "it adds no noise: there is no epsilon to audit"
         if run.contribution.clipping is not None:
-            return "its clip norm adapts: an absent canary counts as a short update there, which is no neighbour's"
+            return (
+                "its clip norm adapts: no canary here is counted among the long and the short as its neighbour would be"
+            )
         return super().not_applicable(run)
 
     def __call__(self, target: Target) -> AttackResults:

@@ -45,7 +45,7 @@ class Sums(NamedTuple):
     Attributes:
       update: The released value: a pytree like the parameters, a pair of them (SCAFFOLD), or integers int32 [dimension].
       answered: Members that answered.
-      within: Sum of 1/2 for each that was within the clip norm and -1/2 for each that was not.
+      within: Sum of 1/2 for each that was within the clip norm and -1/2 for each that was not; of use where that norm adapts.
       clipped: How many were longer than the clip norm.
       norm: Sum of their norms before clipping.
       overflow: Records that a client drew and its buffer had no place for.

@@ -58,7 +58,7 @@ class RecordGradients(Contribution):
             longer = is_clipped(total.norms, this.clip_norm)
             within, clipped = jnp.sum(mask_rows(real, 0.5 - longer)), jnp.sum(mask_rows(real, longer))
             answered = jnp.sum(real).astype(jnp.float32)
-            zero = jnp.float32(0)
+            within, zero = answered / 2 - clipped, jnp.float32(0)
             update = jax.tree.map(jnp.negative, total.gradient)
             if planted is not None:
                 update = jax.tree.map(jnp.add, update, planted)

@@ -1,7 +1,9 @@
-"""A clip norm that follows a quantile of the updates' norms (Andrew et al. 2021), its noise and its price.
+"""A clip norm that follows a quantile of the norms of what units contribute (Andrew et al. 2021), its noise and its price.
 
-Each round releases a noisy count of the updates within the clip norm beside the sum. The two together cost what the sum alone
-would at the plan's noise multiplier: 1/z^2 = 1/z_update^2 + 1/(2 count_stddev)^2 (Theorem 1; a centred bit has sensitivity 1/2).
+Each round releases a noisy count of the units within the clip norm beside the sum: of clients by their updates, of records by their
+gradients. The two together cost what the sum alone would at the plan's noise multiplier: 1/z^2 = 1/z_update^2 +
+1/(2 count_stddev)^2 (Theorem 1; a centred bit has sensitivity 1/2). The proof asks of a unit only that sum and count are taken over
+one sample of units, so that it holds for records as for clients.
 """
 
 from __future__ import annotations
@@ -13,15 +15,17 @@ if TYPE_CHECKING:
 
 COUNT_NOISE_OF_COHORT = 1 / 20  # Andrew et al. (2021)
 COUNT_NOISE_OF_MULTIPLIER = 2.0  # at which the noise on updates is 3 % more than without adaptive clipping
+# Clip norms that a private run may have (`privacy.plan.LIMITS`): noise and sums at them are numbers of float32.
+LIMITS = (1e-18, 1e18)
 
 
 class AdaptiveClip(NamedTuple):
-    """How the clip norm follows a quantile of the updates' norms; float32 scalars of a run.
+    """How the clip norm follows a quantile of norms; float32 scalars of a run.
 
     Attributes:
-      quantile: Share of the updates that should not be shortened.
+      quantile: Share of the contributions (updates of clients, gradients of records) that should not be shortened.
       learning_rate: Step of the clip norm's logarithm.
-      count_stddev: Standard deviation of the noise on the centred count of those that were not, in clients.
+      count_stddev: Standard deviation of the noise on the centred count of those that were not, in units.
     """
 
     quantile: jax.Array
@@ -30,7 +34,7 @@ class AdaptiveClip(NamedTuple):
 
 
 def default_count_stddev(expected_cohort: float, noise_multiplier: float) -> float:
-    """Standard deviation of the noise on the centred count where the user gives none, in clients."""
+    """Standard deviation of the noise on the centred count where the user gives none, in units."""
     return max(COUNT_NOISE_OF_COHORT * expected_cohort, COUNT_NOISE_OF_MULTIPLIER * noise_multiplier)
 
 
@@ -41,7 +45,7 @@ def update_noise_multiplier(noise_multiplier: float, count_stddev: float) -> flo
 
 
 def noisy_count(key: jax.Array, rule: AdaptiveClip, within: jax.Array) -> jax.Array:
-    """The centred count of updates within the clip norm, as it is released."""
+    """The centred count of units within the clip norm, as it is released."""
     # A plan, which needs the functions above, is made without JAX.
     from fedpareto.privacy.mechanisms.normal import standard_normal
 
@@ -53,5 +57,5 @@ def next_clip(rule: AdaptiveClip, clip_norm: jax.Array, centred: jax.Array) -> j
     import jax.numpy as jnp
 
     stepped = clip_norm * jnp.exp(-rule.learning_rate * (centred + 0.5 - rule.quantile))
-    # An infinite clip norm hides nothing: what it is may never be reached by steps.
-    return jnp.minimum(stepped, jnp.finfo(jnp.float32).max)
+    # An infinite clip norm hides nothing, and at one that float32 has no room for noise and sums are not what was proved.
+    return jnp.clip(stepped, *LIMITS)
