@@ -16,33 +16,33 @@ def test_a_run_that_stops_at_a_budget_ends_with_the_last_round_within_it(kind):
     # As in `account`, more rounds are asked for than are afforded.
     plan = KINDS[kind].replace(rounds=60)
     budget = 1.02 * by_rdp(plan.after(17))
-    cut = stopped(plan, budget)
+    cut = stopped(plan, budget, "rdp")
     assert 17 <= cut.rounds < 60
     assert cut.replace(rounds=60) == plan
     assert by_rdp(cut) <= budget < by_rdp(plan.after(cut.rounds + 1))
-    assert stopped(plan, by_rdp(plan)) == plan
+    assert stopped(plan, by_rdp(plan), "rdp") == plan
     with pytest.raises(PrivacyPlanError, match="within no round"):
-        stopped(plan, 0.99 * by_rdp(plan.after(1)))
+        stopped(plan, 0.99 * by_rdp(plan.after(1)), "rdp")
 
 
 def test_a_run_stops_by_the_accountant_asked_for():
     plan = CENTRAL.replace(sampling_rate=0.1, rounds=300)
     budget = proven(plan.after(40)).epsilon_rdp
     by_pld = stopped(plan, budget, "pld")
-    assert by_pld.rounds > stopped(plan, budget).rounds >= 40
+    assert by_pld.rounds > stopped(plan, budget, "rdp").rounds >= 40
     assert proven(by_pld).epsilon_pld <= budget < proven(plan.after(by_pld.rounds + 1)).epsilon_pld
 
 
 def test_schedules_stop_at_the_end_of_a_pass():
     plan = SCHEDULED.replace(rounds=100)
-    assert stopped(plan, 1.001 * by_rdp(plan.after(21))).rounds == 30
+    assert stopped(plan, 1.001 * by_rdp(plan.after(21)), "rdp").rounds == 30
 
 
 # Runs whose curve is a Gaussian's, like that of others here, are left out: calibration sees no more than the curve.
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("shuffled", "adaptive")])
 def test_calibrated_noise_keeps_the_promise_and_is_the_smallest(kind):
     target = 4.0
-    calibrated = calibrate(KINDS[kind], target)
+    calibrated = calibrate(KINDS[kind], target, "rdp")
     assert by_rdp(calibrated) <= target
     assert by_rdp(calibrated.replace(noise_multiplier=0.995 * calibrated.noise_multiplier)) > target
     assert calibrated.replace(noise_multiplier=KINDS[kind].noise_multiplier) == KINDS[kind]
@@ -78,20 +78,20 @@ def test_calibration_by_pld_says_that_it_ended_where_rdp_decides():
 
 def test_an_epsilon_out_of_reach_is_refused():
     with pytest.raises(PrivacyPlanError, match="out of reach"):
-        calibrate(CENTRAL, 1e-4)
+        calibrate(CENTRAL, 1e-4, "rdp")
 
 
 def test_a_budget_that_preprocessing_alone_exceeds_blames_preprocessing():
     plan = AFTER_RELEASES.replace(preprocessing_noise_multipliers=(1.0,))
     for ask in (calibrate, stopped):
         with pytest.raises(PrivacyPlanError, match="that preprocessing alone spends by RDP"):
-            ask(plan, 2.0)
+            ask(plan, 2.0, "rdp")
 
 
 @pytest.mark.parametrize("target", [0.0, -1.0, math.inf, math.nan])
 def test_targets_without_a_meaning_are_refused(target):
     with pytest.raises(PrivacyPlanError, match="finite and above 0"):
-        calibrate(CENTRAL, target)
+        calibrate(CENTRAL, target, "rdp")
 
 
 def test_an_accountant_that_does_not_exist_is_refused():

@@ -160,4 +160,4 @@ def test_calibrated_noise_is_that_of_opacus(rate, rounds, target):
         accountant="rdp",
         epsilon_tolerance=1e-3,
     )
-    assert calibrate(run_of(rate, 1.0, rounds), target).noise_multiplier == pytest.approx(theirs, rel=2e-3)
+    assert calibrate(run_of(rate, 1.0, rounds), target, "rdp").noise_multiplier == pytest.approx(theirs, rel=2e-3)

@@ -96,4 +96,4 @@ def test_the_noise_that_flamby_does_not_print_is_what_its_calibrator_asks_for():
 @pytest.mark.parametrize(("noise", "epsilon", "epochs"), [(8.0, 0.5, 107), (4.0, 2.0, 333), (2.0, 8.0, 860)])
 def test_epochs_within_a_budget(noise, epsilon, epochs):
     generous = MNIST.replace(noise_multiplier=noise, rounds=100_000)
-    assert stopped(generous, epsilon).rounds // 100 == epochs
+    assert stopped(generous, epsilon, "rdp").rounds // 100 == epochs

@@ -56,7 +56,7 @@ class PrivacyPlan:
       delta: Total delta of the guarantee, in (0, 1), or None where nothing is guaranteed.
       mechanism_arguments: Arguments of the setting's mechanism by name, sorted.
       strategy: First column of the strategy matrix of `banded` noise, of L2 norm 1; as many numbers as there are bands.
-      count_noise: Standard deviation of the noise on the centred count of updates within the clip norm; None for the
+      count_noise: Standard deviation of the noise on the centred count of units within the clip norm; None for the
         larger of a twentieth of the cohort and twice the noise multiplier.
       sum: Secure aggregation, where trust is `distributed`.
       local: DP-SGD on the clients, where unit is `record` and trust `local`.
@@ -190,7 +190,7 @@ class PrivacyPlan:
 
     @property
     def count_stddev(self) -> float:
-        """Standard deviation of the noise on the centred count of updates within the clip norm, in clients."""
+        """Standard deviation of the noise on the centred count of units within the clip norm, in units."""
         if self.count_noise is not None:
             return self.count_noise
         return default_count_stddev(self.expected_cohort, self.noise_multiplier)

@@ -1,4 +1,4 @@
-"""Epsilon by round from a `PrivacyPlan`: RDP as the headline, PLD and the classic conversion for comparison.
+"""Epsilon by round from a `PrivacyPlan`: by PLD and by RDP, and by the classic conversion for comparison.
 
 RDP becomes epsilon by the conversion of Canonne, Kamath and Steinke (2020, Proposition 12).
 """
