@@ -59,7 +59,7 @@ def is_gaussian(plan, noise):
 @pytest.mark.parametrize(("noise", "rounds"), [(1.0, 1), (3.0, 7), (20.0, 40)])
 def test_participations_of_a_client_that_noises_its_own_update_are_one_gaussian_at_half_the_noise(noise, rounds):
     plan = LOCAL_CLIENT.replace(noise_multiplier=noise, rounds=rounds)
-    assert plan.accounted_delta == plan.delta
+    assert plan.accounted_delta == pytest.approx(plan.delta, rel=1e-12)
     assert is_gaussian(plan, noise / (2 * math.sqrt(rounds)))
 
 
@@ -69,7 +69,7 @@ def test_a_schedule_uses_a_unit_once_a_pass(sampling, rounds, passes):
     plan = SCHEDULED.replace(sampling=sampling, rounds=rounds)
     assert plan.setting.min_separation == 10
     assert plan.participations(rounds) == plan.releases(rounds) == passes
-    assert plan.accounted_delta == plan.delta
+    assert plan.accounted_delta == pytest.approx(plan.delta, rel=1e-12)
     assert is_gaussian(plan, 2.0 / (2 * math.sqrt(passes)))
 
 
@@ -107,7 +107,8 @@ def test_participations_are_the_fewest_whose_tail_is_paid_for(rate, rounds):
 def test_all_that_may_go_wrong_is_paid_out_of_delta():
     overflowing = CENTRAL.replace(population=1000, sampling_rate=0.1, rounds=50)
     assert 0 < overflowing.overflow_probability <= 1e-3 * overflowing.delta
-    assert overflowing.accounted_delta == overflowing.delta - overflowing.overflow_probability
+    left = overflowing.delta - overflowing.overflow_probability
+    assert overflowing.accounted_delta == pytest.approx(left, rel=1e-12)
     own_batches, participations, sampler = (1e-3 * CENTRAL.delta,) * 3
     for plan, paid in (
         (SECRET_RECORD, own_batches),
@@ -485,7 +486,9 @@ def test_the_error_of_rounding_is_paid_for_out_of_delta():
         sampling_prob=0.00503,
         value_discretization_interval=by_pld._pld_interval(0.726, by_rdp(plan), 3000)[0],
     )
-    assert found == pytest.approx(step.self_compose(3000).get_epsilon_for_delta(2e-11 - 6e-12), rel=1e-12)
+    assert found == pytest.approx(
+        step.self_compose(3000).get_epsilon_for_delta(plan.accounted_delta - 6e-12), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,10 @@ def test_pld_is_never_above_rdp():
 
 
 def test_what_would_run_without_bound_is_said_and_not_done():
-    proven = guarantee(GAUSSIAN.replace(noise_multiplier=0.02))
+    proven = guarantee(GAUSSIAN.replace(noise_multiplier=0.2, rounds=100))
     assert math.isnan(proven.epsilon_pld)
     assert any("PLD not computed" in line for line in proven.warnings)
-    tiny = guarantee(GAUSSIAN.replace(sampling_rate=1e-6, noise_multiplier=0.1, rounds=10))
+    tiny = guarantee(GAUSSIAN.replace(sampling_rate=1e-6, noise_multiplier=0.2, rounds=10))
     assert any("coarser grid" in line for line in tiny.warnings) or tiny.epsilon_pld >= 0
 
 

@@ -54,6 +54,8 @@ TESTS = {
     "privacy/clipping": ENGINE,
     "privacy/mechanisms/gaussian": ENGINE,
     "privacy/mechanisms/adaptive_clipping": (*ENGINE, "tests/conformance/test_accounting.py"),
+    "privacy/mechanisms/normal": ("tests/unit/test_normal.py", "tests/statistical/test_normal.py"),
+    "privacy/mechanisms/interface": ("tests/unit/test_normal.py",),
     "privacy/sampling": ENGINE,
     "privacy/mechanisms/discrete_encoding": ENGINE,
     "privacy/soundness": ("tests/conformance/test_soundness.py", "tests/unit/test_config.py"),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax.random
 import pytest
 
 from fedpareto.components import registry
@@ -108,6 +109,25 @@ def test_figures_and_tables_know_nothing_of_jax():
 def test_privacy_is_a_library_that_needs_no_flax():
     for path in PACKAGE.glob("privacy/**/*.py"):
         assert not {name.split(".")[0] for name in imports(path)} & {"flax", "optax", "pandas", "snakemake"}
+
+
+def test_continuous_noise_comes_from_one_module():
+    """Other generators of real numbers end sooner, or draw so few bits that their coins and tails are coarse."""
+    real = (
+        "ball", "beta", "cauchy", "chisquare", "dirichlet", "double_sided_maxwell", "exponential", "f", "gamma",
+        "generalized_normal", "gumbel", "laplace", "loggamma", "logistic", "lognormal", "maxwell", "multivariate_normal",
+        "normal", "orthogonal", "pareto", "rayleigh", "t", "triangular", "truncated_normal", "wald", "weibull_min",
+    )  # fmt: skip
+    assert all(hasattr(jax.random, name) for name in real)
+    paths = [path for path in MODULES if room(path) in ("privacy", "federated")]
+    drawn = {
+        f"{name_of(path)}:{node.lineno}"
+        for path in paths
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in real and ast.unparse(node.value) == "jax.random"
+    }
+    assert drawn == set()
+    assert [name_of(path) for path in paths if "jax.random" in imports(path)] == []  # under no other name
 
 
 def test_the_command_line_starts_light():

@@ -71,7 +71,7 @@ def test_pad_is_the_smallest_that_overflows_negligibly(population, rate):
 def test_overflow_is_paid_for_out_of_delta():
     assert PLAN.overflow_probability == pytest.approx(100 * binom.sf(PLAN.max_cohort_size, 1000, 0.1), rel=1e-9)
     assert PLAN.overflow_probability > 0
-    assert PLAN.accounted_delta == PLAN.delta - PLAN.overflow_probability
+    assert PLAN.accounted_delta == pytest.approx(PLAN.delta - PLAN.overflow_probability, rel=1e-12)
 
 
 @pytest.mark.parametrize(

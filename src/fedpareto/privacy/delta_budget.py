@@ -23,7 +23,9 @@ class DeltaBudget:
       overflow: Bound on the probability that some round's cohort does not fit in its buffer.
       participations: The probability that one unit takes part more often than is accounted for; 0 where nothing is drawn.
       client_batches: The probability that some batch that a client draws of its records does not fit in its buffer.
-      sampler: The part set aside for the sampler of discrete noise.
+      sampler: The part set aside for the sampler of the noise, see `Mechanism.delta_share`: the distance of discrete noise from its
+        law, the probability of a release that is impossible for the neighbour with continuous noise, which ends. The latter may be
+        delta and more, where there is little noise: then nothing is guaranteed.
     """
 
     delta: float

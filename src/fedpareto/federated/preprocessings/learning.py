@@ -12,13 +12,13 @@ from functools import reduce
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fedpareto.components import registry
 from fedpareto.data import DataError
 from fedpareto.federated.preprocessings.interface import Arrays, Learning, Preprocessing
 from fedpareto.models.model import Model
+from fedpareto.privacy.mechanisms.normal import standard_normal
 
 ROWS = 4096  # examples at a time, so that nothing of the size of the data set is made
 
@@ -89,7 +89,7 @@ def learned(
         )
     keys = jax.random.split(key, len(means))
     noisy = [
-        mean + (stddev / records) * np.asarray(jax.random.normal(one, mean.shape, jnp.float32), np.float64)
+        mean + (stddev / records) * np.asarray(standard_normal(one, mean.shape), np.float64)
         for mean, stddev, one in zip(means, noise or (0.0,) * len(means), keys, strict=True)
     ]
     return preprocessing.learned(noisy)

@@ -42,9 +42,10 @@ def update_noise_multiplier(noise_multiplier: float, count_stddev: float) -> flo
 
 def noisy_count(key: jax.Array, rule: AdaptiveClip, within: jax.Array) -> jax.Array:
     """The centred count of updates within the clip norm, as it is released."""
-    import jax  # a plan, which needs the functions above, is made without it
+    # A plan, which needs the functions above, is made without JAX.
+    from fedpareto.privacy.mechanisms.normal import standard_normal
 
-    return within + rule.count_stddev * jax.random.normal(key)
+    return within + rule.count_stddev * standard_normal(key)
 
 
 def next_clip(rule: AdaptiveClip, clip_norm: jax.Array, centred: jax.Array) -> jax.Array:

@@ -8,7 +8,8 @@ take part again every `bands` rounds or later, as Choquette-Choo et al. 2023 sho
 Factorization", arXiv:2306.08153); Toeplitz matrices of bands scale to any number of rounds (McKenna 2024,
 arXiv:2405.15913). The coefficients come from jax_privacy, which this module alone imports.
 
-The generator is that of `gaussian`: right for simulation, not for a deployment.
+White noise is that of `gaussian`: right for simulation, not for a deployment. It ends at 11.6 standard deviations before it is
+correlated; `normal_tail` has the charge to delta for that.
 """
 
 from __future__ import annotations

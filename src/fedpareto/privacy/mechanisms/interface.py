@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import numpy as np
 
+from fedpareto.privacy.mechanisms.normal_tail import impossible_release
 from fedpareto.privacy.plan import PrivacyPlan
 
 PyTree = Any
@@ -78,11 +79,20 @@ class Mechanism:
         return (1.0,)
 
     def delta_share(self, plan: PrivacyPlan) -> float:
-        """Delta set aside for draws that are not exactly of the proven law."""
-        return 0.0
+        """Delta set aside for draws that are not exactly of the proven law.
+
+        By default it is for noise that is made of `normal.standard_normal` with at least the plan's relative noise, and for that
+        of preprocessing: both end. It bounds the probability that any release of the run is impossible for the neighbour, and is
+        at most 1. Other noise needs a charge of its own.
+        """
+        if not plan.private:
+            return 0.0
+        releases = plan.rounds * (1 if plan.local is None else plan.local.steps)
+        before = sum(impossible_release(1 / noise) for noise in plan.preprocessing_relative_noise)
+        return min(1.0, releases * impossible_release(1 / plan.relative_noise) + before)
 
     def largest_epsilon(self, plan: PrivacyPlan) -> float:
-        """The epsilon up to which `delta_share` pays for these draws."""
+        """The epsilon up to which `delta_share` pays for these draws: any, where it is the probability of an event."""
         return float("inf")
 
     def device_params(self, plans: Sequence[PrivacyPlan]) -> Sequence[PyTree]:
