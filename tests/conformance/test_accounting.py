@@ -350,6 +350,8 @@ def test_a_sampler_that_errs_more_than_is_paid_for_proves_nothing(law, monkeypat
         monkeypatch.setattr(lattice_mechanism, "largest_total_variation", lambda *_, error=error: error)
         fresh = replace(plan)
         assert lattice_mechanism.sampler_error(fresh) == pytest.approx(draws * error)
+        said = f"exact integers, threefry, but for a total variation of {draws * error:.2g}"
+        assert fresh.noise.numerics(fresh) == said
         assert guarantee(fresh).epsilon_rdp == expected
 
 

@@ -18,7 +18,7 @@ NOTHING = {"text": None, "count": None, "integer": 0, "number": np.nan, "flag": 
 RUN = {
     "bundle_id": "b" * 16, "dataset": "digits", "model": "logistic", "partition": "iid", "sampling": "poisson", "algorithm": "fedavg",
     "server_optimizer": "sgd", "unit": "client", "trust": "central", "adjacency": "add_or_remove_one", "accountant": "rdp", "device": "cpu",
-    "status": "ok", "versions": "{}", "fingerprint": "f", "execution": "{}", "accounting_warnings": "", "proved_by": "fedpareto", "participation": "secret",
+    "status": "ok", "versions": "{}", "fingerprint": "f", "execution": "{}", "accounting_warnings": "", "proved_by": "fedpareto", "numerics": "float32", "participation": "secret",
     "mechanism": "gaussian", "parameters": 650, "examples": 1438, "rounds": 10, "rounds_done": 10, "local_epochs": 1, "batch_size": 8,
     "overflow_rounds": 0, "refused_rounds": 0, "bits_per_parameter": 32, "releases": 10.0, "wrapped_fraction": 0.0, "rdp_order": 5.0,
     "loss": 0.3, "worst_client_accuracy": 0.5, "median_client_accuracy": 0.8, "mean_client_accuracy": 0.7, "bytes_up": 1e6,

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import ncx2
 
-from fedpareto.privacy.mechanisms.gaussian import gaussian_noise
-from fedpareto.privacy.mechanisms.normal import normal_pairs, random_words, standard_normal
+from fedpareto.columns.declared import ITS_AUTHOR
+from fedpareto.privacy.mechanisms.gaussian import Gaussian, gaussian_noise
+from fedpareto.privacy.mechanisms.interface import Mechanism
+from fedpareto.privacy.mechanisms.normal import NUMERICS, normal_pairs, random_words, standard_normal
 from fedpareto.privacy.mechanisms.normal_tail import LARGEST_RADIUS, MOST_PAIRS, impossible_release
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.setting import LocalSteps, PrivacySetting
@@ -214,3 +216,9 @@ def test_white_noise_under_bands_costs_no_more_than_a_release_a_participation():
 def test_little_noise_leaves_nothing_of_delta():
     assert PLAN.replace(noise_multiplier=0.1).budget.sampler == 1.0
     assert PLAN.replace(noise_multiplier=0.1).budget.accounted < 0
+
+
+def test_a_mechanism_says_how_its_noise_is_drawn():
+    assert Gaussian().numerics(PLAN) == NUMERICS
+    assert f"tail to {LARGEST_RADIUS:.1f} sigma" in NUMERICS
+    assert Mechanism().numerics(PLAN) == ITS_AUTHOR

@@ -12,6 +12,7 @@ from fedpareto.data import arrays
 from fedpareto.data.prepare import prepare
 from fedpareto.federated.store.results import write_bundle
 from fedpareto.federated.train import train_bundle
+from fedpareto.privacy.mechanisms.normal import NUMERICS
 from fedpareto.privacy.plan import PrivacyPlan
 from fedpareto.privacy.setting import PrivacySetting
 from fedpareto.sweep.account import account, privacy_plan
@@ -68,7 +69,9 @@ def test_records_are_trained_and_tabled(tmp_path):
     # Five seeds of the exact values would agree: epsilon of DP-SGD at q = 0.05, T = 80, z = 2, delta = 1e-4.
     assert private["epsilon_rdp"].nunique() == 1
     assert private["epsilon_pld"].iloc[0] < private["epsilon_rdp"].iloc[0] < 3
+    assert set(private["numerics"]) == {NUMERICS}
     reference = runs[runs["noise_multiplier"] == 0]
+    assert reference["numerics"].isna().all()
     # 40 seeds: mean 0.914, standard deviation 0.028, smallest 0.80.
     assert (reference["accuracy"] > 0.78).all()
     assert (private["accuracy"] > 0.6).all()

@@ -100,6 +100,7 @@ def run_row(
         "rdp_order": final.rdp_order,
         "accounting_warnings": "; ".join(final.warnings),
         "proved_by": proved_by(run),
+        "numerics": plan.noise.numerics(plan) if plan.private else None,
         **{metric.name: _score(metric, result, scored) for metric in additions.metrics},
         "bytes_up": vectors * cost["bytes_up"] if cost else down,
         "bytes_down": down + vectors * cost["bytes_down"] if cost else down,

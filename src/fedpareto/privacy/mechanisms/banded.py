@@ -32,6 +32,7 @@ from jax.flatten_util import ravel_pytree
 from fedpareto.components.rules import AT_LEAST_ONE
 from fedpareto.privacy.mechanisms.gaussian import gaussian_noise
 from fedpareto.privacy.mechanisms.interface import Mechanism, NoiseParams
+from fedpareto.privacy.mechanisms.normal import NUMERICS
 from fedpareto.privacy.plan import PrivacyPlan
 
 PyTree = Any
@@ -66,6 +67,10 @@ class Banded(Mechanism):
     def compositions(self, plan: PrivacyPlan, rounds: int) -> float:
         """The squared sensitivity of all participations of a unit jointly: the whole run is one Gaussian mechanism."""
         return participation_sensitivity(plan.strategy, rounds, plan.setting.min_separation) ** 2 if rounds else 0.0
+
+    def numerics(self, plan: PrivacyPlan) -> str:
+        """That of all normal noise."""
+        return NUMERICS
 
     def device_params(self, plans: Sequence[PrivacyPlan]) -> Sequence[np.ndarray]:
         """The first column of each plan's strategy matrix, float32 [bands]."""

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from fedpareto.privacy.mechanisms.interface import Mechanism, NoiseParams
-from fedpareto.privacy.mechanisms.normal import standard_normal
+from fedpareto.privacy.mechanisms.normal import NUMERICS, standard_normal
 from fedpareto.privacy.plan import PrivacyPlan
 
 PyTree = Any
@@ -37,6 +37,10 @@ class Gaussian(Mechanism):
         import dp_accounting
 
         return dp_accounting.GaussianDpEvent(plan.relative_noise)
+
+    def numerics(self, plan: PrivacyPlan) -> str:
+        """That of all normal noise."""
+        return NUMERICS
 
     def privatize(self, key: jax.Array, total: PyTree, state: None, params: NoiseParams) -> tuple[PyTree, None]:
         """Adds N(0, stddev^2) to every coordinate."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import numpy as np
 
+from fedpareto.columns.declared import ITS_AUTHOR
 from fedpareto.privacy.mechanisms.normal_tail import impossible_release
 from fedpareto.privacy.plan import PrivacyPlan
 
@@ -94,6 +95,10 @@ class Mechanism:
     def largest_epsilon(self, plan: PrivacyPlan) -> float:
         """The epsilon up to which `delta_share` pays for these draws: any, where it is the probability of an event."""
         return float("inf")
+
+    def numerics(self, plan: PrivacyPlan) -> str:
+        """How numbers of finite precision stand for the noise, in a few words for the tables; a mechanism of one's own may say."""
+        return ITS_AUTHOR
 
     def device_params(self, plans: Sequence[PrivacyPlan]) -> Sequence[PyTree]:
         """For each plan a pytree of numpy arrays for `NoiseParams.device`; all of one structure and of equal shapes."""

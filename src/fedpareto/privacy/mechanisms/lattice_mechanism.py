@@ -104,6 +104,10 @@ class LatticeMechanism(IntegerMechanism):
         """The epsilon up to which the sampler is exact enough for the delta set aside for it."""
         return largest_epsilon(self.delta_share(plan), sampler_error(plan))
 
+    def numerics(self, plan: PrivacyPlan) -> str:
+        """The distance of all noise of the run from its law."""
+        return f"exact integers, threefry, but for a total variation of {sampler_error(plan):.2g}"
+
     def device_params(self, plans: Sequence[PrivacyPlan]) -> Sequence[DeviceEncoding]:
         """The plans' grids, their tables of noise brought to one size."""
         encodings = [encoding_of(plan) for plan in plans]

@@ -21,6 +21,9 @@ from jax.extend.random import threefry_2x32
 
 from fedpareto.privacy.mechanisms.normal_tail import MOST_PAIRS
 
+# Of a mechanism that draws with `standard_normal`.
+NUMERICS = "float32, threefry, Box-Muller on 128 bits, tail to 11.6 sigma"
+
 # Series in x^2, and how much of the sum their next term is: 2 atanh(x) / x where |x| <= 1/3 (1.4e-8), sin(x) / x where
 # |x| <= pi/4 (2e-9), and cos(x) there (2.5e-8).
 _LOG_TERMS = tuple(2 / (2 * i + 1) for i in range(7))
