@@ -21,17 +21,14 @@ from jax.extend.random import threefry_2x32
 
 from fedpareto.privacy.mechanisms.normal_tail import MOST_PAIRS
 
-NUMERICS = (
-    "float32, threefry, Box-Muller on 128 bits, tail to 11.6 sigma"  # of a mechanism that draws with `standard_normal`
-)
+# Of a mechanism that draws with `standard_normal`.
+NUMERICS = "float32, threefry, Box-Muller on 128 bits, tail to 11.6 sigma"
 
-_LOG_TERMS = tuple(
-    2 / (2 * i + 1) for i in range(7)
-)  # 2 atanh(s) / s in s^2: |s| <= 1/3, the next is 1.4e-8 of the sum
-_SIN_TERMS = tuple(
-    (-1) ** i / math.factorial(2 * i + 1) for i in range(5)
-)  # sin(x) / x in x^2: |x| <= pi/4, the next is 2e-9
-_COS_TERMS = tuple((-1) ** i / math.factorial(2 * i) for i in range(5))  # cos(x) in x^2: the next is 2.5e-8
+# Series in x^2, and how much of the sum their next term is: 2 atanh(x) / x where |x| <= 1/3 (1.4e-8), sin(x) / x where
+# |x| <= pi/4 (2e-9), and cos(x) there (2.5e-8).
+_LOG_TERMS = tuple(2 / (2 * i + 1) for i in range(7))
+_SIN_TERMS = tuple((-1) ** i / math.factorial(2 * i + 1) for i in range(5))
+_COS_TERMS = tuple((-1) ** i / math.factorial(2 * i) for i in range(5))
 
 
 @partial(jax.jit, static_argnames="shape")
