@@ -95,5 +95,5 @@ def test_targets_without_a_meaning_are_refused(target):
 
 
 def test_an_accountant_that_does_not_exist_is_refused():
-    with pytest.raises(PrivacyPlanError, match="rdp or pld"):
+    with pytest.raises(PrivacyPlanError, match="pld or rdp"):
         calibrate(CENTRAL, 1.0, "moments")

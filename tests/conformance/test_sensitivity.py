@@ -414,3 +414,22 @@ def test_no_record_adds_more_than_1_to_what_a_preprocessing_learns(spec):
         for record in (np.full((1, 4), size, np.float32), np.array([[size, 1.0, -size, 0.0]], np.float32)):
             for part in preprocessing.sums(record, bounded=True):
                 assert np.linalg.norm(part) <= 1 + 1e-9, (spec["name"], record)
+
+
+@pytest.mark.parametrize("form", [clipped_gradient_sum, differentiated])
+def test_a_place_without_a_record_adds_nothing_whatever_it_holds(form):
+    params = MODEL.init(jax.random.key(0))
+    x = np.random.default_rng(0).normal(size=(4, FEATURES)).astype(np.float32)
+    y, real = jnp.zeros(4, jnp.int32), jnp.asarray([True, False, True, False])
+
+    def sums(rows):
+        return form(MODEL, TASK.loss, params, jnp.asarray(rows), y, real=real, clip_norm=jnp.float32(0.1))
+
+    clean = sums(x)
+    for strange in (np.inf, np.nan, 3e38):
+        held = x.copy()
+        held[1], held[3] = strange, -strange
+        found = sums(held)
+        for one, other in zip(jax.tree.leaves(found.gradient), jax.tree.leaves(clean.gradient), strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(np.asarray(found.norms)[[1, 3]], 0.0)

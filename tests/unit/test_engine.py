@@ -243,5 +243,5 @@ def test_local_steps_run_on_into_the_next_pass():
 
     two_epochs = update(LocalWork(2, None, 4), 8)
     assert_close(two_epochs, update(LocalWork(None, 4, 4), 8))
-    assert float(global_norm(update(LocalWork(None, 4, 4), 0))) == 0.0
-    assert float(global_norm(update(LocalWork(2, None, 4), 0))) == 0.0
+    for nothing in (LocalWork(None, 4, 4), LocalWork(2, None, 4)):
+        assert not any(np.any(leaf) for leaf in jax.tree.leaves(update(nothing, 0)))

@@ -31,7 +31,7 @@ GOLDEN = {
     "papers/de-cifar-wrn.yaml": "c99d42d0de83df79",
     "papers/fedavg-2nn.yaml": "af32ed3b99d45d52",
     "papers/fedavg-cifar.yaml": "2219bcf7cd29aa03",
-    "papers/flamby-heart-dp.yaml": "39950d5cdccb00ae",
+    "papers/flamby-heart-dp.yaml": "33ab14020455937c",
     "papers/fraud-creditcard.yaml": "13a5cfce66e1c59f",
     "papers/fraud.yaml": "20e758a5007cdf13",
     "papers/geyer-clients-10000.yaml": "348856ea95b08103",

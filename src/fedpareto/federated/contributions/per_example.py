@@ -96,7 +96,8 @@ def differentiated(
     gradients = jax.tree.map(lambda leaf: mask_rows(real, leaf), gradients)
     squares = sum(squared_norm(leaf.reshape(leaf.shape[0], -1), 1) for leaf in jax.tree.leaves(gradients))
     norms = mask_rows(real, jnp.sqrt(squares))
-    factors = clip_factor(norms, clip_norm)
+    # A row that is not real adds nothing, whatever its place holds: 0 times infinity is no number.
+    factors = mask_rows(real, clip_factor(norms, clip_norm))
     total = jax.tree.map(
         lambda leaf: jnp.tensordot(factors, mask_rows(factors > 0, leaf), 1, precision=HIGHEST), gradients
     )
@@ -121,7 +122,7 @@ def _factored(
     # The product of two squared norms may be too small for float32, like the square of an entry.
     squares = sum(part.squares for part in parts.values()) + len(parts) * TINY
     norms = mask_rows(real, jnp.sqrt(squares))
-    factors = clip_factor(norms, clip_norm)
+    factors = mask_rows(real, clip_factor(norms, clip_norm))  # 0 for what is not real, as above
     total = jax.tree.map(jnp.zeros_like, params)
     for path, part in parts.items():
         kernel, bias = part.weighted(factors)

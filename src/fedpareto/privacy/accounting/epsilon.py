@@ -31,7 +31,7 @@ def guarantee(plan: PrivacyPlan, *, only: Collection[str] | None = None) -> Guar
     ...     delta=1e-5,
     ... )
     >>> round(guarantee(plan, only=["rdp"]).epsilon_rdp, 2)
-    5.89
+    5.88
     """
     return guarantees(plan, [plan.rounds], only=only)[0]
 
