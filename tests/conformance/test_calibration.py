@@ -59,6 +59,17 @@ def test_calibration_by_pld(kind, target):
     assert guarantee(less).epsilon_pld > target
 
 
+@pytest.mark.parametrize("kind", ["central", "client noises", "skellam, records"])
+@pytest.mark.parametrize("noise", [1.0, 16.0, 64.0, 256.0])
+@pytest.mark.parametrize("accountant", ["rdp", "pld"])
+def test_the_epsilon_of_a_noise_that_the_search_tries_is_calibrated_to_it(kind, noise, accountant):
+    # 1, 4, 16, ... bound the search, and there epsilon is the target to the last digit.
+    proven_there = proven(KINDS[kind].replace(noise_multiplier=noise))
+    target = proven_there.epsilon_rdp if accountant == "rdp" else proven_there.epsilon
+    calibrated = calibrate(KINDS[kind], target, accountant).noise_multiplier
+    assert noise * (1 - 3e-4) <= calibrated <= noise * (1 + 3e-4)
+
+
 @pytest.mark.parametrize(("steps", "delta"), [(3000, 2e-11), (30_000, 1e-12)])
 def test_what_calibration_by_pld_searches_falls_with_noise(steps, delta):
     # Below about 2e-15 a composition delta is rounding noise, and epsilon by PLD went up and down with the noise multiplier.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 
 from scipy.optimize import brentq
 
@@ -53,14 +55,11 @@ def calibrate(plan: PrivacyPlan, target_epsilon: float, accountant: str) -> Priv
     if epsilon(SMALLEST_NOISE) <= target_epsilon:
         return replace(plan, noise_multiplier=SMALLEST_NOISE)
     low, high = SMALLEST_NOISE, 1.0
-    if accountant != "rdp":  # By RDP, which is quick, the target takes somewhat more noise.
-        try:
+    if accountant != "rdp":  # By RDP, which is quick, the target takes somewhat more noise, if it is in reach.
+        with suppress(PrivacyPlanError):
             high = calibrate(plan, target_epsilon, "rdp").noise_multiplier
-        except PrivacyPlanError:
-            high = 1.0
-        else:
-            closer = high / NEAR
-            low = closer if closer > low and epsilon(closer) > target_epsilon else low
+        if low < high / NEAR and epsilon(high / NEAR) > target_epsilon:
+            low = high / NEAR
     while epsilon(high) > target_epsilon:
         low, high = high, high * 4
         if high > LARGEST_NOISE:
@@ -77,12 +76,14 @@ def _least(epsilon: Callable[[float], float], target: float, low: float, high: f
 
     Brent's method on logarithms, as epsilon is nearly a power of the noise; then a step to the side that keeps the promise.
     """
+    # At the ends the very numbers that were tried: the exponential of a logarithm may be on the other side of the target.
+    ends = {math.log(low): low, math.log(high): high}
 
     def excess(log_noise: float) -> float:
-        spent = epsilon(math.exp(log_noise))
+        spent = epsilon(ends.get(log_noise, math.exp(log_noise)))
         return math.log(min(spent, UNBOUNDED) / target) if spent > 0 else -math.log(UNBOUNDED)
 
-    between = brentq(excess, math.log(low), math.log(high), xtol=RELATIVE_TOLERANCE / 4)
+    between = brentq(excess, *ends, xtol=RELATIVE_TOLERANCE / 4)
     noise = min(high, math.exp(between + RELATIVE_TOLERANCE / 2))
     while epsilon(noise) > target:
         noise = min(high, noise * (1 + RELATIVE_TOLERANCE))
@@ -147,7 +148,7 @@ def _epsilon_of(plan: PrivacyPlan, accountant: str) -> Callable[[float], float]:
     if accountant not in names:
         raise PrivacyPlanError(f"accountant = {accountant} must be {' or '.join(names)}")
 
-    return lambda noise_multiplier: _spent(replace(plan, noise_multiplier=noise_multiplier), accountant)
+    return cache(lambda noise_multiplier: _spent(replace(plan, noise_multiplier=noise_multiplier), accountant))
 
 
 def _spent(plan: PrivacyPlan, accountant: str) -> float:
