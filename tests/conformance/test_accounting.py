@@ -140,6 +140,17 @@ def test_the_mean_is_that_of_who_was_seen_whatever_the_row(plan):
     assert not plan.amplified
 
 
+def test_noise_that_composes_by_itself_has_no_mean_over_participations(monkeypatch):
+    # A mechanism that says that its rounds together are one Gaussian says it of a unit that may be in all of them.
+    drawn = LOCAL_CLIENT.replace(sampling_rate=0.2, rounds=20, noise_multiplier=10.0)
+    monkeypatch.setattr(type(drawn.noise), "compositions", lambda self, plan, rounds: float(rounds))
+    for found, everybody in zip(
+        *(guarantees(plan, [1, 20]) for plan in (drawn.replace(), drawn.replace(sampling_rate=1.0))), strict=True
+    ):
+        assert found.epsilon_rdp == pytest.approx(everybody.epsilon_rdp, rel=1e-9)
+        assert found.epsilon_pld == pytest.approx(everybody.epsilon_pld, rel=1e-9)
+
+
 def test_who_took_part_and_what_came_out_are_together_no_more_than_the_mean():
     # Two rounds, each with the Gaussian of a swapped unit or without, seen: the curve by brute force over both.
     plan = LOCAL_CLIENT.replace(sampling_rate=0.3, rounds=2, noise_multiplier=4.0, delta=1e-3)

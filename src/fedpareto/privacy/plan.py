@@ -14,13 +14,12 @@ from typing import Any
 
 from fedpareto.components import registry
 from fedpareto.privacy.delta_budget import OVERFLOW_SHARE, DeltaBudget, overflow_limit
-from fedpareto.privacy.mechanisms.adaptive_clipping import default_count_stddev, update_noise_multiplier
+from fedpareto.privacy.mechanisms.adaptive_clipping import LIMITS, default_count_stddev, update_noise_multiplier
 from fedpareto.privacy.participation import binomial_tail, scheduled, smallest_bound
 from fedpareto.privacy.setting import VALUES, LocalSteps, PrivacySetting, SecureAggregation, schedule_length
 from fedpareto.privacy.soundness import violations
 
 LEAST_RATE = 2.0**-32  # coins have 32 bits
-LIMITS = (1e-18, 1e18)  # of noise multiplier and clip norm: their product and its square are numbers of float32
 
 
 class PrivacyPlanError(ValueError):
@@ -261,8 +260,12 @@ class PrivacyPlan:
 
     @property
     def participation_probability(self) -> float:
-        """Probability that a given round uses a given unit, where who takes part is drawn; 1 where a schedule says so."""
-        return 1.0 if self.setting.scheduled else self.inclusion_probability
+        """Probability that a given round uses a given unit, where who takes part is drawn.
+
+        1 where a schedule says so, and where rounds are not independent releases: the mean over them is not proved there.
+        """
+        apart = self.noise.compositions(self, self.rounds) is None and not self.setting.scheduled
+        return self.inclusion_probability if apart else 1.0
 
     def compositions(self, rounds: int) -> float:
         """How many times the guarantee of one round composes over the first `rounds` rounds.

@@ -87,11 +87,8 @@ def _stated(plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
             raise PrivacyPlanError(f"mechanism = {plan.setting.mechanism} must state a Rényi divergence {fault}")
         return found
 
-    everybody = curve(orders)
-    if plan.setting.scheduled:
-        return everybody
     # Whether or not it is known who took part: a unit that did not tells nothing.
-    drawn = amplification.mixture(everybody, plan.inclusion_probability, orders)
+    drawn = amplification.mixture(curve(orders), plan.participation_probability, orders)
     if not plan.amplified:
         return drawn
     swapped = plan.setting.adjacency == "replace_one"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 COUNT_NOISE_OF_COHORT = 1 / 20  # Andrew et al. (2021)
 COUNT_NOISE_OF_MULTIPLIER = 2.0  # at which the noise on updates is 3 % more than without adaptive clipping
-# Clip norms that a private run may have (`privacy.plan.LIMITS`): noise and sums at them are numbers of float32.
+# Of the clip norm of a private run, and of its noise multiplier: their product and its square are numbers of float32.
 LIMITS = (1e-18, 1e18)
 
 
