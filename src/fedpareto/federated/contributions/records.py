@@ -55,8 +55,7 @@ class RecordGradients(Contribution):
                 clip_norm=this.clip_norm,
                 in_views=in_views,
             )
-            longer = is_clipped(total.norms, this.clip_norm)
-            within, clipped = jnp.sum(mask_rows(real, 0.5 - longer)), jnp.sum(mask_rows(real, longer))
+            clipped = jnp.sum(mask_rows(real, is_clipped(total.norms, this.clip_norm)))
             answered = jnp.sum(real).astype(jnp.float32)
             within, zero = answered / 2 - clipped, jnp.float32(0)
             update = jax.tree.map(jnp.negative, total.gradient)
