@@ -18,6 +18,7 @@ from fedpareto.columns.declared import CALIBRATING, HEADLINE
 
 # Points that differ in one of these are not compared, and share no panel that marks nothing.
 COMPARABLE = FRONT_GROUP[1:]
+SHARED = ("dataset", "partition", "model")  # with the runs without noise that belong to a panel
 LINE, MARKER, PANEL = "line", "marker", "panel"
 
 

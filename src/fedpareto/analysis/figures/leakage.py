@@ -19,7 +19,6 @@ from fedpareto.analysis.tables.leakage import of_own_trust, strongest
 from fedpareto.analysis.tables.tradeoff import comparable_epsilon
 from fedpareto.columns.column import Metric
 
-SHARED = ("dataset", "partition", "model")  # with the runs without noise that belong to a panel
 SCORE_COLOUR = "0.55"
 FAINT = 0.3
 SCORE = ["method", "adversary", "score"]
@@ -91,7 +90,7 @@ class Leakage:
         private = pd.Series(~without_noise(attacks), index=attacks.index)
         panels = [
             (name, success, rows, by_client)
-            for name, facet in currency.panels(attacks, private, currency.COMPARABLE, SHARED)
+            for name, facet in currency.panels(attacks, private, currency.COMPARABLE, currency.SHARED)
             for success in SUCCESSES
             for rows, by_client in _rows(facet, success)
         ]

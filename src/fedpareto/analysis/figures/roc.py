@@ -19,7 +19,6 @@ from fedpareto.analysis.tables.tradeoff import comparable_epsilon
 
 TITLES = {("membership", "record"): "is this record a member?", ("membership", "client"): "did this client take part?"}
 PREFERRED_METHOD = "lira_online"
-SHARED = ("dataset", "partition", "model")  # with the runs without noise that belong to a panel
 CURVE = ["run_id", "method", "adversary", "client"]
 FEWEST = 10  # trials that the axes of a panel are drawn for at least
 # Every curve's impossible region is a layer of grey: the darker, the more of the runs rule it out.
@@ -50,7 +49,7 @@ class Roc:
             (goal, attack, name, covered, rows)
             for goal in TITLES
             for attack in roc.loc[aimed_at(roc, [goal]), "attack"].unique()
-            for name, facet in currency.panels(roc, private, currency.COMPARABLE, SHARED)
+            for name, facet in currency.panels(roc, private, currency.COMPARABLE, currency.SHARED)
             for covered, rows in _by_coverage(facet[facet["attack"] == attack], attacks)
         ]
         if not panels:

@@ -14,7 +14,7 @@ from fedpareto.analysis.tables.build import Tables
 from fedpareto.analysis.tables.front import bootstrap_interval
 from fedpareto.statuses import FINISHED
 
-SHARED = ("dataset", "partition", "model", "clients")  # with the runs without noise that belong to a panel
+SHARED = (*currency.SHARED, "clients")
 FACETS = (*currency.COMPARABLE, "clients")
 MOST_COLUMNS = 3
 EPSILONS = {"epsilon": ("-", 1.4), "epsilon_rdp": (":", 0.9)}
