@@ -154,10 +154,12 @@ def integers(given: Setting, law: str) -> tuple[PrivacyPlan, float]:
         sampling_rate=given["rate"],
         sum=SecureAggregation(1000, 40, 18, 0.75),
     )
-    orders, rate, rounds = np.arange(2.0, 257.0), given["rate"], given["rounds"]
-    alone = encoding_of(plan).rdp(orders, swapped=False)
+    rate, rounds = given["rate"], given["rounds"]
+    every = encoding_of(plan).rdp(np.arange(2.0, 16385.0), swapped=False)
+    orders = np.unique(np.concatenate([np.arange(2.0, 257.0), np.round(256 * 2 ** np.arange(0, 6.01, 0.02))]))
+    alone = every[orders.astype(int) - 2]
     drawn = np.logaddexp(np.log1p(-rate), np.log(rate) + (orders - 1) * alone) / (orders - 1)
-    secret = np.array([zhu_wang(alone, rate, int(order)) for order in orders])
+    secret = np.array([zhu_wang(every, rate, int(order)) for order in orders])
     bounds = [rdp.compute_epsilon(orders, rounds * curve, plan.accounted_delta)[0] for curve in (drawn, secret, alone)]
     most = int(binom.isf(1e-3 * given["delta"], rounds, rate))
     bounds.append(rdp.compute_epsilon(orders, most * alone, plan.accounted_delta - 1e-3 * given["delta"])[0])

@@ -477,6 +477,22 @@ def test_integer_noise_has_the_least_of_all_bounds_order_by_order(rate, rounds, 
     assert by_rdp(plan) < before
 
 
+@pytest.mark.parametrize(
+    ("noise", "rate", "rounds", "delta", "before"),
+    [(24.1, 0.0068, 37, 4.3e-8, 0.0494), (11.6, 0.0046, 77, 9e-7, 0.0871)],
+)
+def test_small_epsilons_of_integer_noise_are_found_at_far_orders(noise, rate, rounds, delta, before):
+    plan = DISTRIBUTED_RECORD.replace(
+        participation="secret", sampling_rate=rate, rounds=rounds, noise_multiplier=noise, delta=delta
+    )
+    every = lattice_mechanism.encoding_of(plan).rdp(np.arange(2.0, 8001.0), swapped=False)
+    orders = np.arange(1000, 8001, 8)
+    secret = [amplification.poisson(lambda at: every[at.astype(int) - 2], rate, int(a)) for a in orders]
+    least = rdp.compute_epsilon(orders, rounds * np.array(secret), plan.accounted_delta)[0]
+    assert least * (1 - 1e-4) <= by_rdp(plan) <= 1.05 * least
+    assert by_rdp(plan) < 0.85 * before
+
+
 def test_pld_is_not_claimed_where_there_is_none():
     for plan in (DISTRIBUTED, DISTRIBUTED_RECORD):
         assert math.isnan(guarantee(plan.replace(sampling_rate=0.01)).epsilon_pld)

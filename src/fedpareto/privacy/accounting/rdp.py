@@ -21,11 +21,21 @@ ORDERS: tuple[float, ...] = (
     *map(float, range(11, 65)),
     *(float(x) for x in (72, 80, 96, 128, 160, 192, 256, 384, 512, 768, 1024)),
 )
+# Of what is no Gaussian: bounds by amplification have sharp minima, far out where epsilon is small.
+WHOLE_ORDERS: tuple[float, ...] = (
+    *map(float, range(2, 65)),
+    *(float(round(64 * 2 ** (k / 16))) for k in range(1, 129)),
+)
+FURTHEST_OF_EVENTS = 1024  # dp-accounting takes its time for each order
 CLASSIC_ORDERS: tuple[float, ...] = (*(1 + x / 10 for x in range(1, 100)), *map(float, range(12, 64)))
 
 
-def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.ndarray, np.ndarray]:
+def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The Rényi divergence of one round at each order.
+
+    Args:
+      plan: The plan.
+      orders: Rényi orders above 1; `ORDERS`, or `WHOLE_ORDERS` for a mechanism that is no Gaussian, where none are given.
 
     Returns:
       The orders at which the mechanism's divergence is known, float64 [k]: whole ones where it is no Gaussian; and one round's
@@ -33,9 +43,11 @@ def rdp_curve(plan: PrivacyPlan, orders: Sequence[float] = ORDERS) -> tuple[np.n
     """
     law = gaussian_round(plan)
     if law is None:
-        whole = np.array([order for order in orders if float(order).is_integer()], float)
+        furthest = np.inf if plan.noise.event(plan) is None else FURTHEST_OF_EVENTS
+        given = WHOLE_ORDERS if orders is None else orders
+        whole = np.array([order for order in given if float(order).is_integer() and order <= furthest], float)
         return whole, _stated(plan, whole)
-    at = np.asarray(orders, float)
+    at = np.asarray(ORDERS if orders is None else orders, float)
     return at, amplification.mixture(law.steps * _release(law, at), law.participation, at)
 
 
@@ -93,7 +105,8 @@ def _stated(plan: PrivacyPlan, orders: np.ndarray) -> np.ndarray:
         return drawn
     swapped = plan.setting.adjacency == "replace_one"
     bound = amplification.without_replacement if swapped else amplification.poisson
-    secret = [bound(curve, plan.inclusion_probability, int(order)) for order in orders]
+    every = curve(np.arange(2.0, orders.max() + 1))
+    secret = [bound(lambda at: every[at.astype(int) - 2], plan.inclusion_probability, int(order)) for order in orders]
     return np.minimum(drawn, np.array(secret))
 
 
