@@ -257,10 +257,12 @@ def test_adaptive_clipping_costs_noise_and_not_epsilon():
 @pytest.mark.parametrize("plan", [SECRET_RECORD, SEEN_RECORD], ids=["secret", "seen"])
 def test_the_guarantee_is_that_of_the_client_with_the_largest_rate(plan):
     alone = [by_rdp(plan.replace(local=replace(plan.local, record_rates=(r,)))) for r in plan.local.record_rates]
-    assert by_client(plan) == pytest.approx(alone)
-    assert by_rdp(plan) == max(by_client(plan)) == by_client(plan)[2]
-    assert np.argsort(by_client(plan), kind="stable").tolist() == [1, 3, 0, 4, 2]
-    assert by_client(plan)[0] == by_client(plan)[4]
+    assert [one["rdp"] for one in by_client(plan)] == pytest.approx(alone)
+    for accountant, worst in (("rdp", by_rdp(plan)), ("pld", proven(plan).epsilon_pld)):
+        own = [one[accountant] for one in by_client(plan)]
+        assert worst == max(own) == own[2]
+        assert np.argsort(own, kind="stable").tolist() == [1, 3, 0, 4, 2]
+        assert own[0] == own[4]
 
 
 def test_steps_of_all_participations_compose():
@@ -377,10 +379,12 @@ def test_the_client_in_the_middle_is_reported_beside_the_worst():
     plan = SEEN_RECORD.replace(population=5, clip_norm=0.7, participation=None, several_steps=True)
     assert accounted.plan == plan
     own = by_client(plan)
-    assert list(accounted.client_epsilons) == pytest.approx(own)
-    assert accounted.final.epsilon_median == pytest.approx(sorted(own)[2])
-    assert accounted.final.epsilon_rdp == pytest.approx(max(own))
-    assert sorted(own)[0] < accounted.final.epsilon_median < max(own)
+    assert list(accounted.client_epsilons) == own
+    for name in ("rdp", "pld"):
+        assert accounted.final.epsilons[name] == pytest.approx(max(one[name] for one in own))
+    by_pld = sorted(one["pld"] for one in own)
+    assert accounted.final.epsilon_median == by_pld[2] < min(accounted.final.epsilon, sorted(o["rdp"] for o in own)[2])
+    assert by_pld[0] < by_pld[2]
 
 
 # --- integer noise under secure aggregation -----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fedpareto.components import registry
-from fedpareto.privacy.accounting.guarantee import Guarantee
+from fedpareto.privacy.accounting.guarantee import Guarantee, headline
 from fedpareto.privacy.plan import PrivacyPlan, PrivacyPlanError
 from fedpareto.privacy.setting import LocalSteps, PrivacySetting, SecureAggregation
 from fedpareto.sweep.groups import TargetEpsilon
@@ -40,14 +40,14 @@ class AccountedRun:
       plan: The plan that trains the run, its noise calibrated where the run names a target epsilon, and its rounds cut
         where it stops at one.
       guarantees: One for each of `Run.evaluation_rounds`; after the plan's last round nothing is released any more.
-      client_epsilons: Epsilon by RDP that each client proves for its own records; empty where all share one guarantee.
+      client_epsilons: Epsilon by accountant that each client proves for its own records; empty where all share one guarantee.
       curve: Rényi orders and the divergence of the whole run at each, for what is later made of the run (a selection
         among several, say); empty where the run is not private.
     """
 
     plan: PrivacyPlan
     guarantees: tuple[Guarantee, ...]
-    client_epsilons: tuple[float, ...] = ()
+    client_epsilons: tuple[Mapping[str, float], ...] = ()
     curve: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
     @property
@@ -145,7 +145,10 @@ def account(bundle: Bundle, measured: DataSizes | None = None) -> dict[str, Acco
                 proven = (*proven[:-1], replace(proven[-1], warnings=(*proven[-1].warnings, doubt)))
             own = tuple(by_client(proving)) if proving.local is not None else ()
             if own:
-                proven = (*proven[:-1], replace(proven[-1], epsilon_median=statistics.median(own)))
+                proven = (
+                    *proven[:-1],
+                    replace(proven[-1], epsilon_median=statistics.median(headline(one)[0] for one in own)),
+                )
             shared[key] = AccountedRun(proving, proven, own, whole_curve(proving) if proving.private else ((), ()))
         same = shared[key]
         accounted[run.run_id] = replace(same, plan=replace(same.plan, clip_norm=plan.clip_norm))
@@ -163,7 +166,7 @@ def to_json(accounted: dict[str, AccountedRun]) -> str:
                 run_id: {
                     "plan": run.plan.to_dict(),
                     "guarantees": [{k: _encode(v) for k, v in vars(g).items()} for g in run.guarantees],
-                    "client_epsilons": [_encode(v) for v in run.client_epsilons],
+                    "client_epsilons": [{k: _encode(v) for k, v in one.items()} for one in run.client_epsilons],
                     "curve": place[run.curve],
                 }
                 for run_id, run in accounted.items()
@@ -183,7 +186,7 @@ def from_json(text: str) -> dict[str, AccountedRun]:
         for stored in entry["guarantees"]:
             values: dict[str, Any] = {key: _decode(value) for key, value in stored.items() if key != "warnings"}
             proven.append(Guarantee(**values, warnings=tuple(stored["warnings"])))
-        own = tuple(_decode(value) for value in entry["client_epsilons"])
+        own = tuple({k: _decode(v) for k, v in one.items()} for one in entry["client_epsilons"])
         orders, rdp = curves[entry["curve"]]
         accounted[run_id] = AccountedRun(_plan_from_dict(entry["plan"]), tuple(proven), own, (orders, rdp))
     return accounted

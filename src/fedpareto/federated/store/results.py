@@ -21,6 +21,7 @@ from fedpareto.federated.fingerprint import without_data
 from fedpareto.federated.inputs.device_data import partitions_of, strata_of
 from fedpareto.federated.inputs.setup import algorithm_of
 from fedpareto.federated.store.store import RunResult
+from fedpareto.privacy.accounting.guarantee import headline
 from fedpareto.statuses import FINISHED
 from fedpareto.sweep.account import AccountedRun
 from fedpareto.sweep.components import proved_by
@@ -200,9 +201,11 @@ def client_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun], data: Pre
     runs = [run for run in bundle.runs if accounted[run.run_id].client_epsilons]
     dealt = partitions_of(runs, data) if runs else {}
     rows = [
-        {"run_id": run.run_id, "client": client, "records": int(records), "epsilon_rdp": epsilon}
+        {"run_id": run.run_id, "client": client, "records": int(records)}
+        | dict(zip(("epsilon", "epsilon_by"), headline(epsilons), strict=True))
+        | {accountant.column.name: epsilons[accountant.name] for accountant in CALIBRATING}
         for run in runs
-        for client, (records, epsilon) in enumerate(
+        for client, (records, epsilons) in enumerate(
             zip(dealt[run.seed].train_count, accounted[run.run_id].client_epsilons, strict=True)
         )
     ]

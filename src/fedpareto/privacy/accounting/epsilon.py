@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from dp_accounting import rdp
 
-from fedpareto.columns.declared import ACCOUNTANTS
+from fedpareto.columns.declared import ACCOUNTANTS, CALIBRATING
 from fedpareto.privacy.accounting.guarantee import Guarantee
 from fedpareto.privacy.accounting.pld import pld_epsilons
 from fedpareto.privacy.accounting.rdp import classic_epsilons, preprocessing_rdp, rdp_curve
@@ -106,18 +106,22 @@ def _same(rounds: int, epsilon: float) -> Guarantee:
     return Guarantee(rounds, {accountant.name: epsilon for accountant in ACCOUNTANTS}, math.nan)
 
 
-def by_client(plan: PrivacyPlan) -> list[float]:
-    """Epsilon by RDP that each client proves for its own records over the whole run, in the order of the clients.
+def by_client(plan: PrivacyPlan) -> list[dict[str, float]]:
+    """Epsilon that each client proves for its own records over the whole run, in the order of the clients.
+
+    Returns:
+      For each client epsilon by the names of `columns.declared.CALIBRATING`, NaN where an accountant has no proof.
 
     Raises:
       PrivacyPlanError: All clients share one guarantee under this plan.
     """
     if plan.local is None:
         raise PrivacyPlanError("only clients that noise their own records prove epsilons of their own")
-    alone = {
-        rate: guarantee(replace(plan, local=replace(plan.local, record_rates=(rate,))), only=("rdp",)).epsilon_rdp
-        for rate in {*plan.local.record_rates}
-    }
+    names = [accountant.name for accountant in CALIBRATING]
+    alone = {}
+    for rate in {*plan.local.record_rates}:
+        proven = guarantee(replace(plan, local=replace(plan.local, record_rates=(rate,))), only=names)
+        alone[rate] = {name: proven.epsilons[name] for name in names}
     return [alone[rate] for rate in plan.local.record_rates]
 
 

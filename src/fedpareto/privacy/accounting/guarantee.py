@@ -7,6 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 
+def headline(epsilons: Mapping[str, float]) -> tuple[float, str | None]:
+    """The epsilon that speaks for all, by privacy loss distributions where they prove one, else by Rényi DP; and who proves it.
+
+    Args:
+      epsilons: Epsilon by the name of its accountant, NaN where it has no proof.
+
+    Returns:
+      Epsilon, and its accountant: None where it is infinite, which nobody has to prove.
+    """
+    by = "rdp" if math.isnan(epsilons["pld"]) else "pld"
+    return epsilons[by], None if math.isinf(epsilons[by]) else by
+
+
 @dataclass(frozen=True)
 class Guarantee:
     """A proven (epsilon, delta) after some rounds.
@@ -16,7 +29,7 @@ class Guarantee:
       epsilons: Epsilon by the name of each of `columns.declared.ACCOUNTANTS`; NaN where it has no proof.
       rdp_order: The optimal Rényi order.
       releases: Releases that compose in this guarantee.
-      epsilon_median: By Rényi DP, of the client in the middle, where clients prove epsilons of their own; else NaN.
+      epsilon_median: The headline of the client in the middle, where clients prove epsilons of their own; else NaN.
       warnings: One clear line for each thing the reader must know.
     """
 
@@ -30,14 +43,12 @@ class Guarantee:
     @property
     def epsilon(self) -> float:
         """The headline: by privacy loss distributions where they prove one, else by Rényi DP; inf for a run without noise."""
-        return self.epsilon_rdp if math.isnan(self.epsilon_pld) else self.epsilon_pld
+        return headline(self.epsilons)[0]
 
     @property
     def epsilon_by(self) -> str | None:
         """The accountant that proves `epsilon`, `pld` or `rdp`; None where it is infinite, which nobody has to prove."""
-        if math.isinf(self.epsilon):
-            return None
-        return "rdp" if math.isnan(self.epsilon_pld) else "pld"
+        return headline(self.epsilons)[1]
 
     @property
     def epsilon_rdp(self) -> float:
