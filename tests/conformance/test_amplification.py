@@ -11,11 +11,13 @@ from scipy.special import ive, logsumexp
 from scipy.stats import norm
 
 from fedpareto.privacy.accounting import amplification
+from fedpareto.privacy.accounting import rdp as accounting_rdp
 from fedpareto.privacy.accounting.rdp import rdp_curve
 
 LINE = np.arange(-60.0, 100.0, 0.02)  # for Gaussians: sums over it are integrals to many digits
 INTEGERS = np.arange(-400, 401).astype(float)
 ORDERS = (2, 3, 5, 16, 32)
+WHOLE = [float(a) for a in range(2, 33)]
 
 
 def gaussian(noise):
@@ -91,6 +93,22 @@ def test_poisson_bound_is_not_far_above_that_of_the_gaussian(noise, rate):
     assert general[0] == pytest.approx(sharp[0], rel=1e-6)  # at order 2 they are the same
     # Weak noise only: under strong noise the general bound lacks what cancels for Gaussians.
     assert (general <= 3.0 * sharp).all()
+
+
+def test_a_mechanism_that_is_no_gaussian_has_the_bound_of_how_its_cohorts_are_drawn(monkeypatch):
+    fixed = CENTRAL.replace(sampling="fixed_size", sampling_rate=0.3, noise_multiplier=6.0, population=100)
+    exact = rdp_curve(fixed, WHOLE)[1]
+    monkeypatch.setattr(accounting_rdp, "gaussian_round", lambda plan: None)
+    orders, general = rdp_curve(fixed, WHOLE)
+    at = fixed.inclusion_probability
+
+    def alone(a):
+        return a / (2 * fixed.relative_noise**2)
+
+    swapped = np.array([amplification.without_replacement(alone, at, int(a)) for a in orders])
+    assert general == pytest.approx(np.minimum(swapped, amplification.mixture(alone(orders), at, orders)), rel=1e-9)
+    assert (general >= exact * (1 - 1e-9)).all()
+    assert general[0] > 1.2 * amplification.poisson(alone, at, 2)
 
 
 def plus_or_minus(n, m, ones):
