@@ -625,6 +625,21 @@ def test_pld_at_usual_deltas_is_what_it_was_before_rounding_was_paid_for(rate, n
     assert epsilon <= found <= epsilon * (1 + 1e-6)
 
 
+@pytest.mark.parametrize(
+    ("rate", "noise", "rounds", "delta", "right"),
+    [  # by FFT of a tilted distribution on a grid of 1e-6
+        (3.09e-5, 1.159, 10_000, 1.09e-6, 0.01011),
+        (1.039e-5, 0.9755, 1_000_000, 5.38e-6, 0.0428),
+        (1.022e-5, 2.568, 1_000_000, 6.61e-8, 0.0159),
+        (1.886e-5, 0.9221, 100_000, 1.5e-6, 0.0293),
+    ],
+)
+def test_pld_is_tight_where_rdp_is_far_above_it(rate, noise, rounds, delta, right):
+    plan = CENTRAL.replace(sampling_rate=rate, noise_multiplier=noise, rounds=rounds, delta=delta, population=1)
+    found = guarantee(plan, only=("pld",))
+    assert right < found.epsilon_pld < 1.05 * right < found.epsilon_rdp / 4
+
+
 def test_pld_above_rdp_is_not_used():
     # The grid is as fine as one step's memory allows, and a billion steps add up its roundings: 3.19 against 1.76.
     found = guarantee(central(1e-5, 1.0, 10**9, 1e-5))

@@ -87,6 +87,31 @@ def test_calibration_by_pld_says_that_it_ended_where_rdp_decides():
     assert end_of_search(calibrate(plan, 20.0, "pld"), "pld") is None
 
 
+@pytest.mark.parametrize(
+    ("rounds", "target", "accountant"), [(10_000, 1.0, "pld"), (1, 0.01, "rdp"), (1, 0.008, "pld")]
+)
+def test_noise_is_searched_up_to_its_largest(rounds, target, accountant):
+    plan = calibrate(CENTRAL.replace(sampling_rate=1.0, rounds=rounds), target, accountant)
+    assert 256 < plan.noise_multiplier <= 1000
+    assert 0.999 * target < _spent(plan, accountant) <= target
+
+
+def test_calibration_says_that_it_ended_where_less_noise_proves_nothing():
+    once = CENTRAL.replace(sampling_rate=1.0, rounds=1, population=1)
+    assert "less noise proves nothing (no guarantee: all of delta" in end_of_search(calibrate(once, 1e3, "pld"), "pld")
+    few_bits = KINDS["skellam, records"].replace(population=100)
+    ended = calibrate(few_bits, 400.0, "rdp")
+    assert guarantee(ended).epsilon < 300
+    why = end_of_search(ended, "rdp")
+    assert "less noise proves nothing (no guarantee: epsilon =" in why
+    assert "the sampler of this noise" in why
+
+
+def test_an_epsilon_out_of_reach_names_who_proves_the_least():
+    with pytest.raises(PrivacyPlanError, match=r"only \S+ by RDP \(ask for a larger epsilon or delta, or more bits\)"):
+        calibrate(KINDS["skellam, records"], 1e-4, "pld")
+
+
 def test_an_epsilon_out_of_reach_is_refused():
     with pytest.raises(PrivacyPlanError, match="out of reach"):
         calibrate(CENTRAL, 1e-4, "rdp")

@@ -35,6 +35,20 @@ def test_pca_without_noise_is_that_of_the_records_at_unit_norm():
     assert np.asarray(projected) == pytest.approx(rows @ found, abs=1e-3)
 
 
+@pytest.mark.parametrize(("preprocessing", "size"), [(PCA, 1.0), (NORM, 4.0), (NORM, 1e3)])
+def test_a_record_in_the_place_of_another_moves_each_sum_as_far_as_the_class_says(preprocessing, size):
+    one, other = size * np.eye(6, dtype=np.float32)[:2].reshape(2, 1, 1, 6)
+    pairs = [(one, other), (one, -one), *RNG.normal(scale=size, size=(50, 2, 1, 1, 6)).astype(np.float32)]
+    moved = [
+        [np.linalg.norm(a - b) for a, b in zip(*(preprocessing.sums(x[None], True) for x in pair), strict=True)]
+        for pair in pairs
+    ]
+    stated = np.array(type(preprocessing).REPLACE_SENSITIVITIES)
+    assert (np.array(moved) <= stated + 1e-9).all()
+    if size >= 1e3 or preprocessing is PCA:  # records that reach the bounds
+        assert np.max(moved, axis=0) == pytest.approx(stated)
+
+
 def test_channels_are_standardised_by_what_was_learned_of_them():
     arrays = learned(NORM, statistics(NORM, IMAGES, False), (), 500, KEY)
     out = np.asarray(NORM.transformed(arrays, IMAGES))

@@ -221,7 +221,8 @@ NO_SKELLAM = (
         ([*flags(LOCAL | {"delta": 0.001})], "--delta 0.001 must be below 1/records = 0.0006954 for 1438 records"),
         (ASKED, "--delta must be given (or --population, from which one is suggested)"),
         ([*ASKED, "--sampling", "cyclic", "--delta", "1e-5"], "--population must be given with --sampling cyclic"),
-        ([*ASKED, "--sampling", "shuffled", "--sample-size", "5", "--population", "4"], "--sample-size 5 must be at most --population"),
+        ([*ASKED, "--sampling", "shuffled", "--sample-size", "5", "--population", "4"], "--sample-size 5 must be at most --population 4"),
+        ([*ASKED, "--delta", "1e-5", "--mechanism", "{name: gaussian, bits: 3}"], "--mechanism bits = 3 must be left out (there are no such keys)"),
         ([*ASKED, "--sample-size", "4", "--sampling-rate", "0.1", "--population", "9"], "--sample-size 4 must not stand beside --sampling-rate"),
         ([*ASKED, "--clients", "4", "--population", "9"], "--clients 4 must not stand beside --unit client --trust central (--population counts them)"),
         ([*ASKED, "--records", "4,5", "--population", "9"], "--records [4, 5] must not stand beside --unit client --trust central"),
@@ -268,12 +269,30 @@ def test_without_noise_no_delta_is_needed(capsys):
     assert said["explanation"]["promise"].startswith("Nothing is promised")
 
 
+def test_an_explanation_of_no_epsilon_promises_nothing(capsys):
+    assert main(["epsilon", "--noise-multiplier", "0.01", "--rounds", "10", "--delta", "1e-5", "--explain"]) == 0
+    promise = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("promise"))
+    assert "Nothing is promised, for no epsilon is proven: all of delta = 1e-05 and more is spent" in promise
+
+
+@pytest.mark.parametrize("keys", [{"unit": "record"}, {"unit": "record", "trust": "distributed", "mechanism": SKELLAM}])
+def test_an_explanation_counts_on_secrecy_only_where_participation_is_secret(keys, capsys):
+    said = {
+        secrecy: answer(capsys, "epsilon", *flags(keys | {"participation": secrecy}), "--explain")["explanation"]
+        for secrecy in ("secret", "seen")
+    }
+    words = "keeps secret who took part" if len(keys) == 1 else "tells nobody which"
+    assert words in said["secret"]["assumption"]
+    assert words not in said["seen"]["assumption"]
+    assert said["seen"]["adversary"] != said["secret"]["adversary"]
+
+
 def test_an_explanation_names_unit_adjacency_rate_rounds_and_the_parts_of_delta(capsys):
     said = answer(capsys, "epsilon", *flags({"trust": "local"}), "--explain")
     explained = said["explanation"]
     assert explained["unit"].startswith("client: one client with all its records")
     assert explained["adjacency"] == "replace_one: the unit holds these data or any others: the larger change"
-    assert (explained["sampling_rate"], explained["rounds"], explained["sensitivity"]) == (0.2, 6, 2.0)
+    assert (explained["inclusion_probability"], explained["rounds"], explained["sensitivity"]) == (0.2, 6, 2.0)
     assert explained["relative_noise"] == 1.5
     assert sum(explained["delta"].values()) == pytest.approx(1e-5, rel=1e-12)
     words = "Everybody, the server included, learns which data an institution contributed only within "
@@ -332,10 +351,10 @@ def test_the_page_has_the_words_of_the_explanation():
 
 def test_the_page_has_the_sentences_of_an_impact_assessment():
     text = " ".join(PAGE.replace("`", "").split())
-    for (unit, trust), (_, assumption) in adversary.PROMISES.items():
+    for unit, trust in adversary.PROMISES:
         adjacency = "replace_one" if unit == "client" and trust != "central" else "add_or_remove_one"
         sentence = adversary.promise(unit, trust, adjacency)
-        assert f"- **{unit}, {trust}.** *{sentence}* Assumption: {assumption}" in text
+        assert f"- **{unit}, {trust}.** *{sentence}* Assumption: {adversary.assumption(unit, trust, None)}" in text
 
 
 # No combination of flags ends in a traceback.

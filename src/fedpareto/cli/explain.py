@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fedpareto.analysis.tables.adversary import ADJACENCIES, NOISED_BY, PROMISES, UNITS, adversary, promise
+from fedpareto.analysis.tables.adversary import ADJACENCIES, NOISED_BY, UNITS, adversary, assumption, promise
 from fedpareto.cli.question import Question
 from fedpareto.privacy.theorems import theorems
 from fedpareto.sweep.account import AccountedRun
 
 DIGITS = 4  # of an epsilon in a sentence
 NO_PROMISE = "Nothing is promised: without noise a run has no guarantee."
+NO_EPSILON = "Nothing is promised, for no epsilon is proven:"
 
 
 def explanation(asking: Question, accounted: AccountedRun) -> dict[str, Any]:
@@ -34,15 +35,17 @@ def explanation(asking: Question, accounted: AccountedRun) -> dict[str, Any]:
     }
     if not plan.private:
         return found
-    said = f"epsilon = {rounded_up(proven.epsilon):g}" if math.isfinite(proven.epsilon) else "epsilon = infinity"
+    if not math.isfinite(proven.epsilon):
+        return {**found, "promise": f"{NO_EPSILON} {proven.warnings[0].removeprefix('no guarantee: ')}."}
+    said = f"epsilon = {rounded_up(proven.epsilon):g}"
     found["promise"] = promise(*place, setting.adjacency, epsilon=said, delta=f"delta = {asking.delta}")
     return {
         **found,
         "noise": f"added by {NOISED_BY[place]}",
         "adversary": adversary(*place, setting.effective_participation),
-        "assumption": PROMISES[place][1],
-        "sampling_rate": plan.inclusion_probability,
-        "amplified": plan.amplified,
+        "assumption": assumption(*place, setting.effective_participation),
+        "inclusion_probability": plan.inclusion_probability,
+        **({"amplified": plan.amplified} if plan.local is None else {}),
         "rounds": plan.rounds,
         **local,
         "releases": proven.releases,
@@ -57,7 +60,7 @@ def explanation(asking: Question, accounted: AccountedRun) -> dict[str, Any]:
 
 def lines(explained: Mapping[str, Any]) -> Iterator[str]:
     """An explanation as plain lines, a part each."""
-    units = {"sensitivity": " clip norms", "relative_noise": " standard deviations / sensitivity"}
+    units = {"sensitivity": " times the clip norm", "relative_noise": " standard deviations / sensitivity"}
     for name, part in explained.items():
         if isinstance(part, Mapping):
             text = " + ".join(f"{value:.6g} {event}" for event, value in part.items() if value)
@@ -65,7 +68,7 @@ def lines(explained: Mapping[str, Any]) -> Iterator[str]:
             text = "; ".join(part) or "none of this program's: the proof is the author's of the component"
         else:
             text = (f"{part:.6g}" if isinstance(part, float) else str(part)) + units.get(name, "")
-        yield f"{name:<20} {text}"
+        yield f"{name:<21} {text}"
 
 
 def rounded_up(epsilon: float, digits: int = DIGITS) -> float:

@@ -162,8 +162,10 @@ def _rate(arguments: argparse.Namespace, problems: FlagProblems) -> float | None
     if arguments.sampling_rate is not None:
         problems.add(["sample_size"], size, "not stand beside --sampling-rate", "remove one of the two")
     if population is None or size > population:
-        hint = "the number of units that are drawn from, which must be given"
-        problems.add(["sample_size"], size, "be at most --population", hint)
+        must, hint = ("have --population beside it", "the number of units that are drawn from")
+        if population is not None:
+            must, hint = f"be at most --population {population}", "a cohort is drawn from these units"
+        problems.add(["sample_size"], size, must, hint)
         return None
     return float(size / population)
 

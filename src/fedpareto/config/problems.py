@@ -137,7 +137,10 @@ def _kinds(rule: Mapping[str, Any]) -> set[str]:
 
 def unknown_key(key: Sequence[str | int], value: Any, known: Sequence[str], problems: Problems) -> None:
     """One problem: the last part of `key` is none of the keys that exist."""
-    problems.add(key, value, "be a key that exists", nearest(key[-1], known))
+    must, hint = (
+        ("be a key that exists", nearest(key[-1], known)) if known else ("be left out", "there are no such keys")
+    )
+    problems.add(key, value, must, hint)
 
 
 def unknown_name(key: Sequence[str | int], name: Any, known: Sequence[str], problems: Problems) -> None:

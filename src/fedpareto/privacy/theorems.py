@@ -60,10 +60,14 @@ THEOREMS = (
         "Abadi et al. 2016",
         lambda plan: plan.local is not None and plan.setting.scheduled,
     ),
-    Theorem("Skellam", "Agarwal et al. 2021", lambda plan: plan.setting.mechanism == "skellam"),
+    Theorem(
+        "Skellam",
+        "Agarwal et al. 2021; drawn: T2, Zhu and Wang 2019, Thm 5",
+        lambda plan: plan.setting.mechanism == "skellam",
+    ),
     Theorem(
         "discrete Gaussian",
-        "Kairouz et al. 2021a, Prop. 14",
+        "Kairouz et al. 2021a, Prop. 14; drawn: T2, Zhu and Wang 2019, Thm 5",
         lambda plan: plan.setting.mechanism == "discrete_gaussian",
     ),
     Theorem("banded (DP-FTRL)", "Choquette-Choo et al. 2023", lambda plan: plan.setting.mechanism == "banded"),

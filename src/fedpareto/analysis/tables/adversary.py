@@ -42,11 +42,12 @@ SECRETS = {
         "record": "whether one record (one admission, one loan) contributed its data or nothing",
     },
 }
-# (unit, trust) -> the sentence for an impact assessment, and the assumption that it rests on.
+# (unit, trust) -> the sentence for an impact assessment, and the assumption that it rests on; {unseen} is there unless
+# participation is seen.
 PROMISES = {
     ("client", "central"): (
         "Whoever sees all released models learns {secret} only within {epsilon}, but for {delta}.",
-        "the coordinator sees each update, adds the noise, and keeps secret who took part (unless participation is seen).",
+        "the coordinator sees each update and adds the noise{unseen}.",
     ),
     ("client", "distributed"): (
         "The aggregating server and whoever sees the models learn {secret} only within {epsilon}, but for {delta}.",
@@ -58,18 +59,21 @@ PROMISES = {
     ),
     ("record", "central"): (
         "Whoever sees all released models learns {secret} only within {epsilon}, but for {delta}.",
-        "the coordinator sees sums of gradients, adds the noise, and keeps secret who took part (unless participation is "
-        "seen); the total number of records is public.",
+        "the coordinator sees sums of gradients and adds the noise{unseen}; the total number of records is public.",
     ),
     ("record", "distributed"): (
         "The aggregating server and whoever sees the models learn {secret} only within {epsilon}, but for {delta}.",
-        "server and clients follow the protocol, and no client tells the server its noise share; each institution draws "
-        "its records at random and tells nobody which.",
+        "server and clients follow the protocol, and no client tells the server its noise share{unseen}.",
     ),
     ("record", "local"): (
         "Everybody but its own institution learns {secret} only within that institution's {epsilon}, but for {delta}.",
         "the institution's own software is right; how many records it holds is public.",
     ),
+}
+
+UNSEEN = {
+    "central": ", and keeps secret who took part",
+    "distributed": "; each institution draws its records at random and tells nobody which",
 }
 
 
@@ -90,6 +94,22 @@ def promise(unit: str, trust: str, adjacency: str, *, epsilon: str = "epsilon", 
     return sentence.format(secret=SECRETS[adjacency][unit], epsilon=epsilon, delta=delta)
 
 
+def assumption(unit: str, trust: str, participation: str | None) -> str:
+    """The assumption that a guarantee rests on.
+
+    >>> assumption("client", "central", "seen")
+    'the coordinator sees each update and adds the noise.'
+
+    Args:
+      unit: Unit of privacy.
+      trust: Trust model.
+      participation: `secret` or `seen`; None for the sentence about both.
+    """
+    _, sentence = PROMISES[unit, trust]
+    secret = UNSEEN.get(trust, "") if participation != "seen" else ""
+    return sentence.format(unseen=secret + (" (unless participation is seen)" if secret and not participation else ""))
+
+
 def adversary(unit: str, trust: str, participation: str | None) -> str:
     """The strongest adversary that the guarantee holds against."""
     if trust == "central":
@@ -97,12 +117,14 @@ def adversary(unit: str, trust: str, participation: str | None) -> str:
         return f"all who see the models{seen}; the server is trusted"
     if trust == "distributed":
         if unit == "record":
-            return "the server, which sees sums over all clients"
+            return "the server, which sees sums over all clients" + (
+                " and which records they drew" if participation == "seen" else ""
+            )
         return "the server, which sees sums" + (
             " and who took part" if participation == "seen" else ", not who took part"
         )
     if unit == "record":
-        return "all but the record's own client" + ("" if participation == "seen" else ", if unseen who took part")
+        return "all but the record's own client"
     return "everybody: all see each noisy update"
 
 

@@ -61,14 +61,21 @@ def calibrate(plan: PrivacyPlan, target_epsilon: float, accountant: str) -> Priv
         if low < high / NEAR and epsilon(high / NEAR) > target_epsilon:
             low = high / NEAR
     while epsilon(high) > target_epsilon:
-        low, high = high, high * 4
-        if high > LARGEST_NOISE:
-            raise PrivacyPlanError(
-                f"epsilon = {target_epsilon:g} is out of reach: even a noise multiplier of {LARGEST_NOISE:g} proves only "
-                f"{epsilon(LARGEST_NOISE):.4g} by {accountant.upper()} (ask for a larger epsilon or delta"
-                f"{', or use the pld accountant' if accountant == 'rdp' and gaussian_round(plan) else ''})"
-            )
+        if high >= LARGEST_NOISE:
+            raise PrivacyPlanError(_out_of_reach(plan, target_epsilon, accountant))
+        low, high = high, min(high * 4, LARGEST_NOISE)
     return replace(plan, noise_multiplier=_least(epsilon, target_epsilon, low, high))
+
+
+def _out_of_reach(plan: PrivacyPlan, target: float, accountant: str) -> str:
+    proven = guarantee(replace(plan, noise_multiplier=LARGEST_NOISE), only=(accountant,))
+    by = "rdp" if math.isnan(proven.epsilons[accountant]) else accountant
+    other = ", or use the pld accountant" if accountant == "rdp" and gaussian_round(plan) else ""
+    bits = ", or more bits" if plan.sum is not None else ""
+    return (
+        f"epsilon = {target:g} is out of reach: even a noise multiplier of {LARGEST_NOISE:g} proves only "
+        f"{proven.epsilons[by]:.4g} by {by.upper()} (ask for a larger epsilon or delta{bits}{other})"
+    )
 
 
 def _least(epsilon: Callable[[float], float], target: float, low: float, high: float) -> float:
@@ -93,17 +100,20 @@ def _least(epsilon: Callable[[float], float], target: float, low: float, high: f
 def end_of_search(plan: PrivacyPlan, accountant: str) -> str | None:
     """Why the noise of a calibrated plan may not be the smallest; None where it is.
 
-    Where PLD has no epsilon, RDP decides: the search may end at the least noise that PLD can tell anything about.
+    Less noise may prove nothing at all: what may fail takes delta, or discrete noise is not exact enough. And where PLD has no
+    epsilon RDP decides: the search may end at the least noise that PLD can tell anything about.
 
     Args:
       plan: The result of `calibrate`.
       accountant: That of the calibration.
     """
     less = plan.noise_multiplier / (1 + RELATIVE_TOLERANCE)
-    if accountant != "pld" or math.isnan(guarantee(plan).epsilon_pld) or less < SMALLEST_NOISE:
+    if less < SMALLEST_NOISE:
         return None
     beyond = guarantee(replace(plan, noise_multiplier=less))
-    if not math.isnan(beyond.epsilon_pld):
+    if math.isinf(beyond.epsilon):
+        return f"the search ended where less noise proves nothing ({beyond.warnings[0]})"
+    if accountant != "pld" or math.isnan(guarantee(plan).epsilon_pld) or not math.isnan(beyond.epsilon_pld):
         return None
     return f"less noise may prove this epsilon too: the search ended where RDP decides ({beyond.warnings[0]})"
 

@@ -83,7 +83,9 @@ def _guarantees(plan: PrivacyPlan, rounds: Sequence[int], only: Collection[str] 
         warnings = [pld_warnings[t]] if t in pld_warnings else []
         if by_pld.get(t, 0.0) > epsilon:  # Two upper bounds: the larger one is of no use to anybody.
             warnings = [f"PLD not used: its epsilon is {by_pld.pop(t):.4g}, above the {epsilon:.4g} of RDP"]
-        if epsilon > 0 and order in (orders[0], orders[-1]) and t not in by_pld:
+        if t not in by_pld and (math.isinf(epsilon) or epsilon > plan.largest_epsilon):
+            warnings = [_no_guarantee(epsilon, plan.largest_epsilon)]
+        elif epsilon > 0 and order in (orders[0], orders[-1]) and t not in by_pld:
             warnings.append(_edge_warning(float(order), float(orders[0])))
         results.append(
             Guarantee(
@@ -128,6 +130,15 @@ def by_client(plan: PrivacyPlan) -> list[dict[str, float]]:
 def _within(plan: PrivacyPlan, epsilon: float) -> float:
     """Epsilon, or infinity beyond the largest that the sampler of the noise allows to prove."""
     return epsilon if epsilon <= plan.largest_epsilon else math.inf
+
+
+def _no_guarantee(epsilon: float, largest: float) -> str:
+    if math.isinf(epsilon):
+        return "no guarantee: the divergence of this noise is infinite, or has no bound that is not"
+    return (
+        f"no guarantee: epsilon = {epsilon:.8g} is above {largest:.8g}, up to which the sampler of this noise is exact enough for "
+        "the part of delta that pays for it"
+    )
 
 
 def _edge_warning(order: float, lowest: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Any
 
@@ -23,6 +23,8 @@ PLD_COMPOSITIONS = 10_000  # of more than these the rounding errors add up: the 
 PLD_LARGEST_INTERVAL = 1e-2
 PLD_SMALLEST_INTERVAL = 1e-7
 PLD_LARGEST_GRID = 200_000
+PLD_LARGEST_FINE_GRID = 2_000_000  # where the one above is too coarse, which is known after it was tried
+PLD_TOO_COARSE = 5  # times the interval that is wanted
 PLD_LARGEST_COMPOSED_GRID = 10_000_000  # ten seconds and a gigabyte
 PLD_LARGEST_EPSILON = 500.0
 PLD_TRUNCATED_TAIL = 1e-15  # probability, dp-accounting's own; it counts as an infinite loss
@@ -64,12 +66,32 @@ def pld_epsilons(
             "unbounded memory and the guarantee means nothing"
         )
         return {}, dict.fromkeys(compositions, why)
-    epsilons: dict[int, float] = {}
-    warnings: dict[int, str] = {}
     # Distributions compose on one grid only: the coarser of what the two of them can afford.
     noises = [law.noise, *([precision**-0.5] if precision else [])]
     times = int(max(compositions.values())) * law.steps
-    interval, warning = max((_pld_interval(z, scale, times) for z in noises), key=lambda pair: pair[0])
+    grid = _pld_interval(noises, scale, times)
+    found = _on_a_grid(law, precision, compositions, delta, *grid)
+    # Where RDP is far above, its epsilon asks for too coarse a grid: what was found on it asks for a finer one.
+    sharper = found[0].get(max(compositions), scale)
+    if grid[0] > PLD_TOO_COARSE * _wanted_interval(sharper, times):
+        finer = _on_a_grid(
+            law, precision, compositions, delta, *_pld_interval(noises, sharper, times, PLD_LARGEST_FINE_GRID)
+        )
+        found = finer if finer[0].keys() >= found[0].keys() else found
+    return found
+
+
+def _on_a_grid(
+    law: GaussianRound,
+    precision: float,
+    compositions: Mapping[int, float],
+    delta: float,
+    interval: float,
+    warning: str | None,
+) -> tuple[dict[int, float], dict[int, str]]:
+    """Epsilons by round and warnings by round, of losses in steps of `interval`."""
+    epsilons: dict[int, float] = {}
+    warnings: dict[int, str] = {}
     release = _release(law, interval)
     before = [gaussian_loss(precision**-0.5, value_discretization_interval=interval)] if precision else []
     for t, k in compositions.items():
@@ -173,15 +195,21 @@ def _distributions(step: Any) -> list[Any]:
     return [step._pmf_remove] if step._symmetric else [step._pmf_remove, step._pmf_add]
 
 
-def _pld_interval(noise: float, scale: float, times: int) -> tuple[float, str | None]:
-    """The discretisation interval for relative noise and an epsilon of about `scale` after `times` compositions.
+def _wanted_interval(scale: float, times: int) -> float:
+    """The interval on which an epsilon of about `scale` after `times` compositions is tight."""
+    wanted = scale * PLD_RELATIVE_INTERVAL / max(1.0, times / PLD_COMPOSITIONS) ** 0.5
+    return min(PLD_LARGEST_INTERVAL, max(PLD_SMALLEST_INTERVAL, wanted))
+
+
+def _pld_interval(
+    noises: Iterable[float], scale: float, times: int, largest: int = PLD_LARGEST_GRID
+) -> tuple[float, str | None]:
+    """The discretisation interval for relative noises and an epsilon of about `scale`, at most `largest` values a release.
 
     With it comes a warning where it is coarse.
     """
-    wanted = scale * PLD_RELATIVE_INTERVAL / max(1.0, times / PLD_COMPOSITIONS) ** 0.5
-    wanted = min(PLD_LARGEST_INTERVAL, max(PLD_SMALLEST_INTERVAL, wanted))
-    widest_loss = 0.5 / noise**2 + 12.0 / noise
-    affordable = widest_loss / PLD_LARGEST_GRID
+    wanted = _wanted_interval(scale, times)
+    affordable = max(0.5 / noise**2 + 12.0 / noise for noise in noises) / largest
     if affordable <= wanted:
         return wanted, None
     return affordable, (

@@ -118,6 +118,6 @@ def _fault_of(stated: np.ndarray, orders: np.ndarray) -> str | None:
         return "that is a number, and returns NaN"
     if (stated < 0).any():
         return "of at least 0, and returns less"
-    if stated.ndim and (np.diff(stated) < -1e-9 * np.abs(stated[1:])).any():
+    if stated.ndim and (stated[1:] < stated[:-1] * (1 - 1e-9)).any():
         return "that does not fall with the order, and returns one that does"
     return None
