@@ -640,6 +640,16 @@ def test_pld_is_tight_where_rdp_is_far_above_it(rate, noise, rounds, delta, righ
     assert right < found.epsilon_pld < 1.05 * right < found.epsilon_rdp / 4
 
 
+def test_a_mechanism_that_everybody_sees_run_or_not_has_its_delta_times_the_rate():
+    whole = pld_pmf.DensePLDPmf(0.5, -2, np.array([0.1, 0.2, 0.3, 0.2, 0.1]), 0.1, True)
+    seen = by_pld._with_probability(0.3, whole)
+    for epsilon in (0.0, 0.25, 0.5, 0.9, 1.0, 20.0):
+        assert seen.get_delta_for_epsilon(epsilon) == pytest.approx(
+            0.3 * whole.get_delta_for_epsilon(epsilon), rel=1e-12
+        )
+    assert seen.get_delta_for_epsilon(20.0) == pytest.approx(0.03)
+
+
 def test_pld_above_rdp_is_not_used():
     # The grid is as fine as one step's memory allows, and a billion steps add up its roundings: 3.19 against 1.76.
     found = guarantee(central(1e-5, 1.0, 10**9, 1e-5))
