@@ -225,6 +225,7 @@ NO_SKELLAM = (
         ([*ASKED, "--delta", "1e-5", "--mechanism", "{name: gaussian, bits: 3}"], "--mechanism bits = 3 must be left out (there are no such keys)"),
         ([*ASKED, "--sample-size", "4", "--sampling-rate", "0.1", "--population", "9"], "--sample-size 4 must not stand beside --sampling-rate"),
         ([*ASKED, "--clients", "4", "--population", "9"], "--clients 4 must not stand beside --unit client --trust central (--population counts them)"),
+        ([*ASKED, "--delta", "1e-5", "--local-steps", "4"], "--local-steps 4 must not stand beside --unit client --trust central (no epsilon depends on it there)"),
         ([*ASKED, "--records", "4,5", "--population", "9"], "--records [4, 5] must not stand beside --unit client --trust central"),
         ([*flags(LOCAL), "--population", "21"], "must be one number, or 21 (--population counts the clients)"),
         ([*flags({"noise_multiplier": 0, "trust": "local"})], "--trust local must come with noise"),

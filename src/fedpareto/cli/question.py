@@ -201,6 +201,9 @@ def _sizes(arguments: argparse.Namespace, unit: str, trust: str, problems: FlagP
             counted = (name, unit, trust) != ("clients", "record", "central")
             why = "--population counts them" if name == "clients" and counted else "no epsilon depends on it there"
             problems.add([name], shown, f"not stand beside {here}", why)
+    for name in ("local_steps", "batch_size"):
+        if not local and getattr(arguments, name) is not None:
+            problems.add([name], getattr(arguments, name), f"not stand beside {here}", "no epsilon depends on it there")
     if local and len(by_client) > 1 and population != len(by_client):
         problems.add(["records"], [*by_client], f"be one number, or {population}", "--population counts the clients")
     if unit == "record" and not local:
