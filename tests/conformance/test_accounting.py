@@ -606,7 +606,7 @@ def test_the_error_of_rounding_is_paid_for_out_of_delta():
     step = privacy_loss_distribution.from_gaussian_mechanism(
         0.726,
         sampling_prob=0.00503,
-        value_discretization_interval=by_pld._pld_interval(0.726, by_rdp(plan), 3000)[0],
+        value_discretization_interval=by_pld._pld_interval([0.726], by_rdp(plan), 3000)[0],
     )
     assert found == pytest.approx(step.self_compose(3000).get_epsilon_for_delta(left), rel=1e-12)
 
@@ -668,7 +668,7 @@ def test_the_time_of_pld_does_not_grow_with_the_steps(monkeypatch):
     monkeypatch.setattr(pld_pmf.SparsePLDPmf, "self_compose", never)
     found = guarantee(central(1e-7, 1.0, 10**8, 1e-5))
     # About sqrt(steps) rate sqrt(e - 1) Gaussian losses, on a coarse grid.
-    assert 0.03 < found.epsilon_pld < found.epsilon_rdp
+    assert 0.003 < found.epsilon_pld < found.epsilon_rdp
 
 
 def test_a_composition_that_needs_too_much_memory_is_refused():
