@@ -191,7 +191,8 @@ def test_tables_of_another_version_are_not_drawn(name, written, tmp_path):
 
 def test_what_is_written_is_declared(tmp_path):
     clients = table("clients").of_bundle
-    good = {"run_id": "a", "client": 0, "records": 7, "epsilon_rdp": 1.0}
+    own = {"epsilon": 0.9, "epsilon_by": "pld", "epsilon_pld": 0.9, "epsilon_rdp": 1.0}
+    good = {"run_id": "a", "client": 0, "records": 7} | own
     with pytest.raises(ColumnError, match=r"table clients: more is no column of the table clients \(declare it in"):
         of_rows([good, good | {"more": 1}], clients)
     with pytest.raises(ColumnError, match="table clients: lacks records"):

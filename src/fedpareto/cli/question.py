@@ -161,13 +161,14 @@ def _rate(arguments: argparse.Namespace, problems: FlagProblems) -> float | None
         return rate
     if arguments.sampling_rate is not None:
         problems.add(["sample_size"], size, "not stand beside --sampling-rate", "remove one of the two")
-    if population is None or size > population:
-        must, hint = ("have --population beside it", "the number of units that are drawn from")
-        if population is not None:
-            must, hint = f"be at most --population {population}", "a cohort is drawn from these units"
-        problems.add(["sample_size"], size, must, hint)
-        return None
-    return float(size / population)
+    if population is None:
+        problems.add(["sample_size"], size, "have --population beside it", "the number of units that are drawn from")
+    elif size > population:
+        hint = "a cohort is drawn from these units"
+        problems.add(["sample_size"], size, f"be at most --population {population}", hint)
+    else:
+        return float(size / population)
+    return None
 
 
 def _population(arguments: argparse.Namespace) -> int | None:
@@ -191,6 +192,8 @@ def _sizes(arguments: argparse.Namespace, unit: str, trust: str, problems: FlagP
         "clients": (distributed and unit == "record", "each of them adds a share of the noise"),
         "parameters": (distributed, "the guarantee of a sum of integers depends on how many there are"),
         "records": (local, "each client draws its batches at the rate batch size / records"),
+        "local_steps": (local, "every client noises each of its steps; e.g. 5"),
+        "batch_size": (local, "each client draws its batches at the rate batch size / records; e.g. 16"),
     }
     for name, (needed, why) in needs.items():
         value = getattr(arguments, name)
@@ -201,9 +204,6 @@ def _sizes(arguments: argparse.Namespace, unit: str, trust: str, problems: FlagP
             counted = (name, unit, trust) != ("clients", "record", "central")
             why = "--population counts them" if name == "clients" and counted else "no epsilon depends on it there"
             problems.add([name], shown, f"not stand beside {here}", why)
-    for name in ("local_steps", "batch_size"):
-        if not local and getattr(arguments, name) is not None:
-            problems.add([name], getattr(arguments, name), f"not stand beside {here}", "no epsilon depends on it there")
     if local and len(by_client) > 1 and population != len(by_client):
         problems.add(["records"], [*by_client], f"be one number, or {population}", "--population counts the clients")
     if unit == "record" and not local:

@@ -201,13 +201,19 @@ def client_rows(bundle: Bundle, accounted: Mapping[str, AccountedRun], data: Pre
     runs = [run for run in bundle.runs if accounted[run.run_id].client_epsilons]
     dealt = partitions_of(runs, data) if runs else {}
     rows = [
-        {"run_id": run.run_id, "client": client, "records": int(records)}
-        | dict(zip(("epsilon", "epsilon_by"), headline(epsilons), strict=True))
-        | {accountant.column.name: epsilons[accountant.name] for accountant in CALIBRATING}
+        {
+            "run_id": run.run_id,
+            "client": client,
+            "records": int(records),
+            "epsilon": epsilon,
+            "epsilon_by": by,
+            **{accountant.column.name: epsilons[accountant.name] for accountant in CALIBRATING},
+        }
         for run in runs
         for client, (records, epsilons) in enumerate(
             zip(dealt[run.seed].train_count, accounted[run.run_id].client_epsilons, strict=True)
         )
+        for epsilon, by in [headline(epsilons)]
     ]
     return _frame(rows, "clients")
 

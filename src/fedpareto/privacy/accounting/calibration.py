@@ -110,10 +110,14 @@ def end_of_search(plan: PrivacyPlan, accountant: str) -> str | None:
     less = plan.noise_multiplier / (1 + RELATIVE_TOLERANCE)
     if less < SMALLEST_NOISE:
         return None
-    beyond = guarantee(replace(plan, noise_multiplier=less))
+    beyond = guarantee(replace(plan, noise_multiplier=less), only=(accountant,))
     if math.isinf(beyond.epsilon):
         return f"the search ended where less noise proves nothing ({beyond.warnings[0]})"
-    if accountant != "pld" or math.isnan(guarantee(plan).epsilon_pld) or not math.isnan(beyond.epsilon_pld):
+    if (
+        accountant != "pld"
+        or math.isnan(guarantee(plan, only=(accountant,)).epsilon_pld)
+        or not math.isnan(beyond.epsilon_pld)
+    ):
         return None
     return f"less noise may prove this epsilon too: the search ended where RDP decides ({beyond.warnings[0]})"
 
